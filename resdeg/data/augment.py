@@ -1,0 +1,70 @@
+"""From uint8 images and a plan to standardised, cropped, flipped input: a few vectorised operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resdeg.data.images import Split
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Per-pixel mean of the training images and per-channel deviation (He et al. 2015, Sec. 4.2).
+
+    mean: (side·side, 3) and scale: (3,), both for pixels in [0, 1].
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, split: Split, device: torch.device) -> Standardiser:
+        # In float64 and in slices: the sum is exact, and no float copy of the set is made.
+        total = np.zeros(split.images.shape[1:], np.float64)
+        square = np.zeros(3, np.float64)
+        for start in range(0, len(split), 5_000):
+            part = split.images[start : start + 5_000].astype(np.float64) / 255
+            total += part.sum(axis=0)
+            square += (part**2).sum(axis=(0, 1, 2))
+        mean = total / len(split)
+        channel = mean.mean(axis=(0, 1))
+        deviation = np.sqrt(np.maximum(square / len(split) / mean[..., 0].size - channel**2, 0))
+        deviation[deviation == 0] = 1.0  # a constant channel carries nothing to scale
+        return cls(
+            torch.tensor(mean.reshape(-1, 3), dtype=torch.float32, device=device),
+            torch.tensor(deviation, dtype=torch.float32, device=device),
+        )
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8, uncropped, to (N, 3, H, W) float32 in channels_last memory."""
+        mean = self.mean.view(pixels.shape[1], pixels.shape[2], 3)
+        return ((pixels.float() / 255 - mean) / self.scale).permute(0, 3, 1, 2)
+
+
+def augment(images: Tensor, plan: Tensor, standardise: Standardiser, pad: int) -> Tensor:
+    """One batch of training input, padded with zeros after standardisation.
+
+    Args:
+        images: (N, H, W, 3) uint8, the whole training split, on the device.
+        plan: (B,) int32, see `resdeg.data.plan`, on the device.
+
+    Returns:
+        (B, 3, H, W) float32, channels_last.
+    """
+    side = images.shape[1]
+    plan = plan.long()
+    index, row, column, flip = plan >> 9, plan >> 5 & 15, plan >> 1 & 15, plan & 1
+    along = torch.arange(side, device=images.device)
+    y = along + (row[:, None] - pad)  # (B, H) source row of each output row
+    x = torch.where(flip[:, None].bool(), side - 1 - along, along) + (column[:, None] - pad)  # (B, W)
+    inside = ((y >= 0) & (y < side))[:, :, None] & ((x >= 0) & (x < side))[:, None, :]  # (B, H, W)
+    pixel = y.clamp(0, side - 1)[:, :, None] * side + x.clamp(0, side - 1)[:, None, :]  # (B, H, W)
+    source = (index[:, None, None] * side**2 + pixel).reshape(-1)
+    value = images.view(-1, 3)[source].float() / 255
+    value = (value - standardise.mean[pixel.reshape(-1)]) / standardise.scale
+    value = value * inside.reshape(-1, 1)
+    return value.view(len(plan), side, side, 3).permute(0, 3, 1, 2)

@@ -1,0 +1,95 @@
+"""Labelled images in one canonical order, and the hash that names them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from resdeg.errors import UsageError
+from resdeg.randomness import derive
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a data set: square images of `side` pixels, 3 channels."""
+
+    classes: int
+    side: int
+    train: int
+    test: int
+    validation: int = 0
+
+    def hold_out(self, count: int) -> Shape:
+        if count >= self.train:
+            raise UsageError(f"data.validation={count} leaves no training image of {self.train:,}")
+        return replace(self, train=self.train - count, validation=count)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, H, W, 3) uint8, channels last as the engine reads them; labels (N,) uint8."""
+
+    images: Bytes
+    labels: Bytes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: npt.NDArray[np.int64]) -> Split:
+        return Split(np.ascontiguousarray(self.images[index]), self.labels[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits in canonical order. `hash` is over what was read, before any split was held out."""
+
+    name: str
+    classes: int
+    train: Split
+    test: Split
+    validation: Split | None
+    hash: str
+
+    @property
+    def side(self) -> int:
+        return int(self.train.images.shape[1])
+
+    def hold_out(self, count: int) -> Dataset:
+        """The same `count` training images for every seed, so that choices are made on one split."""
+        if not count:
+            return self
+        Shape(self.classes, self.side, len(self.train), len(self.test)).hold_out(count)
+        generator = np.random.Generator(np.random.Philox(key=derive(0, "validation")))
+        order = generator.permutation(len(self.train))
+        held, kept = np.sort(order[:count]), np.sort(order[count:])
+        return replace(self, train=self.train.take(kept), validation=self.train.take(held))
+
+
+def canonical(records: Bytes) -> Bytes:
+    """Records sorted by their SHA-256, so that every source and layout gives one order.
+
+    Args:
+        records: (N, 1 + 3·H·W), label first, then pixels channel by channel.
+    """
+    digests = [hashlib.sha256(row.data).digest() for row in np.ascontiguousarray(records)]
+    return records[sorted(range(len(digests)), key=digests.__getitem__)]
+
+
+def content_hash(train: Bytes, test: Bytes) -> str:
+    """SHA-256 over both splits' canonical records."""
+    digest = hashlib.sha256()
+    for records in (train, test):
+        digest.update(f"{records.shape[0]}x{records.shape[1]}\n".encode())
+        digest.update(np.ascontiguousarray(records).data)
+    return digest.hexdigest()
+
+
+def split(records: Bytes, side: int) -> Split:
+    """Records (N, 1 + 3·side²) as images and labels."""
+    planes = records[:, 1:].reshape(-1, 3, side, side)
+    return Split(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].copy())

@@ -1,0 +1,58 @@
+"""Batches as data: which image, crop and flip each training sample is, drawn before any training.
+
+One int32 per sample, from (seed, purpose, epoch) alone: 22 bits of index, 4 of crop row, 4 of crop
+column, 1 of flip. Any device reads the same plan, and no step holds a random state.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from resdeg.randomness import derive
+
+Plan = npt.NDArray[np.int32]
+MOST_IMAGES = 2**22
+
+
+def _stream(seed: int, purpose: str, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=derive(seed, purpose, epoch)))
+
+
+@functools.lru_cache(maxsize=2)  # a batch touches two epochs at most
+def epoch_plan(seed: int, epoch: int, images: int, pad: int, flip: bool) -> Plan:
+    """(images,) one pass over the training images: a permutation with a crop and a flip each.
+
+    A crop of (pad, pad) is the image itself; rows and columns are 0 to 2·pad.
+    """
+    if images > MOST_IMAGES:
+        raise ValueError(f"images={images} is above the {MOST_IMAGES:,} that a packed index holds")
+    order = _stream(seed, "order", epoch).permutation(images)
+    draw = _stream(seed, "augment", epoch)
+    # Drawn per image, not per position, so that a crop does not depend on the order.
+    rows = draw.integers(0, 2 * pad + 1, images)[order]
+    columns = draw.integers(0, 2 * pad + 1, images)[order]
+    flips = draw.integers(0, 2, images)[order] if flip else np.zeros(images, np.int64)
+    plan: Plan = (order << 9 | rows << 5 | columns << 1 | flips).astype(np.int32)
+    plan.setflags(write=False)  # it is cached
+    return plan
+
+
+def batch_plan(seed: int, step: int, batch: int, images: int, pad: int, flip: bool) -> Plan:
+    """(batch,) the samples of one step; batches straddle epochs, so none is ever short."""
+    parts, start, stop = [], step * batch, (step + 1) * batch
+    while start < stop:
+        epoch, offset = divmod(start, images)
+        part = epoch_plan(seed, epoch, images, pad, flip)[offset : offset + stop - start]
+        parts.append(part)
+        start += len(part)
+    return np.concatenate(parts)
+
+
+def record_steps(images: int, batch: int, total: int) -> list[int]:
+    """Steps after which a record is due: ceil(k·images/batch) for epoch k, and the last step."""
+    epochs = total * batch // images + 1
+    closing = (-(-k * images // batch) for k in range(1, epochs + 1))
+    return sorted({min(step, total) for step in closing} | {total})

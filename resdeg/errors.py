@@ -1,0 +1,61 @@
+"""The one error a user is meant to see, with the exit code the command line ends with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ResdegError(Exception):
+    """An expected failure: what happened and where, then what to do about it.
+
+    The command line prints it as one or two lines and exits with `exit_code`; a traceback
+    appears under `--debug` alone.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.remedy}" if self.remedy else self.what
+
+
+class UsageError(ResdegError, ValueError):
+    """A bad command, option or configuration, or nothing to read."""
+
+    exit_code = 2
+
+
+class DataError(ResdegError):
+    """A data set is missing or cannot be verified."""
+
+    exit_code = 4
+
+
+class StorageError(ResdegError):
+    """The disk refuses, or what it holds is damaged beyond both generations."""
+
+    exit_code = 5
+
+
+class BusyError(ResdegError):
+    """Another process owns the directory."""
+
+    exit_code = 6
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The way out after a misspelt name: the nearest known one, else all of them.
+
+    >>> did_you_mean("plane", ["plain", "residual"])
+    "did you mean 'plain'?"
+    >>> did_you_mean("xyz", ["plain", "residual"])
+    'known: plain, residual'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"

@@ -1,0 +1,209 @@
+"""The primitives that touch persistent files: the one module that writes.
+
+Every operation on the disk goes through the few functions of `_os_*` at the end, so that tests can
+count them, stop them and replay them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from resdeg.errors import BusyError, StorageError
+
+_TEMPORARY = ".tmp-"
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace `path` with `content` as one step: after a crash it holds the old or the new bytes.
+
+    Raises:
+        StorageError: the disk refuses; the old content stands.
+    """
+    # Unique, so that two writers never share one; O_EXCL and O_NOFOLLOW, so that no planted link is followed.
+    temporary = path.with_name(f".{path.name[:200]}{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
+    with _reported("write", path):
+        try:
+            handle = _os_open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                _os_write(handle, content)
+                _os_fsync(handle)
+            finally:
+                os.close(handle)
+            _os_replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_folder(path.parent)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add `content` at the end of `path` and make it last. The caller holds the lock.
+
+    Raises:
+        StorageError: the disk refuses; a torn tail may stand, for `truncate` to cut.
+    """
+    with _reported("append to", path):
+        new = not path.exists()
+        handle = _os_open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            _os_write(handle, content)
+            _os_fsync(handle)
+        finally:
+            os.close(handle)
+        if new:
+            _sync_folder(path.parent)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut `path` down to `size` bytes."""
+    with _reported("truncate", path):
+        handle = _os_open(path, os.O_WRONLY)
+        try:
+            _os_truncate(handle, size)
+            _os_fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename within one file system; `target` is replaced."""
+    with _reported("move", source):
+        _os_replace(source, target)
+        _sync_folder(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Unlink `path`; nothing happens where it is not there."""
+    with _reported("remove", path), contextlib.suppress(FileNotFoundError):
+        _os_unlink(path)
+
+
+def make_folder(path: Path) -> None:
+    """Create `path` and its parents."""
+    with _reported("create folder", path):
+        if path.is_dir():
+            return
+        if path.parent != path:
+            make_folder(path.parent)
+        with contextlib.suppress(FileExistsError):
+            _os_mkdir(path)
+            _sync_folder(path.parent)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def remove_temporaries(folder: Path) -> None:
+    """What writers that were killed left behind in `folder`. The caller holds the lock."""
+    for path in folder.glob(f".*{_TEMPORARY}*"):
+        remove(path)
+
+
+def read(path: Path) -> bytes | None:
+    """The bytes of `path`, or None where there is no such file."""
+    with _reported("read", path):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+@contextlib.contextmanager
+def locked(path: Path, owner: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock at `path`, which the kernel frees on any death of this process.
+
+    Args:
+        owner: one line about us, for whoever finds the lock held.
+        wait: until it is free, else fail at once.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    # A second of patience, because `is_locked` of a reader holds it for an instant.
+    lock = filelock.FileLock(path, timeout=-1 if wait else 1, thread_local=False)
+    note = path.with_name(path.name + "-owner")
+    with _reported("lock", path):
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            holder = (read(note) or b"another process").decode(errors="replace").strip()
+            raise BusyError(
+                f"{path.parent} is busy: held by {holder}", "wait for it (--wait), or give another --out"
+            ) from error
+    try:
+        write(note, f"{owner}\n".encode())
+        yield
+    finally:
+        remove(note)
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock at `path` now; the lock is not kept."""
+    if not path.exists():
+        return False
+    try:
+        with filelock.FileLock(path, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:  # a read-only place, where nobody can be writing either
+        return False
+
+
+@contextlib.contextmanager
+def _reported(verb: str, path: Path) -> Iterator[None]:
+    """An OSError as the one line that a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"cannot {verb} {path}: the disk is full", "free some space, then run it again") from error
+        reason = error.strerror or str(error)
+        raise StorageError(f"cannot {verb} {path}: {reason}", "mend the place or give another") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename or a new name in `folder` last."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _os_fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _os_open(path: Path, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)  # umask takes its part
+
+
+def _os_write(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _os_fsync(handle: int) -> None:
+    os.fsync(handle)
+
+
+def _os_replace(source: Path, target: Path) -> None:
+    os.replace(source, target)
+
+
+def _os_truncate(handle: int, size: int) -> None:
+    os.ftruncate(handle, size)
+
+
+def _os_unlink(path: Path) -> None:
+    os.unlink(path)
+
+
+def _os_mkdir(path: Path) -> None:
+    os.mkdir(path)

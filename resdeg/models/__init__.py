@@ -1,0 +1,5 @@
+"""Plain and residual networks of depth 6n+2 that differ in the shortcut alone."""
+
+from resdeg.models.network import CifarNet, build_model
+
+__all__ = ["CifarNet", "build_model"]

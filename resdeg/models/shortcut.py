@@ -1,0 +1,48 @@
+"""Shortcuts of the residual family (He et al. 2015, Sec. 3.3 and 4.2), by name.
+
+Where a block keeps its shape every kind is the identity; they differ where it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+Norm = Callable[[int], nn.Module]
+
+
+class PaddedIdentity(nn.Module):
+    """Option A: every `stride`-th row and column; zero channels after the real ones. No parameters."""
+
+    def __init__(self, entering: int, leaving: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.added = stride, leaving - entering
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(x, (0, 0, 0, 0, 0, self.added))  # (N, leaving, H/stride, W/stride)
+
+
+def _identity(entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
+    return PaddedIdentity(entering, leaving, stride)
+
+
+def _projection(entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
+    """Option B: a 1x1 convolution and a norm."""
+    convolution = nn.Conv2d(entering, leaving, kernel_size=1, stride=stride, bias=False)
+    return nn.Sequential(convolution, norm(leaving))
+
+
+SHORTCUTS: dict[str, Callable[[int, int, int, Norm], nn.Module]] = {
+    "identity": _identity,
+    "projection": _projection,
+}
+
+
+def build_shortcut(kind: str, entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
+    """The path around a block of the residual family."""
+    if entering == leaving and stride == 1:
+        return nn.Identity()
+    return SHORTCUTS[kind](entering, leaving, stride, norm)

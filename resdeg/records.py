@@ -1,0 +1,122 @@
+"""What a run leaves behind: one strict JSON object per line or file, each with its schema."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from resdeg.errors import StorageError
+
+SCHEMA = 1
+
+Status = Literal["finished", "diverged", "failed", "stopped"]
+ENDED: tuple[Status, ...] = ("finished", "diverged")  # a diverged run is a result, not to be run again
+
+
+class Record(BaseModel):
+    """Frozen, and strict JSON: a number that is not finite is null, and its name tells why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA
+
+    def to_json(self) -> str:
+        tree = self.model_dump(mode="python")
+        odd = {
+            key: repr(value)
+            for key, value in tree.items()
+            if isinstance(value, float) and not math.isfinite(value)
+        }
+        clean: dict[str, Any] = {k: None if k in odd else v for k, v in tree.items()}
+        if odd:
+            clean["not_finite"] = odd
+        return json.dumps(clean, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> Any:
+        """The record in `text`.
+
+        Raises:
+            StorageError: it is not such a record, or a newer resdeg wrote it.
+        """
+        try:
+            tree = json.loads(text)
+            version = tree.get("schema_version")
+            if isinstance(version, int) and version > SCHEMA:
+                raise StorageError(
+                    f"{where}: written by a newer resdeg (schema {version}, this one knows {SCHEMA})",
+                    "update resdeg",
+                )
+            tree.pop("not_finite", None)
+            return cls.model_validate(tree)
+        except (ValueError, AttributeError, ValidationError) as error:
+            raise StorageError(f"{where}: damaged ({type(error).__name__})") from error
+
+
+class EvalRecord(Record):
+    """One line of metrics.jsonl: what is known after `step`. Deterministic fields only.
+
+    Training numbers are running means over the epoch's augmented batches; test numbers are of the
+    evaluation mode. Losses in nats, accuracies as fractions.
+    """
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss: float | None
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+
+class TimingRecord(Record):
+    """One line of timing.jsonl: clocks, which differ between identical runs."""
+
+    step: int
+    training_seconds: float
+    evaluation_seconds: float
+
+
+class Environment(Record):
+    """What the bits of a run depend on beside its settings, once per process that worked on it."""
+
+    resdeg: str
+    python: str
+    torch: str
+    numpy: str
+    device: str
+    processor: str
+    threads: int
+    data_hash: str
+    from_step: int
+
+
+class RunSummary(Record):
+    """How a run ended. Clean training numbers: evaluation mode, no augmentation, all training images."""
+
+    run_id: str
+    status: Status
+    reason: str | None = None
+    family: str
+    depth: int
+    seed: int
+    parameters: int
+    multiply_adds: int
+    step: int
+    steps: int
+    data_hash: str
+    precision: str
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    running_train_loss: float | None = None
+    running_train_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    seconds: float = 0.0

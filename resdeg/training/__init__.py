@@ -1,0 +1,1 @@
+"""One training, and nothing that knows how deep the network is."""

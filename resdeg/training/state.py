@@ -1,0 +1,80 @@
+"""All that a training carries from one step to the next, and its form on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from resdeg.config import TrainingConfig
+from resdeg.errors import StorageError
+
+
+@dataclass
+class TrainState:
+    """Weights, buffers, momentum, the step, and the running sums of the epoch under way.
+
+    losses, correct: (longest epoch in steps,) float32, one entry per step since the last record,
+        on the device, so that no step waits for the host.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.SGD
+    losses: Tensor
+    correct: Tensor
+    step: int = 0
+
+
+def new_state(model: nn.Module, config: TrainingConfig, longest_epoch: int) -> TrainState:
+    """The state before the first step; `model` is where it will train."""
+    parameters = list(model.parameters())
+    device = parameters[0].device
+    optimizer = torch.optim.SGD(
+        parameters,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,  # on all parameters, norm scales and biases too
+        fused=device.type in ("cpu", "cuda"),
+    )
+    if config.momentum:
+        for parameter in parameters:
+            # Zeros give the first step that no buffer gives, and the state one form from the start.
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    sums = (torch.zeros(longest_epoch, device=device) for _ in range(2))
+    return TrainState(model, optimizer, *sums)
+
+
+def _tensors(state: TrainState) -> dict[str, Tensor]:
+    """Every tensor of the state by name; the tensors themselves, not copies."""
+    named = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    for name, parameter in state.model.named_parameters():
+        if "momentum_buffer" in state.optimizer.state[parameter]:
+            named[f"momentum.{name}"] = state.optimizer.state[parameter]["momentum_buffer"]
+    return named | {"running.losses": state.losses, "running.correct": state.correct}
+
+
+def to_bytes(state: TrainState) -> bytes:
+    """The tensors in the safetensors format; the step is the store's to keep."""
+    return safetensors.torch.save({k: v.detach().contiguous().cpu() for k, v in _tensors(state).items()})
+
+
+@torch.no_grad()
+def load_bytes(state: TrainState, content: bytes, step: int) -> None:
+    """Put what `to_bytes` gave into `state`, which has the same network and settings.
+
+    Raises:
+        StorageError: names or shapes are not those of `state`.
+    """
+    try:
+        loaded = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise StorageError(f"checkpoint is not a safetensors file: {error}") from error
+    own = _tensors(state)
+    if loaded.keys() != own.keys() or any(loaded[k].shape != own[k].shape for k in own):
+        raise StorageError("checkpoint belongs to another network", "give another --out, or --fresh")
+    for name, tensor in own.items():
+        tensor.copy_(loaded[name])
+    state.step = step
