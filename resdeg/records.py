@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resdeg.errors import StorageError
 
-SCHEMA = 1
+SCHEMA = 1  # of the files
+SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
 ENDED: tuple[Status, ...] = ("finished", "diverged")  # a diverged run is a result, not to be run again
@@ -36,7 +37,7 @@ class Record(BaseModel):
         return json.dumps(clean, separators=(",", ":"), allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: str) -> Any:
+    def from_json(cls, text: str | bytes, where: str) -> Self:
         """The record in `text`.
 
         Raises:
@@ -82,9 +83,14 @@ class TimingRecord(Record):
     evaluation_seconds: float
 
 
-class Environment(Record):
-    """What the bits of a run depend on beside its settings, once per process that worked on it."""
+class Segment(BaseModel):
+    """What the bits of a run depend on beside its settings, for one process that worked on it."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    from_step: int
+    semantics: int
+    data_hash: str
     resdeg: str
     python: str
     torch: str
@@ -92,8 +98,26 @@ class Environment(Record):
     device: str
     processor: str
     threads: int
-    data_hash: str
-    from_step: int
+
+
+class Environment(Record):
+    """environment.json: one segment per process, in order."""
+
+    segments: tuple[Segment, ...] = ()
+
+
+class Manifest(Record):
+    """The commit of one checkpoint generation: its rename makes the tensors count."""
+
+    generation: int
+    run_id: str
+    step: int
+    recorded: int
+    file: Literal["a.safetensors", "b.safetensors"]
+    bytes: int
+    sha256: str
+    metrics_bytes: int
+    metrics_sha256: str
 
 
 class RunSummary(Record):
@@ -120,3 +144,13 @@ class RunSummary(Record):
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     seconds: float = 0.0
+
+
+class Progress(Record):
+    """What a worker says of its run while it goes on; never stored."""
+
+    run_id: str
+    step: int
+    steps: int
+    record: EvalRecord | None = None
+    notice: str | None = None

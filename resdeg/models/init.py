@@ -18,7 +18,7 @@ def _he(weight: Tensor, generator: torch.Generator) -> Tensor:
     would otherwise start with logits several nats wide.
     """
     fan = weight.shape[0] * weight[0][0].numel() if weight.dim() == 4 else weight.shape[1]
-    return torch.randn(weight.shape, generator=generator) * math.sqrt(2 / fan)
+    return torch.randn(weight.shape, generator=generator, device="cpu") * math.sqrt(2 / fan)
 
 
 INITS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {"he": _he}

@@ -1,0 +1,1 @@
+"""Numbers and intervals from records. No torch in this wing."""

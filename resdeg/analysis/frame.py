@@ -1,0 +1,109 @@
+"""The runs of a sweep as data frames: one row per run, one row per record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from resdeg.config import FAMILIES, RunConfig, SweepConfig, read_toml, validate
+from resdeg.errors import StorageError, UsageError
+from resdeg.records import EvalRecord, RunSummary
+from resdeg.store import RunStore, SweepStore
+
+RUN_COLUMNS = [
+    "run_id", "family", "depth", "seed", "status", "reason", "parameters", "multiply_adds",
+    "step", "steps", "epochs", "test_accuracy", "test_loss", "train_accuracy", "train_loss",
+    "running_train_accuracy", "running_train_loss", "validation_accuracy", "validation_loss", "seconds",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SweepFrame:
+    """What is known of a sweep. `runs`: RUN_COLUMNS; `metrics`: a row per run and record.
+
+    Depth 2 is one net in both families: trained once, here a row in each family of the grid.
+    `problems` says of each run that could not be read why it is left out.
+    """
+
+    name: str
+    config: SweepConfig
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    problems: list[str]
+
+
+def load_sweep(folder: Path) -> SweepFrame:
+    """Read the records in `folder`: the grid of its sweep.toml, and other runs of the same settings.
+
+    Raises:
+        UsageError: there is no sweep, or none of its runs has left a record.
+    """
+    store = SweepStore(folder)
+    if not store.plan.is_file():
+        what = "holds no sweep (no sweep.toml)" if folder.is_dir() else "does not exist"
+        raise UsageError(f"{folder} {what}", "run `resdeg sweep` first, or give a sweep's folder")
+    config = validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
+    runs: list[dict[str, object]] = []
+    metrics: list[dict[str, object]] = []
+    problems: list[str] = []
+    for run in _wanted(store, config, problems):
+        try:
+            row, lines = _read(store.run(run.run_id), run)
+        except StorageError as error:
+            problems.append(error.what)
+            continue
+        for family in FAMILIES if run.depth == 2 else (run.family,):
+            if family in config.families:
+                runs.append({**row, "family": family})
+                metrics.extend({**key_of(run), "family": family, **line} for line in lines)
+    frame = pd.DataFrame(runs, columns=RUN_COLUMNS).sort_values(["family", "depth", "seed"], ignore_index=True)
+    if not metrics and not frame["status"].isin(["finished", "diverged"]).any():
+        raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
+    columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]
+    return SweepFrame(folder.resolve().name, config, frame, pd.DataFrame(metrics, columns=columns), problems)
+
+
+def key_of(run: RunConfig) -> dict[str, object]:
+    return {"run_id": run.run_id, "family": run.family, "depth": run.depth, "seed": run.seed}
+
+
+def _wanted(store: SweepStore, config: SweepConfig, problems: list[str]) -> list[RunConfig]:
+    """The planned runs, then those in the folder that share the plan's settings."""
+    wanted = {run.run_id: run for run in config.runs()}
+    for run_id in store.run_ids():
+        if run_id not in wanted:
+            try:
+                run = store.run(run_id).config()
+            except StorageError as error:
+                problems.append(error.what)
+                continue
+            if run.settings_id == config.settings_id:
+                wanted[run_id] = run
+    return list(wanted.values())
+
+
+def _read(store: RunStore, run: RunConfig) -> tuple[dict[str, object], list[dict[str, object]]]:
+    summary, records = store.summary(), store.metrics()
+    row: dict[str, object] = {**key_of(run), "status": store.state()}
+    if summary is not None:
+        row |= {name: value for name, value in summary if name in RUN_COLUMNS and name not in row}
+    row["epochs"] = records[-1].epoch if records else 0
+    if not isinstance(summary, RunSummary) or summary.status != "finished":
+        row |= _last(records)
+    return row, [record.model_dump() for record in records]
+
+
+def _last(records: list[EvalRecord]) -> dict[str, object]:
+    """Where an unfinished run stands; its clean training numbers are not known."""
+    if not records:
+        return {}
+    last = records[-1]
+    return {
+        "step": last.step,
+        "test_accuracy": last.test_accuracy,
+        "test_loss": last.test_loss,
+        "running_train_accuracy": last.train_accuracy,
+        "running_train_loss": last.train_loss,
+    }

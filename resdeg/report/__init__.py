@@ -1,0 +1,1 @@
+"""Ink: figures and tables from data frames. No torch in this wing."""

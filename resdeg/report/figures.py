@@ -1,0 +1,244 @@
+"""The figures: accuracy against depth, and training curves per depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+
+from resdeg.analysis.curve import curve, with_errors
+from resdeg.analysis.frame import SweepFrame
+from resdeg.config import SweepConfig
+from resdeg.report.style import Ink, Theme, applied
+
+DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
+TRAINING, TEST = "--", "-"
+NAMES = {"cifar10": "CIFAR-10", "hierarchy": "hierarchy (generated images, not a natural data set)"}
+
+
+def describe(sweep: SweepFrame) -> str:
+    """What a figure must say of the runs behind it: schedule, precision, seeds, how many are missing."""
+    t = sweep.config.training
+    length = f"{t.epochs} epochs" if t.epochs else f"{t.steps:,} steps"
+    rate = f"lr {t.lr:g} {t.schedule}" + (f" after {t.warmup_steps} at {t.warmup_lr:g}" if t.warmup_steps else "")
+    seeds = sorted(set(sweep.runs["seed"]))
+    spelt = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 2 else "seeds " + ", ".join(map(str, seeds))
+    contiguous = seeds == list(range(seeds[0], seeds[-1] + 1))
+    spelt = spelt if contiguous else f"{len(seeds)} seeds"
+    spelt = f"seed {seeds[0]}" if len(seeds) == 1 else spelt
+    interval = "one seed: no interval" if len(seeds) == 1 else "bars: 95 % Student-t interval of the mean"
+    lines = [f"recipe {t.recipe}: {length}, {rate}, batch {t.batch_size}, {t.precision}", f"{spelt}; {interval}"]
+    counts = sweep.runs["status"].value_counts()
+    missing = {status: int(n) for status, n in counts.items() if status != "finished"}
+    if missing:
+        told = ", ".join(f"{n} {status}" for status, n in sorted(missing.items()))
+        lines.append(f"{int(counts.get('finished', 0))} of {len(sweep.runs)} points finished; {told}")
+    return "\n".join(lines)
+
+
+def data_name(config: SweepConfig) -> str:
+    return NAMES.get(config.data.name, config.data.name)
+
+
+# ---------------------------------------------------------------- accuracy against depth
+
+
+def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
+    """Test accuracy against depth and, below it, training and test error; a column per sweep."""
+    with applied(look):
+        figure = Figure(figsize=(7.0 * len(sweeps), 8.2), layout="constrained")
+        grid = figure.subplots(2, len(sweeps), squeeze=False, sharex="col", sharey="row")
+        for column, sweep in enumerate(sweeps):
+            top, bottom = grid[0][column], grid[1][column]
+            points, runs = curve(sweep.runs), with_errors(sweep.runs)
+            for family in sweep.config.families:
+                ink = look.families[family]
+                shift = DODGE if family == "residual" else 1 / DODGE
+                _series(top, points, runs, family, "test_accuracy", ink, TEST, shift)
+                _series(bottom, points, runs, family, "test_error", ink, TEST, shift)
+                _series(bottom, points, runs, family, "train_error", ink, TRAINING, shift, seeds=False)
+            _unfinished(top, runs, look)
+            _depth_axis(bottom, sorted(set(sweep.runs["depth"])))
+            title = f"Accuracy against depth on {data_name(sweep.config)}"
+            top.set_title(title if len(sweeps) == 1 else f"{sweep.name}\n{title}", loc="left", weight="bold")
+            chance = 1 / _classes(sweep)
+            top.axhline(chance, color=look.text, linewidth=0.8, linestyle=":")
+            top.annotate(
+                "chance", (1, chance), xycoords=("axes fraction", "data"), fontsize=8,
+                xytext=(0, 3), textcoords="offset points", ha="right",
+            )  # fmt: skip
+            bottom.set_title(describe(sweep), loc="left", fontsize=8.5)
+            _legends(top, bottom, sweep, look)
+        for axes, label in ((grid[0][0], "test accuracy"), (grid[1][0], "error")):
+            axes.set_ylabel(label)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            low, high = axes.get_ylim()
+            # An interval of few seeds can leave the possible; the axis does not follow it there.
+            axes.set_ylim(max(low, -0.02), min(high, 1.02))
+        return figure
+
+
+def _series(
+    axes: Axes,
+    points: pd.DataFrame,
+    runs: pd.DataFrame,
+    family: str,
+    metric: str,
+    ink: Ink,
+    style: str,
+    shift: float,
+    seeds: bool = True,
+) -> None:
+    rows = points[(points["family"] == family) & (points["metric"] == metric)]
+    if rows.empty:
+        return
+    x = rows["depth"] * shift
+    mean = rows["mean"].astype(float)
+    face = ink.colour if ink.filled else axes.get_facecolor()
+    axes.plot(
+        x, mean, linestyle=style, color=ink.colour, marker=ink.marker, markersize=6, linewidth=1.8,
+        markerfacecolor=face, markeredgecolor=ink.colour, zorder=3,
+    )  # fmt: skip
+    whole = rows.dropna(subset=["low", "high"])
+    if len(whole):
+        center = whole["mean"].astype(float)
+        reach = [center - whole["low"].astype(float), whole["high"].astype(float) - center]
+        axes.errorbar(
+            whole["depth"] * shift, center, yerr=reach, fmt="none", ecolor=ink.colour,
+            elinewidth=1.2, capsize=3, zorder=2,
+        )  # fmt: skip
+    if seeds:
+        done = runs[(runs["family"] == family) & (runs["status"] == "finished")]
+        if done["seed"].nunique() > 1:
+            axes.scatter(
+                done["depth"] * shift**2.2, done[metric].astype(float), s=9, color=ink.colour, alpha=0.55,
+                linewidths=0, zorder=4,
+            )  # fmt: skip
+
+
+def _unfinished(axes: Axes, runs: pd.DataFrame, look: Theme) -> None:
+    """Runs without a final number, drawn as what they are: never part of a mean."""
+    for _, run in runs[runs["status"] != "finished"].iterrows():
+        ink = look.families[run["family"]]
+        shift = DODGE if run["family"] == "residual" else 1 / DODGE
+        if run["status"] == "diverged":
+            axes.plot(
+                [run["depth"] * shift], [0.03], transform=axes.get_xaxis_transform(), marker="X", markersize=9,
+                color=ink.colour, linestyle="none", clip_on=False, zorder=5,
+            )  # fmt: skip
+        elif pd.notna(run["test_accuracy"]):
+            axes.plot(
+                [run["depth"] * shift], [run["test_accuracy"]], marker="v", markersize=7, linestyle="none",
+                markerfacecolor="none", markeredgecolor=ink.colour, zorder=5,
+            )  # fmt: skip
+
+
+def _depth_axis(axes: Axes, depths: list[int]) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(depths))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    axes.set_xlim(depths[0] / 1.18, depths[-1] * 1.18)
+    axes.set_xlabel("depth (weighted layers, 6n+2; log scale)")
+
+
+def _classes(sweep: SweepFrame) -> int:
+    rules = sweep.config.data.hierarchy
+    return rules.classes if rules else 10
+
+
+def _family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
+    handles = []
+    for family in sweep.config.families:
+        ink = look.families[family]
+        face = ink.colour if ink.filled else look.paper
+        handles.append(
+            Line2D(
+                [], [], color=ink.colour, marker=ink.marker, markerfacecolor=face, linewidth=1.8, label=family
+            )
+        )
+    return handles
+
+
+def _legends(top: Axes, bottom: Axes, sweep: SweepFrame, look: Theme) -> None:
+    handles = _family_handles(sweep, look)
+    statuses = set(sweep.runs["status"])
+    if "diverged" in statuses:
+        handles.append(Line2D([], [], color=look.text, marker="X", linestyle="none", label="diverged"))
+    if statuses & {"running", "interrupted", "stopped", "failed"}:
+        handles.append(
+            Line2D(
+                [], [], color=look.text, marker="v", markerfacecolor="none", linestyle="none",
+                label="not finished: last epoch so far",
+            )
+        )  # fmt: skip
+    top.legend(handles=handles, loc="best")
+    bottom.legend(handles=_line_handles(look), loc="best")
+
+
+def _line_handles(look: Theme) -> list[Line2D]:
+    named = (("test error", TEST), ("training error (clean: evaluation mode, no augmentation)", TRAINING))
+    return [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in named]
+
+
+# ---------------------------------------------------------------- training curves
+
+
+def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
+    """Error against epoch, a panel per depth: training (running) dashed, test solid; seeds thin."""
+    panels = [(sweep, depth) for sweep in sweeps for depth in sorted(set(sweep.metrics["depth"]))]
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    with applied(look):
+        figure = Figure(figsize=(max(6.4, 3.4 * columns), 1.2 + 3.1 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes, (sweep, depth) in zip(grid.flat, panels, strict=False):
+            of_depth = sweep.metrics[sweep.metrics["depth"] == depth]
+            for family in sweep.config.families:
+                _training_lines(axes, of_depth[of_depth["family"] == family], look.families[family])
+            name = f"{sweep.name}: depth {depth}" if len(sweeps) > 1 else f"depth {depth}"
+            axes.set_title(name, loc="left", weight="bold")
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_axis_off()
+        for axes in grid[:, 0]:
+            axes.set_ylabel("error")
+        for axes in grid[-1]:
+            axes.set_xlabel("epoch")
+        handles = _family_handles(sweeps[0], look)
+        styles = (("test", TEST), ("training (running mean)", TRAINING))
+        handles += [Line2D([], [], color=look.text, linestyle=s, label=label) for label, s in styles]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        figure.suptitle(
+            f"Training on {data_name(sweeps[0].config)}\n{describe(sweeps[0])}".replace("bars: 95 %", "mean bold; 95 %")
+            if False
+            else f"Error during training on {data_name(sweeps[0].config)}",
+            x=0.01, ha="left", weight="bold", fontsize=11,
+        )  # fmt: skip
+        return figure
+
+
+def _training_lines(axes: Axes, lines: pd.DataFrame, ink: Ink) -> None:
+    for metric, style in (("train_accuracy", TRAINING), ("test_accuracy", TEST)):
+        for _, one in lines.groupby("seed"):
+            axes.plot(
+                one["epoch"], 1 - one[metric], color=ink.colour, linestyle=style, linewidth=0.7, alpha=0.4
+            )
+        # Runs that are not all equally far are averaged over the epochs that all of them have.
+        together = lines.groupby("epoch")[metric].agg(["mean", "count"])
+        together = together[together["count"] == lines["seed"].nunique()]
+        axes.plot(
+            together.index, 1 - together["mean"], color=ink.colour, linestyle=style, linewidth=1.8,
+            marker=ink.marker if len(together) <= 12 else None, markersize=4,
+            markerfacecolor=ink.colour if ink.filled else axes.get_facecolor(),
+        )  # fmt: skip
+
+
+FIGURES: dict[str, Callable[[Sequence[SweepFrame], Theme], Figure]] = {
+    "curve": curve_figure,
+    "training": training_figure,
+}

@@ -1,0 +1,287 @@
+"""One run from its settings to its records: the only file that knows data, model, training and store."""
+
+from __future__ import annotations
+
+import platform
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resdeg import __version__, data
+from resdeg.config import RunConfig
+from resdeg.data.augment import Standardiser, augment
+from resdeg.data.images import Dataset, Split
+from resdeg.data.plan import batch_plan, record_steps
+from resdeg.errors import ResdegError
+from resdeg.models import build_model
+from resdeg.models.census import Census, census
+from resdeg.records import SEMANTICS, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
+from resdeg.store import RunSession, RunStore, open_run
+from resdeg.training.device import autocast, check_precision, prepare
+from resdeg.training.evaluate import Interrupted, Score, evaluate
+from resdeg.training.loop import Batch, Divergence, train
+from resdeg.training.schedule import learning_rate
+from resdeg.training.state import TrainState, load_bytes, new_state, to_bytes
+
+SAVE_EVERY = 300.0  # seconds; an epoch of a deep net on a CPU is longer than anyone wants to lose
+
+Report = Callable[[Progress], None]
+Stop = Callable[[], bool]
+
+
+def check(config: RunConfig, device: torch.device) -> Census:
+    """Build the net of `config` on the meta device, so that a typo fails now and not in hour five.
+
+    Raises:
+        UsageError: a name in no table, or a precision that `device` lacks.
+    """
+    check_precision(config.training.precision, device)
+    learning_rate(config.training, 0, 1)
+    shape = data.shape(config.data)
+    with torch.device("meta"):
+        model = build_model(config.family, config.depth, config.seed, config.model, shape.classes)
+    return census(model, shape.side)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A data set on its device, as the loop reads it."""
+
+    images: Tensor  # (N, H, W, 3) uint8
+    labels: Tensor  # (N,) int64
+    held: dict[str, tuple[Tensor, Tensor]]  # by split name, likewise
+    standardise: Standardiser
+
+    @classmethod
+    def of(cls, dataset: Dataset, device: torch.device) -> Inputs:
+        def put(split: Split) -> tuple[Tensor, Tensor]:
+            images = torch.from_numpy(split.images).to(device)
+            return images, torch.from_numpy(split.labels).to(device).long()
+
+        held = {"test": put(dataset.test)}
+        if dataset.validation is not None:
+            held["validation"] = put(dataset.validation)
+        images, labels = put(dataset.train)
+        return cls(images, labels, held, Standardiser.of(dataset.train, device))
+
+    def batch(self, config: RunConfig, step: int) -> Batch:
+        """The batch of `step`: a function of the seed and the step alone."""
+        t = config.training
+        plan = batch_plan(config.seed, step, t.batch_size, len(self.labels), t.pad, t.flip)
+        on_device = torch.from_numpy(plan).to(self.images.device)
+        return augment(self.images, on_device, self.standardise, t.pad), self.labels[on_device.long() >> 9]
+
+
+@dataclass
+class Training:
+    """A run in progress: its network and state, the steps that close its epochs, its inputs."""
+
+    config: RunConfig
+    inputs: Inputs
+    state: TrainState
+    closing: list[int]
+
+    @classmethod
+    def of(cls, config: RunConfig, dataset: Dataset, device: torch.device) -> Training:
+        """Ready for the first step, on `device`, with this process's arithmetic set to repeat."""
+        prepare(config.training, device)
+        model = build_model(config.family, config.depth, config.seed, config.model, dataset.classes)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = len(dataset.train)
+        closing = record_steps(images, config.training.batch_size, config.training.total_steps(images))
+        longest = max(end - start for start, end in zip([0, *closing], closing, strict=False))
+        state = new_state(model, config.training, longest)
+        return cls(config, Inputs.of(dataset, device), state, closing)
+
+    def score(self, images: Tensor, labels: Tensor, stop: Stop = lambda: False) -> Score:
+        cast = autocast(self.config.training, images.device)
+        return evaluate(self.state.model, images, labels, self.inputs.standardise, cast, stop)
+
+    def batch_at(self, step: int) -> Batch:
+        return self.inputs.batch(self.config, step)
+
+
+def execute(
+    config: RunConfig,
+    store: RunStore,
+    place: Path | None,
+    device: torch.device,
+    stop: Stop = lambda: False,
+    report: Report = lambda progress: None,
+) -> RunSummary:
+    """Train `config` from where `store` left it to its end, or until `stop` comes true.
+
+    Args:
+        place: where the data set is, see `resdeg.data.load`.
+
+    Returns:
+        The summary that was stored: finished, diverged, stopped, or failed with its traceback in
+        error.txt.
+
+    Raises:
+        BusyError, StorageError: the run could not be opened; nothing was stored.
+    """
+    with open_run(store, config) as session:
+        end = _Ending(config, check(config, device))
+        try:
+            summary = _run(config, session, place, device, stop, report, end)
+        except ResdegError as error:
+            session.fail(traceback.format_exc())
+            session.end(end("failed", session, reason=error.what))
+            raise
+        except Exception as error:
+            session.fail(traceback.format_exc())
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            summary = end("failed", session, reason=reason)
+        session.end(summary)
+        return summary
+
+
+@dataclass
+class _Ending:
+    """Makes the summary, of however much of the run there was."""
+
+    config: RunConfig
+    counts: Census
+    data_hash: str = ""
+    steps: int = 0
+
+    def __call__(self, status: Status, session: RunSession, **numbers: Any) -> RunSummary:
+        timing = session.store.timing()
+        return RunSummary(
+            run_id=self.config.run_id,
+            status=status,
+            family=self.config.family,
+            depth=self.config.depth,
+            seed=self.config.seed,
+            parameters=self.counts.parameters,
+            multiply_adds=self.counts.multiply_adds,
+            data_hash=self.data_hash,
+            precision=self.config.training.precision,
+            steps=self.steps,
+            step=numbers.pop("step", session.step),
+            seconds=sum(t.training_seconds + t.evaluation_seconds for t in timing),
+            **numbers,
+        )
+
+
+def _run(
+    config: RunConfig,
+    session: RunSession,
+    place: Path | None,
+    device: torch.device,
+    stop: Stop,
+    report: Report,
+    end: _Ending,
+) -> RunSummary:
+    dataset = data.load(config.data, place)
+    training = Training.of(config, dataset, device)
+    state, inputs, closing = training.state, training.inputs, training.closing
+    end.data_hash, end.steps = dataset.hash, closing[-1]
+    session.begin(_segment(config, dataset, device, session.step))
+    if session.tensors is not None:
+        load_bytes(state, session.tensors, session.step)
+
+    last: EvalRecord | None = None
+    clock = _Clock()
+
+    def tell(record: EvalRecord | None = None) -> None:
+        report(Progress(run_id=config.run_id, step=state.step, steps=closing[-1], record=record))
+        while session.notices:
+            notice = session.notices.pop(0)
+            report(Progress(run_id=config.run_id, step=state.step, steps=closing[-1], notice=notice))
+
+    def on_step(step: int) -> None:
+        tell()
+        if clock.since_save() > SAVE_EVERY:
+            session.commit(to_bytes(state), step, session.recorded)
+            clock.saved()
+
+    def scores() -> dict[str, Score]:
+        clock.evaluation_starts()
+        return {name: training.score(*split, stop) for name, split in inputs.held.items()}
+
+    tell()
+    for event in train(
+        state, training.batch_at, scores, config.training, closing, session.recorded, stop, on_step
+    ):
+        if isinstance(event, Divergence):
+            why = f"diverged at epoch {event.epoch}, step {event.step}: {event.reason}"
+            return end("diverged", session, reason=why, step=event.step)
+        last = event
+        session.append(event, clock.record(event.step))
+        session.commit(to_bytes(state), event.step, event.step)
+        clock.saved()
+        tell(event)
+    try:
+        if state.step < closing[-1] or session.recorded < closing[-1]:
+            raise Interrupted
+        clean = training.score(inputs.images, inputs.labels, stop)
+    except Interrupted:
+        if state.step != session.step:
+            session.note(clock.record(state.step))
+            session.commit(to_bytes(state), state.step, session.recorded)
+        return end("stopped", session, reason="asked to stop", step=state.step)
+    last = last or session.store.metrics()[-1]
+    return end(
+        "finished",
+        session,
+        step=state.step,
+        train_loss=clean.loss,
+        train_accuracy=clean.accuracy,
+        running_train_loss=last.train_loss,
+        running_train_accuracy=last.train_accuracy,
+        test_loss=last.test_loss,
+        test_accuracy=last.test_accuracy,
+        validation_loss=last.validation_loss,
+        validation_accuracy=last.validation_accuracy,
+    )
+
+
+class _Clock:
+    """Seconds of training and evaluation since the last record, on a clock that never steps back."""
+
+    def __init__(self) -> None:
+        self._start = self._saved = time.monotonic()
+        self._evaluation: float | None = None
+
+    def evaluation_starts(self) -> None:
+        self._evaluation = time.monotonic()
+
+    def record(self, step: int) -> TimingRecord:
+        now = time.monotonic()
+        middle = self._evaluation or now
+        timing = TimingRecord(
+            step=step, training_seconds=middle - self._start, evaluation_seconds=now - middle
+        )
+        self._start = now
+        return timing
+
+    def saved(self) -> None:
+        self._saved = time.monotonic()
+
+    def since_save(self) -> float:
+        return time.monotonic() - self._saved
+
+
+def _segment(config: RunConfig, dataset: Dataset, device: torch.device, step: int) -> Segment:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Segment(
+        from_step=step,
+        semantics=SEMANTICS,
+        data_hash=dataset.hash,
+        resdeg=__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        device=name,
+        processor=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        threads=config.training.threads,
+    )

@@ -1,0 +1,54 @@
+"""What a sweep costs: seconds per run, on the wall with some workers, and bytes on disk."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from resdeg import data
+from resdeg.config import RunConfig
+from resdeg.data.plan import record_steps
+from resdeg.sweep.preflight import Facts
+
+FORWARD = 1 / 3  # of a training step's work; the backward pass does the other two thirds
+BYTES_PER_PARAMETER = 16  # weights and momentum in fp32, two generations
+START_SECONDS = 1.0  # fork, data, first batch
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run: training seconds with its evaluations, multiply-adds with backward, bytes kept."""
+
+    seconds: float
+    multiply_adds: float
+    bytes: int
+
+
+def run_cost(run: RunConfig, facts: Facts) -> Cost:
+    """From the seconds of a step, measured; evaluation counted as forward passes."""
+    size = data.shape(run.data)
+    t = run.training
+    steps = t.total_steps(size.train)
+    records = len(record_steps(size.train, t.batch_size, steps))
+    scored = records * (size.test + size.validation) + size.train
+    images = steps * t.batch_size + FORWARD * scored
+    work = 3 * facts.multiply_adds[run.run_id] * images
+    seconds = facts.step_seconds[run.run_id] * images / t.batch_size + START_SECONDS
+    return Cost(seconds, work, facts.parameters[run.run_id] * BYTES_PER_PARAMETER + 10_000)
+
+
+def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
+    """When the last of `jobs` workers ends, each taking the next run as it becomes free.
+
+    >>> wall_seconds([3.0, 2.0, 2.0], jobs=2)
+    4.0
+    """
+    ends = [0.0] * jobs
+    for each in seconds:
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
+
+
+def costs(runs: Iterable[RunConfig], facts: Facts) -> Mapping[str, Cost]:
+    return {run.run_id: run_cost(run, facts) for run in runs}

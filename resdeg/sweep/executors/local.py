@@ -1,0 +1,202 @@
+"""One process per run on this machine, forked from a server that has torch imported.
+
+The server imports torch once and never computes, so a worker starts in hundredths of a second and
+one that dies takes nobody with it. Messages are lines of JSON; no object of a worker is unpickled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from resdeg.config import ExecutionConfig, RunConfig, SweepConfig
+from resdeg.errors import BusyError, DataError, ResdegError, StorageError, UsageError
+from resdeg.records import Progress, RunSummary
+from resdeg.sweep.preflight import Facts, preflight
+
+_context = multiprocessing.get_context("forkserver")
+_ERRORS = {kind.exit_code: kind for kind in (ResdegError, UsageError, DataError, StorageError, BusyError)}
+_PROGRESS_EVERY = 0.2  # seconds between two messages of one worker
+_PR_SET_PDEATHSIG = 1  # sys/prctl.h
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker is gone. `summary` is what it stored; without one, `error` says why."""
+
+    run_id: str
+    summary: RunSummary | None
+    error: ResdegError | None = None
+
+
+def start_server() -> None:
+    """Begin to import torch in the fork server, while this process goes on."""
+    from multiprocessing import forkserver
+
+    _context.set_forkserver_preload(["resdeg.runner"])
+    # Signals belong to the coordinator: the server and its workers must outlive a Ctrl-C on the terminal.
+    forkserver.ensure_running()
+
+
+def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
+    """`preflight` in a worker, so that this process never imports torch.
+
+    Raises:
+        ResdegError: whatever it raised.
+    """
+    content = config.model_dump_json()
+    process, pipe = _spawn(_preflight, content, read_data)
+    try:
+        message = json.loads(pipe.recv_bytes())
+    except EOFError:
+        process.join()
+        raise ResdegError(f"the check before the sweep died (exit code {process.exitcode})") from None
+    finally:
+        if process.is_alive():
+            process.join(5)
+            process.kill()
+    if "error" in message:
+        raise _error(message["error"])
+    return Facts.model_validate(message["facts"])
+
+
+class LocalExecutor:
+    """Runs in worker processes of this machine."""
+
+    def __init__(self, folder: Path, execution: ExecutionConfig) -> None:
+        self._folder, self._execution = folder, execution
+        self._workers: dict[str, tuple[Any, connection.Connection]] = {}
+
+    def submit(self, run: RunConfig) -> None:
+        arguments = (run.model_dump_json(), str(self._folder), self._execution.model_dump_json())
+        self._workers[run.run_id] = _spawn(_train, *arguments)
+
+    def poll(self, timeout: float) -> list[Progress | Ended]:
+        pipes = {pipe: run_id for run_id, (_, pipe) in self._workers.items()}
+        if not pipes:
+            time.sleep(timeout)
+        events: list[Progress | Ended] = []
+        for ready in connection.wait(list(pipes), timeout):
+            assert isinstance(ready, connection.Connection)
+            events.append(self._receive(pipes[ready], ready))
+        return events
+
+    def _receive(self, run_id: str, pipe: connection.Connection) -> Progress | Ended:
+        process, _ = self._workers[run_id]
+        try:
+            message = json.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            process.join()
+            del self._workers[run_id]
+            how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+            return Ended(run_id, None, ResdegError(f"{run_id}: its worker died ({how})"))
+        if "progress" in message:
+            return Progress.model_validate(message["progress"])
+        process.join()
+        del self._workers[run_id]
+        if "error" in message:
+            return Ended(run_id, None, _error(message["error"]))
+        return Ended(run_id, RunSummary.from_json(message["summary"], "worker"))
+
+    def cancel(self) -> None:
+        for process, _ in self._workers.values():
+            process.terminate()
+
+    def kill(self) -> None:
+        for process, _ in self._workers.values():
+            process.kill()
+        for process, _ in self._workers.values():
+            process.join()
+        self._workers.clear()
+
+
+def _spawn(target: Callable[..., None], *arguments: Any) -> tuple[Any, connection.Connection]:
+    ours, theirs = _context.Pipe(duplex=False)
+    process = _context.Process(target=target, args=(theirs, *arguments), daemon=False)
+    process.start()
+    theirs.close()  # so that the worker's death is the end of the pipe
+    return process, ours
+
+
+def _error(told: dict[str, Any]) -> ResdegError:
+    return _ERRORS.get(told["code"], ResdegError)(told["what"], told["remedy"])
+
+
+# ---------------------------------------------------------------- in the worker
+
+
+def _send(pipe: connection.Connection, **message: object) -> None:
+    pipe.send_bytes(json.dumps(message).encode())
+
+
+def _send_error(pipe: connection.Connection, error: ResdegError) -> None:
+    _send(pipe, error={"code": error.exit_code, "what": error.what, "remedy": error.remedy})
+
+
+class _StopFlag:
+    """True once this worker was asked to stop: by a signal, or by the coordinator's death."""
+
+    def __init__(self) -> None:
+        self.raised = False
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the coordinator
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._raise)
+        if sys.platform == "linux":
+            # The fork server dies with the coordinator, and we with the fork server.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            self._parent = os.getppid()
+
+    def _raise(self, number: int, frame: object) -> None:
+        self.raised = True
+
+    def __call__(self) -> bool:
+        # A parent that died before prctl sends no signal; then another process has adopted us.
+        return self.raised or (sys.platform == "linux" and os.getppid() != self._parent)
+
+
+def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -> None:
+    stop = _StopFlag()
+    last = 0.0
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if progress.record or progress.notice or now - last >= _PROGRESS_EVERY:
+            last = now
+            try:
+                _send(pipe, progress=progress.model_dump())
+            except OSError:  # nobody listens: the coordinator is gone
+                stop.raised = True
+
+    from resdeg.runner import execute
+    from resdeg.store import SweepStore
+    from resdeg.training.device import resolve_device
+
+    try:
+        config = RunConfig.model_validate_json(run)
+        settings = ExecutionConfig.model_validate_json(execution)
+        store = SweepStore(Path(folder)).run(config.run_id)
+        place = Path(settings.data_dir) if settings.data_dir else None
+        summary = execute(config, store, place, resolve_device(settings.device), stop, report)
+        _send(pipe, summary=summary.to_json())
+    except ResdegError as error:
+        _send_error(pipe, error)
+
+
+def _preflight(pipe: connection.Connection, config: str, read_data: bool) -> None:
+    _StopFlag()
+    try:
+        facts = preflight(SweepConfig.model_validate_json(config), read_data)
+        _send(pipe, facts=facts.model_dump(mode="json"))
+    except ResdegError as error:
+        _send_error(pipe, error)
