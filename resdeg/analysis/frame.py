@@ -41,14 +41,10 @@ def load_sweep(folder: Path) -> SweepFrame:
         UsageError: there is no sweep, or none of its runs has left a record.
     """
     store = SweepStore(folder)
-    if not store.plan.is_file():
-        what = "holds no sweep (no sweep.toml)" if folder.is_dir() else "does not exist"
-        raise UsageError(f"{folder} {what}", "run `resdeg sweep` first, or give a sweep's folder")
-    config = validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
+    config, wanted, problems = wanted_runs(store)
     runs: list[dict[str, object]] = []
     metrics: list[dict[str, object]] = []
-    problems: list[str] = []
-    for run in _wanted(store, config, problems):
+    for run in wanted:
         try:
             row, lines = _read(store.run(run.run_id), run)
         except StorageError as error:
@@ -69,9 +65,18 @@ def key_of(run: RunConfig) -> dict[str, object]:
     return {"run_id": run.run_id, "family": run.family, "depth": run.depth, "seed": run.seed}
 
 
-def _wanted(store: SweepStore, config: SweepConfig, problems: list[str]) -> list[RunConfig]:
-    """The planned runs, then those in the folder that share the plan's settings."""
+def wanted_runs(store: SweepStore) -> tuple[SweepConfig, list[RunConfig], list[str]]:
+    """The grid; its runs, then those in the folder that share its settings; what could not be read.
+
+    Raises:
+        UsageError: there is no sweep.
+    """
+    if not store.plan.is_file():
+        what = "holds no sweep (no sweep.toml)" if store.folder.is_dir() else "does not exist"
+        raise UsageError(f"{store.folder} {what}", "run `resdeg sweep` first, or give a sweep's folder")
+    config = validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
     wanted = {run.run_id: run for run in config.runs()}
+    problems: list[str] = []
     for run_id in store.run_ids():
         if run_id not in wanted:
             try:
@@ -81,7 +86,7 @@ def _wanted(store: SweepStore, config: SweepConfig, problems: list[str]) -> list
                 continue
             if run.settings_id == config.settings_id:
                 wanted[run_id] = run
-    return list(wanted.values())
+    return config, list(wanted.values()), problems
 
 
 def _read(store: RunStore, run: RunConfig) -> tuple[dict[str, object], list[dict[str, object]]]:

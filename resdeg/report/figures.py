@@ -213,12 +213,8 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         styles = (("test", TEST), ("training (running mean)", TRAINING))
         handles += [Line2D([], [], color=look.text, linestyle=s, label=label) for label, s in styles]
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
-        figure.suptitle(
-            f"Training on {data_name(sweeps[0].config)}\n{describe(sweeps[0])}".replace("bars: 95 %", "mean bold; 95 %")
-            if False
-            else f"Error during training on {data_name(sweeps[0].config)}",
-            x=0.01, ha="left", weight="bold", fontsize=11,
-        )  # fmt: skip
+        title = f"Error during training on {data_name(sweeps[0].config)}"
+        figure.suptitle(f"{title}\n{describe(sweeps[0])}", x=0.01, ha="left", fontsize=9)
         return figure
 
 

@@ -16,7 +16,7 @@ RECIPES: Mapping[str, Mapping[str, object]] = {
     # iterations"; no rule may hold for one depth, so here every net gets the 400 steps.
     "he2015-warmup": {**_PAPER, "warmup_steps": 400, "warmup_lr": 0.01},
     # For the generated images of `hierarchy`: no crops or flips, which its rules do not survive.
-    "demo": {"epochs": 3, "schedule": "triangle", "pad": 0, "flip": False},
+    "demo": {"epochs": 5, "batch_size": 64, "schedule": "triangle", "pad": 0, "flip": False},
 }
 
 

@@ -1,0 +1,86 @@
+"""The state of every run of a sweep, from its records alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resdeg.analysis.frame import wanted_runs
+from resdeg.config import RunConfig
+from resdeg.errors import StorageError
+from resdeg.store import RunState, RunStore, SweepStore
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run. Accuracies are fractions, of the last record while it is not finished."""
+
+    run_id: str
+    depth: int
+    state: RunState
+    step: int
+    steps: int | None
+    test_accuracy: float | None
+    train_accuracy: float | None
+    seconds: float
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """Every run, how many are in which state, and seconds of one worker to the end, if known."""
+
+    folder: str
+    rows: list[RunRow]
+    counts: dict[str, int]
+    seconds_left: float | None
+    problems: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_status(folder: Path) -> SweepStatus:
+    """Read what is there.
+
+    Raises:
+        UsageError: `folder` holds no sweep.
+    """
+    store = SweepStore(folder)
+    _, runs, problems = wanted_runs(store)
+    rows = []
+    for run in runs:
+        try:
+            rows.append(_row(store.run(run.run_id), run))
+        except StorageError as error:
+            problems.append(error.what)
+    return SweepStatus(str(folder), rows, dict(Counter(row.state for row in rows)), _left(rows), problems)
+
+
+def _row(store: RunStore, run: RunConfig) -> RunRow:
+    state, summary, records = store.state(), store.summary(), store.metrics()
+    last = records[-1] if records else None
+    seconds = sum(t.training_seconds + t.evaluation_seconds for t in store.timing())
+    return RunRow(
+        run_id=run.run_id,
+        depth=run.depth,
+        state=state,
+        step=max(last.step if last else 0, summary.step if summary else 0),
+        steps=summary.steps if summary and summary.steps else run.training.steps,
+        test_accuracy=last.test_accuracy if last else None,
+        train_accuracy=(summary.train_accuracy if summary else None) or (last.train_accuracy if last else None),
+        seconds=seconds,
+        reason=summary.reason if summary else None,
+    )
+
+
+def _left(rows: list[RunRow]) -> float | None:
+    """Seconds still to pay: a run's time is nearly proportional to its depth."""
+    done = [row for row in rows if row.state == "finished" and row.seconds]
+    open_ = [row for row in rows if row.state not in ("finished", "diverged")]
+    if not done:
+        return None
+    per_layer = sum(row.seconds for row in done) / sum(row.depth for row in done)
+    return sum(max(0.0, row.depth * per_layer - row.seconds) for row in open_)

@@ -1,0 +1,71 @@
+"""The commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from resdeg import __version__
+from resdeg.cli import bench, plot, status, sweep
+from resdeg.cli.console import screen
+from resdeg.errors import ResdegError
+
+app = typer.Typer(
+    name="resdeg",
+    help="See, test and teach the degradation of deep plain networks, and its cure.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_debug = False
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"resdeg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors and results alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every epoch of every run.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
+    screen.quiet, screen.verbose = quiet, verbose
+
+
+app.command()(sweep.sweep)
+app.command()(sweep.train)
+app.command()(status.status)
+app.command()(plot.plot)
+app.command()(bench.bench)
+
+
+def main() -> None:
+    """Run a command; leave with its documented exit code."""
+    try:
+        app()
+    except ResdegError as error:
+        if _debug:
+            traceback.print_exc()
+        screen.insist(f"error: {error.what}")
+        if error.remedy:
+            screen.insist(f"       {error.remedy}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if _debug:
+            raise
+        screen.insist(f"error: {type(error).__name__}: {error}")
+        screen.insist("       this is a bug in resdeg; --debug before the command shows where")
+        sys.exit(1)

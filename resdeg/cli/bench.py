@@ -1,0 +1,3 @@
+"""`resdeg bench`."""
+def bench() -> None:
+    """x"""

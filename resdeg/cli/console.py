@@ -1,0 +1,94 @@
+"""What the command line prints: data on stdout, everything else on stderr, and never a save behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass
+class Screen:
+    """stderr: messages, and progress where it is a terminal. A closed pipe turns it off, quietly."""
+
+    quiet: bool = False
+    verbose: bool = False
+    _closed: bool = False
+
+    @cached_property
+    def rich(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @property
+    def live(self) -> bool:
+        """Whether bars can be drawn: a terminal that moves its cursor."""
+        return not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def say(self, text: str) -> None:
+        """A message; `--quiet` drops it."""
+        if not self.quiet:
+            self.insist(text)
+
+    def detail(self, text: str) -> None:
+        """A message for `--verbose` alone."""
+        if self.verbose:
+            self.insist(text)
+
+    def insist(self, text: str) -> None:
+        """A message that `--quiet` does not drop: an error, or what must be known."""
+        if self._closed:
+            return
+        try:
+            self.rich.print(printable(text), markup=False)
+        except (OSError, ValueError, UnicodeEncodeError):
+            self._closed = True
+
+
+screen = Screen()
+
+
+def printable(text: str) -> str:
+    """`text` without control characters, in what stderr can encode: a path may hold anything."""
+    shown = "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def emit(text: str) -> None:
+    """Data, on stdout. A reader that has left (`| head`) is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(8), duration(95), duration(4100)
+    ('8 s', '1 min 35 s', '1 h 8 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: float) -> str:
+    """Bytes as people say it.
+
+    >>> size(48_000_000)
+    '48.0 MB'
+    """
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

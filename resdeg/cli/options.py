@@ -1,0 +1,123 @@
+"""Options that several commands share, and what they mean together."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resdeg.config import Settings, SweepConfig
+from resdeg.errors import UsageError
+
+POINTER = Path("results") / "local" / "last-sweep"
+
+DataOption = Annotated[str | None, typer.Option("--data", help="Data set: cifar10 or hierarchy (built in).")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where the data set is: an official archive or folder.")
+]
+Recipe = Annotated[
+    str | None, typer.Option("--recipe", help="short (default), he2015, he2015-warmup or demo.")
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Length in epochs; the schedule scales.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Length in steps; the schedule scales.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. training.lr=0.05.")
+]
+Precision = Annotated[str | None, typer.Option("--precision", help="auto (fp32), fp32 or bf16.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Jobs = Annotated[str | None, typer.Option("--jobs", help="Runs side by side: auto or a number.")]
+TimeLimit = Annotated[
+    str | None, typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 2h.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the sweep [results/local/<data>-<recipe>].")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait while another process owns the folder.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show runs, ids and costs; train nothing.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Set earlier runs of this grid aside (kept) and train anew.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SweepArgument = Annotated[
+    Path | None, typer.Argument(metavar="[SWEEP]", help="A sweep's folder; without one, the last that ran.")
+]
+
+
+def flags(
+    data: str | None,
+    data_dir: Path | None,
+    recipe: str | None,
+    epochs: int | None,
+    steps: int | None,
+    precision: str | None,
+    device: str | None,
+    jobs: str | None,
+    **grid: str | None,
+) -> Settings:
+    """What was given on the command line, as the tables of a configuration file."""
+    if epochs is not None and steps is not None:
+        raise UsageError("--epochs and --steps are two ways to say one length", "give one of them")
+    amount: object = int(jobs) if jobs is not None and re.fullmatch(r"[0-9]{1,6}", jobs, re.ASCII) else jobs
+    tables: dict[str, Settings] = {
+        "data": {"name": data},
+        "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
+        "execution": {"data_dir": data_dir and str(data_dir), "device": device, "jobs": amount},
+    }
+    given = {
+        name: {key: value for key, value in table.items() if value is not None}
+        for name, table in tables.items()
+    }
+    top = {key: value for key, value in grid.items() if value is not None}
+    return top | {name: table for name, table in given.items() if table}
+
+
+def parse_time(text: str) -> float:
+    """Seconds of '90s', '170m' or '2h'.
+
+    >>> parse_time("170m")
+    10200.0
+    """
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)", text, re.ASCII)
+    if not found or float(found[1]) == 0:
+        raise UsageError(f"--time-limit {text}: not a time", "write e.g. 90s, 170m or 2h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def sweep_folder(given: Path | None) -> Path:
+    """The folder a reading command is about: the one given, else the one `resdeg sweep` last wrote.
+
+    Raises:
+        UsageError: none was given and no sweep has run here.
+    """
+    if given is not None:
+        return given
+    try:
+        last = Path(POINTER.read_text().strip())
+    except OSError:
+        last = None
+    if last is None or not last.is_dir():
+        raise UsageError(
+            "no sweep has run here yet", "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light"
+        )
+    return last
+
+
+def remember(folder: Path) -> None:
+    """Make `folder` the last sweep of this place."""
+    from resdeg import files
+
+    files.make_folder(POINTER.parent)
+    files.write(POINTER, f"{os.path.relpath(folder)}\n".encode())
+
+
+def default_jobs(config: SweepConfig, device: str, runs: int) -> int:
+    """Workers side by side: as many as cores allow on a CPU, one on an accelerator."""
+    if config.execution.jobs != "auto":
+        return config.execution.jobs
+    if device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores // config.training.threads, runs))

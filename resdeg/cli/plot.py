@@ -1,0 +1,81 @@
+"""`resdeg plot`: the figure and, beside it, the numbers in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resdeg.cli import options
+from resdeg.cli.console import emit, screen
+from resdeg.errors import UsageError, did_you_mean
+
+
+def plot(
+    sweeps: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[SWEEP]...", help="Sweep folders; without one, the last that ran."),
+    ] = None,
+    kind: Annotated[str, typer.Option(help="curve or training.")] = "curve",
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.png, FILE.svg or FILE.pdf [in the sweep's folder].")
+    ] = None,
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+) -> None:
+    """Draw accuracy against depth, or training curves; print where the figure is."""
+    emit(str(draw(sweeps or [options.sweep_folder(None)], kind, out, theme)))
+
+
+def draw(folders: list[Path], kind: str, out: Path | None, theme_name: str) -> Path:
+    """Write the figure, curve.csv and runs.csv; the figure's path.
+
+    Raises:
+        UsageError: nothing to draw, an unknown kind or format, or sweeps of different schedules.
+    """
+    import pandas as pd
+
+    from resdeg import files
+    from resdeg.analysis.curve import curve
+    from resdeg.analysis.frame import load_sweep
+    from resdeg.report.figures import FIGURES, data_name, describe
+    from resdeg.report.style import FORMATS, render, theme
+
+    if kind not in FIGURES:
+        raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
+    path = out or folders[0] / f"{kind}.png"
+    form = path.suffix.lstrip(".").lower()
+    if form not in FORMATS:
+        raise UsageError(f"--out {path}: not a figure's name", f"end it in {', '.join(FORMATS)}")
+    look = theme(theme_name)
+    loaded = [load_sweep(folder) for folder in folders]
+    _one_schedule(folders, [sweep.config.training for sweep in loaded])
+    for problem in (problem for sweep in loaded for problem in sweep.problems):
+        screen.insist(f"left out: {problem}")
+    if out is not None:
+        files.make_folder(out.parent)
+    about = f"{kind} of plain and residual networks on {data_name(loaded[0].config)}. {describe(loaded[0])}"
+    files.write(path, render(FIGURES[kind](loaded, look), form, about))
+    for name, tables in (
+        ("curve.csv", [curve(sweep.runs) for sweep in loaded]),
+        ("runs.csv", [sweep.runs for sweep in loaded]),
+    ):
+        if len(loaded) > 1:
+            tables = [table.assign(sweep=s.name) for table, s in zip(tables, loaded, strict=True)]
+        text = pd.concat(tables).to_csv(index=False, lineterminator="\n")
+        files.write(path.parent / name, text.encode())
+    return path
+
+
+def _one_schedule(folders: list[Path], trainings: list[object]) -> None:
+    """A short curve is not to be compared with a long one: the peak moves with the schedule."""
+    parts = ("epochs", "steps", "batch_size", "lr", "schedule", "warmup_steps", "warmup_lr")
+    first = trainings[0]
+    for folder, other in zip(folders, trainings, strict=True):
+        for part in parts:
+            if getattr(other, part) != getattr(first, part):
+                raise UsageError(
+                    f"{folder} has another schedule than {folders[0]}: training.{part} is "
+                    f"{getattr(other, part)}, not {getattr(first, part)}",
+                    "draw them one by one",
+                )

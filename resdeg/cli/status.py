@@ -1,0 +1,38 @@
+"""`resdeg status`: what is finished, running, diverged, missing, and what is left to pay."""
+
+from __future__ import annotations
+
+import json
+
+from resdeg.cli import options
+from resdeg.cli.console import duration, emit, screen
+
+
+def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False) -> None:
+    """Show the state of every run of a sweep, and what it costs to finish."""
+    from resdeg.analysis.status import read_status
+
+    folder = options.sweep_folder(sweep)
+    found = read_status(folder)
+    if as_json:
+        emit(json.dumps(found.as_dict(), indent=1))
+        return
+    emit(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in found.counts.items()))
+    emit(f"{'run':32} {'state':>11} {'step':>16} {'test':>7} {'training':>8} {'time':>12}")
+    for row in found.rows:
+        emit(
+            f"{row.run_id:32} {row.state:>11} {f'{row.step:,}/{row.steps:,}' if row.steps else '-':>16} "
+            f"{_percent(row.test_accuracy):>7} {_percent(row.train_accuracy):>8} "
+            f"{duration(row.seconds) if row.seconds else '-':>12}"
+        )
+    for row in found.rows:
+        if row.reason and row.state in ("diverged", "failed"):
+            emit(f"{row.run_id}: {row.reason}")
+    for problem in found.problems:
+        screen.insist(f"damaged: {problem}")
+    if found.seconds_left is not None and found.seconds_left > 0:
+        emit(f"about {duration(found.seconds_left)} of one worker left, by the runs that are finished")
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction:.1%}"

@@ -1,0 +1,279 @@
+"""`resdeg sweep` and `resdeg train`: plan, price, train, draw."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resdeg.cli import options
+from resdeg.cli.console import duration, emit, screen, size
+from resdeg.config import SweepConfig
+from resdeg.errors import ResdegError, UsageError
+
+if TYPE_CHECKING:
+    from resdeg.sweep.estimate import Cost
+    from resdeg.sweep.plan import Plan
+    from resdeg.sweep.preflight import Facts
+
+
+def sweep(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A configuration, e.g. configs/short.toml.")
+    ] = None,
+    depths: Annotated[str | None, typer.Option(help="Depths 6n+2, e.g. 8,20,56 (default).")] = None,
+    families: Annotated[str | None, typer.Option(help="plain,residual (default) or one of them.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, e.g. 0-2 (default) or 0,3.")] = None,
+    data: options.DataOption = None,
+    data_dir: options.DataDir = None,
+    recipe: options.Recipe = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    assignments: options.Assignments = None,
+    precision: options.Precision = None,
+    device: options.Device = None,
+    jobs: options.Jobs = None,
+    time_limit: options.TimeLimit = None,
+    out: options.Out = None,
+    wait: options.Wait = False,
+    dry_run: options.DryRun = False,
+    fresh: options.Fresh = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train plain and residual networks over depths and seeds; the same command again resumes."""
+    given = options.flags(
+        data, data_dir, recipe, epochs, steps, precision, device, jobs,
+        depths=depths, families=families, seeds=seeds,
+    )  # fmt: skip
+    _carry_through(config, assignments or [], given, out, time_limit, wait, dry_run, fresh, as_json)
+
+
+def train(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A configuration.")] = None,
+    family: Annotated[str, typer.Option(help="plain or residual.")] = "plain",
+    depth: Annotated[str, typer.Option(help="Weighted layers, 6n+2.")] = "20",
+    seed: Annotated[str, typer.Option(help="One whole number.")] = "0",
+    data: options.DataOption = None,
+    data_dir: options.DataDir = None,
+    recipe: options.Recipe = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    assignments: options.Assignments = None,
+    precision: options.Precision = None,
+    device: options.Device = None,
+    time_limit: options.TimeLimit = None,
+    out: options.Out = None,
+    wait: options.Wait = False,
+    dry_run: options.DryRun = False,
+    fresh: options.Fresh = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train one network: a sweep of one run, in the same folder and with the same records."""
+    given = options.flags(
+        data, data_dir, recipe, epochs, steps, precision, device, "1",
+        depths=depths, families=family, seeds=seed,
+    )  # fmt: skip
+    _carry_through(config, assignments or [], given, out, time_limit, wait, dry_run, fresh, as_json, one=True)
+
+
+def _carry_through(
+    file: Path | None,
+    assignments: list[str],
+    given: dict[str, object],
+    out: Path | None,
+    time_limit: str | None,
+    wait: bool,
+    dry_run: bool,
+    fresh: bool,
+    as_json: bool,
+    one: bool = False,
+) -> None:
+    from resdeg.store import SweepStore
+    from resdeg.sweep.estimate import costs
+    from resdeg.sweep.executors.local import ask_preflight, start_server
+    from resdeg.sweep.plan import Plan, default_folder, resolve
+
+    started = time.monotonic()
+    limit = options.parse_time(time_limit) if time_limit else None
+    config = resolve(file, os.environ, assignments, given)
+    if one and len(config.runs()) != 1:
+        raise UsageError("resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep")
+    store = SweepStore(out or default_folder(config))
+    if not dry_run:
+        _check_place(config)
+    start_server()
+    plan = Plan.of(config, store)
+    wanted = config.runs() if dry_run or fresh else plan.todo
+    if not wanted:
+        with store.owned(wait):
+            _write_plan(plan)
+        screen.say(f"all {len(plan.states)} runs are finished: nothing to train")
+        _conclude(plan)
+        return
+    facts = ask_preflight(config, read_data=not dry_run)
+    priced = dict(costs(config.runs(), facts))
+    if dry_run:
+        _show_dry_run(plan, facts, priced, as_json)
+        return
+    with store.owned(wait):
+        if fresh:
+            _set_aside(plan)
+        plan = Plan.of(config, store)
+        _write_plan(plan)
+        _announce(plan, facts, priced)
+        _train(plan, facts, priced, started + limit if limit else None)
+    _conclude(Plan.of(config, store))
+
+
+def _check_place(config: SweepConfig) -> None:
+    from resdeg import data
+
+    place = config.execution.data_dir
+    data.check_place(config.data, Path(place) if place else None)
+
+
+def _write_plan(plan: Plan) -> None:
+    from resdeg import files
+
+    files.write(plan.store.plan, plan.config.to_toml().encode())
+    options.remember(plan.store.folder)
+
+
+def _set_aside(plan: Plan) -> None:
+    for run_id, state in plan.states.items():
+        if state != "missing":
+            screen.say(f"set aside: {plan.store.set_aside(run_id)}")
+
+
+def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
+    """The plan, the recipe and the cost, before the first step."""
+    from resdeg.sweep.estimate import wall_seconds
+
+    config, todo = plan.config, plan.todo
+    t = config.training
+    length = f"{t.epochs} epochs" if t.epochs else f"{t.steps:,} steps"
+    jobs = options.default_jobs(config, facts.device, len(todo))
+    done = len(plan.states) - len(todo)
+    screen.say(
+        f"plan    {len(plan.states)} runs: {', '.join(config.families)} x depths "
+        f"{', '.join(map(str, config.depths))} x {len(config.seeds)} seed(s)"
+        + (f"; {done} finished before" if done else "")
+    )
+    screen.say(
+        f"recipe  {t.recipe}: {length}, lr {t.lr:g} {t.schedule}, batch {t.batch_size}, SGD momentum "
+        f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"
+    )
+    where = config.execution.data_dir or "built in" if config.data.name == "hierarchy" else "cache"
+    where = config.execution.data_dir if config.data.name != "hierarchy" and config.execution.data_dir else where
+    screen.say(f"data    {config.data.name} ({where}), hash {(facts.data_hash or '')[:12]}")
+    wall = wall_seconds([priced[run.run_id].seconds for run in todo], jobs)
+    first = [run for run in todo if run.seed == config.seeds[0]]
+    of_one = wall_seconds([priced[run.run_id].seconds for run in first], jobs)
+    one = f" (with --seeds {config.seeds[0]}: {duration(of_one)})" if len(config.seeds) > 1 and first else ""
+    disk = size(sum(priced[run.run_id].bytes for run in todo))
+    screen.say(
+        f"cost    about {duration(wall)}{one} on {facts.device}, {jobs} side by side; {disk} on disk, "
+        f"in {plan.store.folder}"
+    )
+    if plan.others:
+        screen.say(f"note    {len(plan.others)} other runs in this folder are kept")
+
+
+def _show_dry_run(plan: Plan, facts: Facts, priced: dict[str, Cost], as_json: bool) -> None:
+    rows = [
+        {
+            "run_id": run_id,
+            "state": state,
+            "parameters": facts.parameters[run_id],
+            "pflop": 2 * priced[run_id].multiply_adds / 1e15,
+            "seconds": priced[run_id].seconds,
+            "bytes": priced[run_id].bytes,
+        }
+        for run_id, state in plan.states.items()
+    ]
+    if as_json:
+        emit(json.dumps({"folder": str(plan.store.folder), "device": facts.device, "runs": rows}, indent=1))
+        return
+    _announce(plan, facts, priced)
+    emit(f"{'run':32} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>12} {'disk':>9}")
+    for row in rows:
+        emit(
+            f"{row['run_id']:32} {row['state']:>11} {row['parameters']:>10,} {row['pflop']:>8.3f} "
+            f"{duration(float(str(row['seconds']))):>12} {size(float(str(row['bytes']))):>9}"
+        )
+
+
+def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | None) -> None:
+    """See the runs through; leave with the code that the documentation gives to how it went."""
+    from resdeg.cli.progress import Board
+    from resdeg.sweep.executors import EXECUTORS, Ended, Where
+    from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
+
+    todo = plan.todo
+    jobs = options.default_jobs(plan.config, facts.device, len(todo))
+    executor = EXECUTORS["local"](Where(plan.store.folder, plan.config.execution))
+    failed: list[ResdegError] = []
+    left = {run.run_id for run in todo}
+    with StopRequests() as requests:
+        board = Board({run.run_id: priced[run.run_id].seconds for run in todo})
+        try:
+            with board:
+                for event in carry_out(todo, executor, jobs, requests, deadline):
+                    if not isinstance(event, Ended):
+                        board.progress(event)
+                        continue
+                    board.ended(event.run_id, event.summary, event.error and event.error.what)
+                    status = event.summary.status if event.summary else "failed"
+                    if status == "failed":
+                        failed.append(event.error or ResdegError(f"{event.run_id} failed"))
+                    if status != "stopped":
+                        left.discard(event.run_id)
+        except StopNow:
+            screen.insist("stopped at once; the last checkpoints stand")
+        if requests.number is not None:
+            screen.insist(f"stopped: {len(left)} of {len(todo)} runs are left. {_resume_line()}")
+            raise SystemExit(128 + requests.number)
+    if left:
+        screen.insist(f"time limit reached: {len(left)} of {len(todo)} runs are left. {_resume_line()}")
+    if failed:
+        codes = {error.exit_code for error in failed}
+        _draw(plan)
+        screen.insist(
+            f"{len(failed)} of {len(todo)} runs failed; see error.txt in their folders. {_resume_line()}"
+        )
+        raise SystemExit(codes.pop() if len(codes) == 1 and codes <= {4, 5, 6} else 3)
+
+
+def _resume_line() -> str:
+    return f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
+
+
+def _conclude(plan: Plan) -> None:
+    _draw(plan)
+
+
+def _draw(plan: Plan) -> None:
+    """Draw what there is, and say last where it is."""
+    from resdeg.cli.plot import draw
+
+    with _told_not_raised():
+        path = draw([plan.store.folder], "curve", None, "light")
+        screen.say("curve:")
+        emit(str(path))
+
+
+@contextmanager
+def _told_not_raised() -> Iterator[None]:
+    """A sweep that has no point to draw yet is no failure of the sweep."""
+    try:
+        yield
+    except UsageError as error:
+        screen.say(f"no curve yet: {error.what}")
