@@ -201,14 +201,32 @@ class ExecutionConfig(_Frozen):
 
 
 # Each setting of a run stands in exactly one of these two lists (a test holds it so).
-AFFECTS_RESULT = """
-seed family depth
-data.name data.validation data.hierarchy
-model.block model.shortcut model.norm model.init model.width
-training.epochs training.steps training.batch_size training.lr training.schedule
-training.warmup_steps training.warmup_lr training.momentum training.weight_decay
-training.pad training.flip training.precision training.threads
-""".split()
+AFFECTS_RESULT = [
+    "seed",
+    "family",
+    "depth",
+    "data.name",
+    "data.validation",
+    "data.hierarchy",
+    "model.block",
+    "model.shortcut",
+    "model.norm",
+    "model.init",
+    "model.width",
+    "training.epochs",
+    "training.steps",
+    "training.batch_size",
+    "training.lr",
+    "training.schedule",
+    "training.warmup_steps",
+    "training.warmup_lr",
+    "training.momentum",
+    "training.weight_decay",
+    "training.pad",
+    "training.flip",
+    "training.precision",
+    "training.threads",
+]
 LEAVES_RESULT = ["training.recipe"]  # a name for the settings beside it
 
 

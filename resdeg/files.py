@@ -165,7 +165,9 @@ def _reported(verb: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"cannot {verb} {path}: the disk is full", "free some space, then run it again") from error
+            raise StorageError(
+                f"cannot {verb} {path}: the disk is full", "free some space, then run it again"
+            ) from error
         reason = error.strerror or str(error)
         raise StorageError(f"cannot {verb} {path}: {reason}", "mend the place or give another") from error
 

@@ -171,7 +171,7 @@ class RunSession:
         for earlier in before.segments if self.manifest else ():
             if earlier.data_hash != segment.data_hash:
                 raise UsageError(
-                    f"{self.run_id} was begun on data {earlier.data_hash[:12]}, this is {segment.data_hash[:12]}",
+                    f"{self.run_id}: begun on data {earlier.data_hash[:9]}, this is {segment.data_hash[:9]}",
                     "give the same data, another --out, or --fresh",
                 )
             if earlier.semantics != segment.semantics:
@@ -319,12 +319,14 @@ def _newest(folder: Path, run_id: str, notices: list[str]) -> tuple[Manifest, by
         tensors = files.read(folder / "checkpoint" / manifest.file) or b""
         metrics = (files.read(folder / "metrics.jsonl") or b"")[: manifest.metrics_bytes]
         if hashlib.sha256(tensors).hexdigest() != manifest.sha256:
-            damage = manifest.file
+            damage: str = manifest.file
         elif hashlib.sha256(metrics).hexdigest() != manifest.metrics_sha256:
             damage = "metrics.jsonl"
         else:
             return manifest, tensors
-        notices.append(f"{run_id}: generation {manifest.generation}: {damage} is damaged, trying the one before")
+        notices.append(
+            f"{run_id}: generation {manifest.generation}: {damage} is damaged, trying the one before"
+        )
     return None
 
 

@@ -31,9 +31,9 @@ def curve(runs: pd.DataFrame) -> pd.DataFrame:
     rows: list[Mapping[str, object]] = []
     for (family, depth), group in finished.groupby(["family", "depth"], sort=True):
         for metric in METRICS:
-            values = group[metric].dropna() if metric in group else []
-            if len(values):
-                point = mean_interval([float(value) for value in values])
+            values = [float(value) for value in group[metric].dropna()]
+            if values:
+                point = mean_interval(values)
                 rows.append({"family": family, "depth": depth, "metric": metric, **vars(point)})
     return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 

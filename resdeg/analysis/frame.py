@@ -54,7 +54,9 @@ def load_sweep(folder: Path) -> SweepFrame:
             if family in config.families:
                 runs.append({**row, "family": family})
                 metrics.extend({**key_of(run), "family": family, **line} for line in lines)
-    frame = pd.DataFrame(runs, columns=RUN_COLUMNS).sort_values(["family", "depth", "seed"], ignore_index=True)
+    frame = pd.DataFrame(runs, columns=RUN_COLUMNS).sort_values(
+        ["family", "depth", "seed"], ignore_index=True
+    )
     if not metrics and not frame["status"].isin(["finished", "diverged"]).any():
         raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
     columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]

@@ -70,7 +70,8 @@ def _row(store: RunStore, run: RunConfig) -> RunRow:
         step=max(last.step if last else 0, summary.step if summary else 0),
         steps=summary.steps if summary and summary.steps else run.training.steps,
         test_accuracy=last.test_accuracy if last else None,
-        train_accuracy=(summary.train_accuracy if summary else None) or (last.train_accuracy if last else None),
+        train_accuracy=(summary.train_accuracy if summary else None)
+        or (last.train_accuracy if last else None),
         seconds=seconds,
         reason=summary.reason if summary else None,
     )

@@ -100,7 +100,8 @@ def sweep_folder(given: Path | None) -> Path:
         last = None
     if last is None or not last.is_dir():
         raise UsageError(
-            "no sweep has run here yet", "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light"
+            "no sweep has run here yet",
+            "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light",
         )
     return last
 

@@ -79,7 +79,7 @@ def train(
     """Train one network: a sweep of one run, in the same folder and with the same records."""
     given = options.flags(
         data, data_dir, recipe, epochs, steps, precision, device, "1",
-        depths=depths, families=family, seeds=seed,
+        depths=depth, families=family, seeds=seed,
     )  # fmt: skip
     _carry_through(config, assignments or [], given, out, time_limit, wait, dry_run, fresh, as_json, one=True)
 
@@ -105,7 +105,9 @@ def _carry_through(
     limit = options.parse_time(time_limit) if time_limit else None
     config = resolve(file, os.environ, assignments, given)
     if one and len(config.runs()) != 1:
-        raise UsageError("resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep")
+        raise UsageError(
+            "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
+        )
     store = SweepStore(out or default_folder(config))
     if not dry_run:
         _check_place(config)
@@ -172,7 +174,9 @@ def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
         f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"
     )
     where = config.execution.data_dir or "built in" if config.data.name == "hierarchy" else "cache"
-    where = config.execution.data_dir if config.data.name != "hierarchy" and config.execution.data_dir else where
+    where = (
+        config.execution.data_dir if config.data.name != "hierarchy" and config.execution.data_dir else where
+    )
     screen.say(f"data    {config.data.name} ({where}), hash {(facts.data_hash or '')[:12]}")
     wall = wall_seconds([priced[run.run_id].seconds for run in todo], jobs)
     first = [run for run in todo if run.seed == config.seeds[0]]
@@ -214,7 +218,8 @@ def _show_dry_run(plan: Plan, facts: Facts, priced: dict[str, Cost], as_json: bo
 def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | None) -> None:
     """See the runs through; leave with the code that the documentation gives to how it went."""
     from resdeg.cli.progress import Board
-    from resdeg.sweep.executors import EXECUTORS, Ended, Where
+    from resdeg.sweep.executors import EXECUTORS, Where
+    from resdeg.sweep.executors.local import Ended
     from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
 
     todo = plan.todo
@@ -230,7 +235,7 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | 
                     if not isinstance(event, Ended):
                         board.progress(event)
                         continue
-                    board.ended(event.run_id, event.summary, event.error and event.error.what)
+                    board.ended(event.run_id, event.summary, event.error.what if event.error else None)
                     status = event.summary.status if event.summary else "failed"
                     if status == "failed":
                         failed.append(event.error or ResdegError(f"{event.run_id} failed"))

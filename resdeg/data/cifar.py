@@ -195,7 +195,7 @@ def _to_cache(folder: Path, data: Dataset) -> None:
 
 
 def _from_cache(folder: Path) -> Dataset | None:
-    """The cached arrays, memory-mapped (copy on write, so shared by workers); None unless every hash holds."""
+    """The cached arrays, memory-mapped copy on write, so shared; None unless every hash holds."""
     try:
         meta = json.loads((folder / "meta.json").read_bytes())
         arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in _PARTS}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,15 +15,18 @@ from resdeg.models.norm import NORMS
 from resdeg.models.shortcut import SHORTCUTS, build_shortcut
 
 STAGE_CHANNELS = (16, 32, 64)
-TABLES = {"block": BLOCKS, "shortcut": SHORTCUTS, "norm": NORMS, "init": INITS}
+TABLES: dict[str, Mapping[str, object]] = {
+    "block": BLOCKS,
+    "shortcut": SHORTCUTS,
+    "norm": NORMS,
+    "init": INITS,
+}
 
 
 class CifarNet(nn.Module):
     """A stem, `stages` of blocks and a linear head on globally pooled features."""
 
-    def __init__(
-        self, family: Family, blocks_per_stage: int, config: ModelConfig, classes: int
-    ) -> None:
+    def __init__(self, family: Family, blocks_per_stage: int, config: ModelConfig, classes: int) -> None:
         super().__init__()
         norm, block = NORMS[config.norm], BLOCKS[config.block]
         channels = [max(1, round(width * config.width)) for width in STAGE_CHANNELS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +17,9 @@ from resdeg.config import SweepConfig
 from resdeg.report.style import Ink, Theme, applied
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
-TRAINING, TEST = "--", "-"
+Style = Literal["-", "--"]
+TRAINING: Style = "--"
+TEST: Style = "-"
 NAMES = {"cifar10": "CIFAR-10", "hierarchy": "hierarchy (generated images, not a natural data set)"}
 
 
@@ -24,14 +27,19 @@ def describe(sweep: SweepFrame) -> str:
     """What a figure must say of the runs behind it: schedule, precision, seeds, how many are missing."""
     t = sweep.config.training
     length = f"{t.epochs} epochs" if t.epochs else f"{t.steps:,} steps"
-    rate = f"lr {t.lr:g} {t.schedule}" + (f" after {t.warmup_steps} at {t.warmup_lr:g}" if t.warmup_steps else "")
+    rate = f"lr {t.lr:g} {t.schedule}" + (
+        f" after {t.warmup_steps} at {t.warmup_lr:g}" if t.warmup_steps else ""
+    )
     seeds = sorted(set(sweep.runs["seed"]))
     spelt = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 2 else "seeds " + ", ".join(map(str, seeds))
     contiguous = seeds == list(range(seeds[0], seeds[-1] + 1))
     spelt = spelt if contiguous else f"{len(seeds)} seeds"
     spelt = f"seed {seeds[0]}" if len(seeds) == 1 else spelt
     interval = "one seed: no interval" if len(seeds) == 1 else "bars: 95 % Student-t interval of the mean"
-    lines = [f"recipe {t.recipe}: {length}, {rate}, batch {t.batch_size}, {t.precision}", f"{spelt}; {interval}"]
+    lines = [
+        f"recipe {t.recipe}: {length}, {rate}, batch {t.batch_size}, {t.precision}",
+        f"{spelt}; {interval}",
+    ]
     counts = sweep.runs["status"].value_counts()
     missing = {status: int(n) for status, n in counts.items() if status != "finished"}
     if missing:
@@ -89,7 +97,7 @@ def _series(
     family: str,
     metric: str,
     ink: Ink,
-    style: str,
+    style: Style,
     shift: float,
     seeds: bool = True,
 ) -> None:
@@ -127,8 +135,8 @@ def _unfinished(axes: Axes, runs: pd.DataFrame, look: Theme) -> None:
         shift = DODGE if run["family"] == "residual" else 1 / DODGE
         if run["status"] == "diverged":
             axes.plot(
-                [run["depth"] * shift], [0.03], transform=axes.get_xaxis_transform(), marker="X", markersize=9,
-                color=ink.colour, linestyle="none", clip_on=False, zorder=5,
+                [run["depth"] * shift], [0.03], transform=axes.get_xaxis_transform(), marker="X",
+                markersize=9, color=ink.colour, linestyle="none", clip_on=False, zorder=5,
             )  # fmt: skip
         elif pd.notna(run["test_accuracy"]):
             axes.plot(
@@ -181,7 +189,8 @@ def _legends(top: Axes, bottom: Axes, sweep: SweepFrame, look: Theme) -> None:
 
 
 def _line_handles(look: Theme) -> list[Line2D]:
-    named = (("test error", TEST), ("training error (clean: evaluation mode, no augmentation)", TRAINING))
+    clean = "training error (clean: evaluation mode, no augmentation)"
+    named: tuple[tuple[str, Style], ...] = (("test error", TEST), (clean, TRAINING))
     return [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in named]
 
 
@@ -210,7 +219,7 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         for axes in grid[-1]:
             axes.set_xlabel("epoch")
         handles = _family_handles(sweeps[0], look)
-        styles = (("test", TEST), ("training (running mean)", TRAINING))
+        styles: tuple[tuple[str, Style], ...] = (("test", TEST), ("training (running mean)", TRAINING))
         handles += [Line2D([], [], color=look.text, linestyle=s, label=label) for label, s in styles]
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
         title = f"Error during training on {data_name(sweeps[0].config)}"

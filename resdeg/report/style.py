@@ -84,7 +84,7 @@ def applied(look: Theme) -> Iterator[None]:
     }
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(settings)
+        mpl.rcParams.update(settings)  # type: ignore[arg-type]
         yield
 
 

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from resdeg.config import RunConfig
 from resdeg.records import Progress
-from resdeg.sweep.executors import Ended, Executor
+from resdeg.sweep.executors import Executor
+from resdeg.sweep.executors.local import Ended
 
 GRACE = 10.0  # seconds before a time limit at which running work is asked to save
 _POLL = 0.5

@@ -47,7 +47,7 @@ def evaluate(
     correct = 0
     try:
         for pixels, wanted in zip(
-            images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True
+            torch.split(images, EVALUATION_BATCH), torch.split(labels, EVALUATION_BATCH), strict=True
         ):
             if stop():
                 raise Interrupted

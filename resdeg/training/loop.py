@@ -39,7 +39,7 @@ def train_step(state: TrainState, batch: Batch, lr: float, cast: torch.autocast,
     logits = logits.float()
     loss = functional.cross_entropy(logits, labels)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     state.optimizer.step()
     with torch.no_grad():
         state.losses[slot] = loss
@@ -72,7 +72,7 @@ def train(
     device = state.losses.device
     cast = autocast(config, device)
     state.model.train()
-    for epoch, (start, end) in enumerate(zip([0, *closing], closing), start=1):
+    for epoch, (start, end) in enumerate(zip([0, *closing], closing, strict=False), start=1):
         if end <= recorded:
             continue
         while state.step < end:

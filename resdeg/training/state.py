@@ -43,8 +43,8 @@ def new_state(model: nn.Module, config: TrainingConfig, longest_epoch: int) -> T
         for parameter in parameters:
             # Zeros give the first step that no buffer gives, and the state one form from the start.
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    sums = (torch.zeros(longest_epoch, device=device) for _ in range(2))
-    return TrainState(model, optimizer, *sums)
+    losses, correct = torch.zeros(2, longest_epoch, device=device)
+    return TrainState(model, optimizer, losses.clone(), correct.clone())
 
 
 def _tensors(state: TrainState) -> dict[str, Tensor]:

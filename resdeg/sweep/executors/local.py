@@ -55,7 +55,7 @@ def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
         ResdegError: whatever it raised.
     """
     content = config.model_dump_json()
-    process, pipe = _spawn(_preflight, content, read_data)
+    process, pipe = spawn(_preflight, content, read_data)
     try:
         message = json.loads(pipe.recv_bytes())
     except EOFError:
@@ -70,6 +70,14 @@ def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
     return Facts.model_validate(message["facts"])
 
 
+def has_bf16() -> bool:
+    """Whether this machine's CPU computes in bf16, asked in a worker."""
+    process, pipe = spawn(_tell_bf16)
+    there = bool(json.loads(pipe.recv_bytes()))
+    process.join()
+    return there
+
+
 class LocalExecutor:
     """Runs in worker processes of this machine."""
 
@@ -79,7 +87,7 @@ class LocalExecutor:
 
     def submit(self, run: RunConfig) -> None:
         arguments = (run.model_dump_json(), str(self._folder), self._execution.model_dump_json())
-        self._workers[run.run_id] = _spawn(_train, *arguments)
+        self._workers[run.run_id] = spawn(_train, *arguments)
 
     def poll(self, timeout: float) -> list[Progress | Ended]:
         pipes = {pipe: run_id for run_id, (_, pipe) in self._workers.items()}
@@ -120,7 +128,8 @@ class LocalExecutor:
         self._workers.clear()
 
 
-def _spawn(target: Callable[..., None], *arguments: Any) -> tuple[Any, connection.Connection]:
+def spawn(target: Callable[..., None], *arguments: Any) -> tuple[Any, connection.Connection]:
+    """A worker that calls `target(pipe, *arguments)`, and our end of that pipe."""
     ours, theirs = _context.Pipe(duplex=False)
     process = _context.Process(target=target, args=(theirs, *arguments), daemon=False)
     process.start()
@@ -200,3 +209,16 @@ def _preflight(pipe: connection.Connection, config: str, read_data: bool) -> Non
         _send(pipe, facts=facts.model_dump(mode="json"))
     except ResdegError as error:
         _send_error(pipe, error)
+
+
+def _tell_bf16(pipe: connection.Connection) -> None:
+    import torch
+
+    from resdeg.training.device import check_precision
+
+    try:
+        check_precision("bf16", torch.device("cpu"))
+        there = True
+    except UsageError:
+        there = False
+    pipe.send_bytes(json.dumps(there).encode())

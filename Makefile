@@ -1,0 +1,53 @@
+# The only commands that people and CI need; `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := results/local/hierarchy-demo
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test check sweep plot bench figures clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "resdeg needs Python >= 3.11; try make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian: apt install python3-venv)" >&2; exit 2; }
+	@# torch first and only if it is missing: an open requirement would fetch gigabytes of CUDA packages
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+install: $(STAMP) ## install resdeg into .venv
+
+demo: $(STAMP) ## the degradation curve on the built-in data, about 5 minutes with the install
+	$(BIN)/resdeg sweep configs/demo.toml --out $(DEMO)
+
+test: $(STAMP) ## the tests, with coverage
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: $(STAMP) ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+sweep: $(STAMP) ## resdeg sweep --depths 8,20,56 (ARGS="--seeds 0" adds options)
+	$(BIN)/resdeg sweep --depths 8,20,56 $(ARGS)
+
+plot: $(STAMP) ## draw the last sweep
+	$(BIN)/resdeg plot $(ARGS)
+
+bench: $(STAMP) ## the engine against a textbook loop
+	$(BIN)/resdeg bench $(ARGS)
+
+figures: $(STAMP) ## draw every published sweep again from its records
+	@for sweep in results/*/sweep.toml; do [ -e "$$sweep" ] || continue; \
+	  $(BIN)/resdeg plot "$$(dirname $$sweep)" && $(BIN)/resdeg plot "$$(dirname $$sweep)" --kind training || exit 1; done
+
+clean: ## remove what was built; results stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""How fast the engine is, beside a loop as textbooks write it."""
