@@ -1,0 +1,106 @@
+"""What every test shares: an own cache, tiny runs, and the real CIFAR-10 where there is one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resdeg.config import DataConfig, HierarchyConfig, ModelConfig, RunConfig, TrainingConfig
+
+Resdeg = Callable[..., subprocess.CompletedProcess[str]]
+
+# Eight steps an epoch on images of 8x8: a run of three epochs in about a second.
+TINY = HierarchyConfig(levels=2, cell=2, symbols=6, synonyms=2, noise=16, train_images=256, test_images=60)
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache or settings."""
+    for name in ("RESDEG_DEVICE", "RESDEG_JOBS", "RESDEG_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RESDEG_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def cifar_folder() -> Path:
+    """The real CIFAR-10, where RESDEG_DATA_DIR names it."""
+    place = os.environ.get("RESDEG_DATA_DIR")
+    if not place:
+        pytest.skip("needs the real CIFAR-10: set RESDEG_DATA_DIR")
+    return Path(place)
+
+
+@pytest.fixture
+def tiny_run() -> Callable[..., RunConfig]:
+    """A run of seconds: `tiny_run(depth=8, family="plain", training={...}, model={...})`."""
+
+    def make(
+        family: str = "plain",
+        depth: int = 8,
+        seed: int = 0,
+        training: dict[str, object] | None = None,
+        model: dict[str, object] | None = None,
+        data: DataConfig | None = None,
+    ) -> RunConfig:
+        settings = {"recipe": "demo", "epochs": 3, "batch_size": 32, "pad": 2, **(training or {})}
+        return RunConfig(
+            family=family,
+            depth=depth,
+            seed=seed,
+            data=data or DataConfig(name="hierarchy", hierarchy=TINY),
+            model=ModelConfig(**{"width": 0.25, **(model or {})}),
+            training=TrainingConfig(**settings),
+        )
+
+    return make
+
+
+TINY_TOML = """
+[data]
+name = "hierarchy"
+[data.hierarchy]
+levels = 2
+cell = 2
+symbols = 6
+synonyms = 2
+noise = 16
+train_images = 256
+test_images = 60
+[model]
+width = 0.25
+[training]
+recipe = "demo"
+epochs = 2
+batch_size = 32
+"""
+
+
+@pytest.fixture
+def tiny_toml(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY_TOML)
+    return path
+
+
+@pytest.fixture
+def resdeg(tmp_path: Path) -> Resdeg:
+    """The command as a user runs it, in a folder of its own: `resdeg("sweep", "--depths", "8")`."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **options.pop("env", {})}  # type: ignore[dict-item]
+        return subprocess.run(
+            [sys.executable, "-m", "resdeg", *map(str, arguments)],
+            cwd=options.pop("cwd", tmp_path),  # type: ignore[arg-type]
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
