@@ -149,7 +149,12 @@ def test_a_mistake_is_named_with_its_source_and_the_way_out(settings: dict[str, 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"a = \n", r"x\.toml:1:5: "), (b"a = 1\na = 2\n", r"x\.toml:2:6"), (b"\xff\xfe", "UTF-8"), (None, "exist")],
+    [
+        (b"a = \n", r"x\.toml:1:5: "),
+        (b"a = 1\na = 2\n", r"x\.toml:2:6"),
+        (b"\xff\xfe", "UTF-8"),
+        (None, "exist"),
+    ],
 )
 def test_broken_toml_names_line_and_column(tmp_path: Path, content: bytes | None, told: str) -> None:
     path = tmp_path / "x.toml"

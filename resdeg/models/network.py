@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -74,6 +75,7 @@ def build_model(
         name = getattr(config, setting)
         if name not in table:
             raise UsageError(f"model.{setting}: '{name}' is not known", did_you_mean(name, table))
-    model = CifarNet(family, (check_depth(depth) - 2) // 6, config, classes)
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw values of their own, unasked
+        model = CifarNet(family, (check_depth(depth) - 2) // 6, config, classes)
     initialise(model, config.init, seed)
     return model

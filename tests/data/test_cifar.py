@@ -78,9 +78,7 @@ def test_one_changed_pixel_is_another_hash(tmp_path: Path) -> None:
 
 def test_pixels_are_channel_major_records(tmp_path: Path) -> None:
     data = load(write_folder(tmp_path / "a", batch_files()), SMALL)
-    content = np.concatenate(
-        [np.frombuffer(batch_files()[n], np.uint8).reshape(30, -1) for n in SMALL.train]
-    )
+    content = np.concatenate([np.frombuffer(batch_files()[n], np.uint8).reshape(30, -1) for n in SMALL.train])
     digests = sorted(hashlib.sha256(row.tobytes()).digest() for row in content)
     record = next(row for row in content if hashlib.sha256(row.tobytes()).digest() == digests[0])
     assert data.train.labels[0] == record[0]
@@ -127,7 +125,10 @@ def damaged(name: str, change) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (damaged("data_batch_2.bin", lambda b: b[:-1]), r"data_batch_2.bin has 92,189 bytes, expected 92,190"),
+        (
+            damaged("data_batch_2.bin", lambda b: b[:-1]),
+            r"data_batch_2.bin has 92,189 bytes, expected 92,190",
+        ),
         (damaged("data_batch_1.bin", lambda b: b""), "has 0 bytes"),
         (damaged("test_batch.bin", lambda b: b"\x0b" + b[1:]), "label 11"),
         (damaged("test_batch.bin", lambda b: bytes([(b[0] + 1) % 10]) + b[1:]), "should be equal"),

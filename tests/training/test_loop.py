@@ -1,0 +1,197 @@
+"""The loop computes what the recipe says: against plain code, and by its own laws."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from resdeg.config import TrainingConfig
+from resdeg.models import build_model
+from resdeg.records import EvalRecord
+from resdeg.training.device import check_precision, prepare, resolve_device
+from resdeg.training.evaluate import Interrupted, Score, evaluate
+from resdeg.training.loop import Divergence, train
+from resdeg.training.state import load_bytes, new_state, to_bytes
+
+CONFIG = TrainingConfig(steps=6, batch_size=8, lr=0.05, schedule="constant")
+
+
+def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(8, 3, 8, 8, generator=generator), torch.randint(0, 10, (8,), generator=generator)
+
+
+def scores() -> dict[str, Score]:
+    return {"test": Score(1.0, 0.5)}
+
+
+def run(config: TrainingConfig = CONFIG, closing=(3, 6), model: nn.Module | None = None, **options):
+    prepare(config, torch.device("cpu"))
+    model = model or build_model("plain", 8)
+    state = new_state(model, config, 3)
+    return state, list(train(state, batch_at, scores, config, closing, **options))
+
+
+def test_three_steps_equal_hand_written_sgd() -> None:
+    model = build_model("residual", 8).double()
+    reference = copy.deepcopy(model)
+    state = new_state(model, CONFIG, 3)
+    state.losses, state.correct = state.losses.double(), state.correct.double()
+
+    def doubled(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = batch_at(step)
+        return images.double(), labels
+
+    velocity = [torch.zeros_like(p) for p in reference.parameters()]
+    losses = []
+    for step in range(3):
+        images, labels = doubled(step)
+        loss = functional.cross_entropy(reference(images), labels)
+        gradients = torch.autograd.grad(loss, list(reference.parameters()))
+        with torch.no_grad():
+            for p, v, g in zip(reference.parameters(), velocity, gradients, strict=True):
+                v.mul_(0.9).add_(g + 1e-4 * p)
+                p.sub_(0.05 * v)
+        losses.append(loss.item())
+    from resdeg.training.device import autocast
+    from resdeg.training.loop import train_step
+
+    for step in range(3):
+        train_step(state, doubled(step), 0.05, autocast(CONFIG, torch.device("cpu")), step)
+    # The loss is taken in float32 by design, so gradients agree to its rounding.
+    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert state.losses.tolist() == pytest.approx(losses, rel=1e-5)
+
+
+def test_records_hold_the_epoch_s_means() -> None:
+    state, records = run()
+    assert [r.step for r in records] == [3, 6]
+    assert [r.epoch for r in records] == [1, 2]
+    assert records[1].train_loss == pytest.approx(state.losses.double().mean().item())
+    assert all(0 <= r.train_accuracy <= 1 and r.test_accuracy == 0.5 for r in records)
+
+
+def test_training_learns() -> None:
+    one = TrainingConfig(steps=30, batch_size=8, lr=0.05, schedule="constant")
+    prepare(one, torch.device("cpu"))
+    state = new_state(build_model("residual", 8), one, 30)
+    record = next(train(state, lambda step: batch_at(0), scores, one, [15, 30]))
+    assert isinstance(record, EvalRecord)
+    assert state.losses[14] < 0.3 * state.losses[0]
+
+
+def test_divergence_is_an_outcome_with_its_place() -> None:
+    class Poisoned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.calls = build_model("plain", 8), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return self.net(x) * (float("nan") if self.calls == 5 else 1.0)
+
+    _, events = run(model=Poisoned())
+    assert isinstance(events[-1], Divergence)
+    assert (events[-1].epoch, events[-1].step) == (2, 5)
+    assert "nan" in events[-1].reason
+    assert len(events) == 2, "the epoch before it has its record"
+
+
+def test_a_loss_that_is_not_finite_in_evaluation_is_a_divergence_too() -> None:
+    state = new_state(build_model("plain", 8), CONFIG, 3)
+    bad = {"test": Score(float("inf"), 0.1)}
+    events = list(train(state, batch_at, lambda: bad, CONFIG, [3, 6]))
+    assert [type(e) for e in events] == [EvalRecord, Divergence]
+
+
+def test_stop_ends_between_two_steps_and_a_record_is_never_given_twice() -> None:
+    calls = iter(range(100))
+    state, records = run(stop=lambda: next(calls) == 4)
+    assert state.step == 4
+    assert [r.step for r in records] == [3]
+    more = list(train(state, batch_at, scores, CONFIG, [3, 6], recorded=3))
+    assert [r.step for r in more] == [6]
+
+
+def test_an_interrupted_evaluation_is_done_again() -> None:
+    def interrupted() -> dict[str, Score]:
+        raise Interrupted
+
+    state = new_state(build_model("plain", 8), CONFIG, 3)
+    assert list(train(state, batch_at, interrupted, CONFIG, [3, 6])) == []
+    assert state.step == 3
+    assert [r.step for r in train(state, batch_at, scores, CONFIG, [3, 6])] == [3, 6]
+
+
+def test_state_round_trips_and_refuses_another_network() -> None:
+    state, _ = run()
+    content = to_bytes(state)
+    fresh = new_state(build_model("plain", 8, seed=9), CONFIG, 3)
+    load_bytes(fresh, content, state.step)
+    assert to_bytes(fresh) == content
+    assert fresh.step == 6
+    other = new_state(build_model("plain", 14), CONFIG, 3)
+    for bad in (lambda: load_bytes(other, content, 6), lambda: load_bytes(fresh, content[:-9], 6)):
+        with pytest.raises(Exception, match="checkpoint"):
+            bad()
+
+
+def test_evaluation_is_exact_and_leaves_everything_as_found() -> None:
+    model = build_model("plain", 8)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    images = torch.randint(0, 256, (1100, 8, 8, 3), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (1100,))
+    cast = torch.autocast("cpu", torch.bfloat16, enabled=False)
+
+    def standardise(pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.permute(0, 3, 1, 2).float() / 255
+
+    score = evaluate(model, images, labels, standardise, cast)
+    assert model.training
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    with torch.no_grad():
+        logits = model.eval()(standardise(images))
+    assert score.accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item(), abs=1e-3)
+    assert score.loss == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    with pytest.raises(Interrupted):
+        evaluate(model, images, labels, standardise, cast, stop=lambda: True)
+
+
+def test_devices_and_precisions_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto").type in ("cpu", "mps")
+    with pytest.raises(ValueError, match="device cuda is not on this machine"):
+        resolve_device("cuda")
+    with pytest.raises(ValueError, match="bf16 is not supported"):
+        check_precision("bf16", torch.device("meta"))
+
+
+def test_bf16_keeps_weights_statistics_and_momentum_in_fp32() -> None:
+    try:
+        check_precision("bf16", torch.device("cpu"))
+    except ValueError:
+        pytest.skip("this CPU has no bf16")
+    config = CONFIG.model_copy(update={"precision": "bf16"})
+    state, records = run(config)
+    assert records[-1].train_loss > 0
+    assert {v.dtype for v in state.model.state_dict().values()} == {torch.float32}
+    assert {s["momentum_buffer"].dtype for s in state.optimizer.state.values()} == {torch.float32}
+
+
+@pytest.mark.gpu
+def test_the_loop_runs_on_cuda() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    state = new_state(build_model("residual", 8).cuda(), CONFIG, 3)
+
+    def on_cuda(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = batch_at(step)
+        return images.cuda(), labels.cuda()
+
+    assert [r.step for r in train(state, on_cuda, scores, CONFIG, [3, 6])] == [3, 6]
