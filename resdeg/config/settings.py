@@ -1,97 +1,20 @@
-"""What a run is: frozen settings, their identity, and TOML in and out."""
+"""What a run is: frozen settings and their identity."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from resdeg.errors import UsageError, did_you_mean
+from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_seeds
+from resdeg.errors import UsageError
 
 Family = Literal["plain", "residual"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-DEEPEST = 5_000
-MOST_RUNS = 10_000
-LARGEST_CONFIG = 1_000_000  # bytes; a configuration is read whole
-
 Settings = dict[str, Any]
-
-
-# ---------------------------------------------------------------- lists as users write them
-
-
-def _number(text: str, what: str, whole: str) -> int:
-    """ASCII digits alone: int() would also take ' 8 ', '1_000' and Arabic digits."""
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
-        shown = f"'{text}'" if text else "an empty item"
-        raise UsageError(
-            f"{what} '{whole}': {shown} is not a whole number", f"write e.g. --{what} {_EXAMPLE[what]}"
-        )
-    return int(text)
-
-
-_EXAMPLE = {"depths": "8,20,56", "seeds": "0-2"}
-
-
-def parse_depths(text: str) -> tuple[int, ...]:
-    """Depths from '8,20,56'; whether each is 6n+2 is the model's to say.
-
-    Raises:
-        UsageError: an item is empty or not a whole number.
-    """
-    return tuple(_number(item, "depths", text) for item in text.split(","))
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from '0-2' or '0,3,5-7'; ranges include both ends.
-
-    Raises:
-        UsageError: an item is not a number or a rising range, or there are too many.
-    """
-    seeds: list[int] = []
-    for item in text.split(","):
-        first, dash, last = item.partition("-")
-        low = _number(first, "seeds", text)
-        high = _number(last, "seeds", text) if dash else low
-        if high < low:
-            raise UsageError(f"seeds '{text}': the range {item} ends before it starts", f"write {high}-{low}")
-        if high - low >= MOST_RUNS:  # counted before it is built
-            raise UsageError(f"seeds '{text}': {item} is more than {MOST_RUNS:,} seeds")
-        seeds.extend(range(low, high + 1))
-    return tuple(seeds)
-
-
-def check_depth(depth: int) -> int:
-    """`depth` if it is 6n+2, n >= 0: stem, 6n convolutions, classifier.
-
-    >>> check_depth(20)
-    20
-    """
-    if depth > DEEPEST:
-        raise UsageError(f"depth={depth} is above the limit of {DEEPEST}")
-    if depth < 2 or (depth - 2) % 6:
-        below = max(2, (depth - 2) // 6 * 6 + 2)
-        near = "is 2" if depth < 2 else f"are {below} and {below + 6}"
-        raise UsageError(f"depth={depth} is not 6n+2", f"the nearest {near}")
-    return depth
-
-
-# ---------------------------------------------------------------- the settings
 
 
 class _Frozen(BaseModel):
@@ -337,122 +260,3 @@ class SweepConfig(_Frozen):
         """The grid as a file that `resdeg sweep` reads back; nothing of this machine in it."""
         tree = self.model_dump(mode="json", exclude={"execution"}, exclude_none=True)
         return tomli_w.dumps(tree)
-
-
-# ---------------------------------------------------------------- files and errors
-
-
-def read_toml(path: Path) -> Settings:
-    """The tables of a configuration file.
-
-    Raises:
-        UsageError: missing, not a file, too large, not UTF-8 or not TOML (with line and column).
-    """
-    try:
-        if not path.is_file():
-            kind = "is not a file" if path.exists() else "does not exist"
-            raise UsageError(f"{path}: {kind}", "give the path of a TOML file, e.g. configs/short.toml")
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise UsageError(f"{path}: larger than 1 MB, so not a configuration")
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except RecursionError as error:
-        raise UsageError(f"{path}: nested too deeply") from error
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        where = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", message, re.DOTALL)
-        place = f"{path}:{where[2]}:{where[3]}" if where else f"{path}"
-        said = where[1] if where else message
-        raise UsageError(f"{place}: {said[:1].lower()}{said[1:]}", "mend the TOML there") from error
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-
-
-def parse_assignment(text: str) -> Settings:
-    """`--set training.lr=0.05` as a nested table; the value is TOML, else a bare string.
-
-    >>> parse_assignment("training.lr=0.05")
-    {'training': {'lr': 0.05}}
-    """
-    dotted, equals, value = text.partition("=")
-    keys = dotted.strip().split(".")
-    if not equals or not all(keys):
-        raise UsageError(f"--set {text}: not KEY=VALUE", "write e.g. --set training.lr=0.05")
-    try:
-        parsed: Any = tomllib.loads(f"value = {value.strip()}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        parsed = value.strip()
-    for key in reversed(keys):
-        parsed = {key: parsed}
-    return dict(parsed)
-
-
-def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
-    """`lower` overlaid with `upper`, table by table; a length replaces the other kind of length."""
-    merged: Settings = dict(lower)
-    for rival, given in (("epochs", "steps"), ("steps", "epochs")):
-        if upper.get(given) is not None:
-            merged.pop(rival, None)
-    for key, value in upper.items():
-        below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
-    return merged
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def validate(model: type[Model], layers: Mapping[str, Settings]) -> Model:
-    """`model` from layers of settings by source, lowest first.
-
-    Raises:
-        UsageError: the first thing wrong, with the source that set it, its key and the nearest name.
-    """
-    settings: Settings = {}
-    for layer in layers.values():
-        settings = merge(settings, layer)
-    try:
-        return model.model_validate(settings)
-    except ValidationError as error:
-        raise UsageError(*_explain(model, error, layers)) from error
-
-
-def _explain(
-    model: type[BaseModel], error: ValidationError, layers: Mapping[str, Settings]
-) -> tuple[str, str]:
-    first = error.errors(include_url=False)[0]
-    place = [part for part in first["loc"] if isinstance(part, str)]
-    key = ".".join(place)
-    setters = [name for name, layer in layers.items() if _sets(layer, place)]
-    source = f"{setters[-1]}: " if setters else ""
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, UsageError):
-        return f"{source}{cause.what}", cause.remedy
-    if first["type"] == "extra_forbidden":
-        return f"{source}unknown key '{key}'", did_you_mean(place[-1], _fields(model, place[:-1]))
-    if first["type"] == "literal_error":
-        known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        return f"{source}{key}: '{first['input']}' is not known", did_you_mean(str(first["input"]), known)
-    rule = first["msg"].removeprefix("Value error, ")
-    return f"{source}{key} = {str(first['input'])[:80]}: {rule[:1].lower()}{rule[1:]}", ""
-
-
-def _sets(layer: Settings, place: list[str]) -> bool:
-    for key in place:
-        if not isinstance(layer, dict) or key not in layer:
-            return False
-        layer = layer[key]
-    return True
-
-
-def _fields(model: type[BaseModel], path: Iterable[str]) -> list[str]:
-    """The keys of the table at `path`, for the nearest name."""
-    for key in path:
-        field = model.model_fields.get(key)
-        kinds = [field.annotation, *get_args(field.annotation)] if field else []
-        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)

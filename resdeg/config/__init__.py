@@ -1,0 +1,40 @@
+"""What a run is, and how users write it down."""
+
+from resdeg.config.grammar import check_depth, parse_depths, parse_seeds
+from resdeg.config.settings import (
+    AFFECTS_RESULT,
+    FAMILIES,
+    LEAVES_RESULT,
+    DataConfig,
+    ExecutionConfig,
+    Family,
+    HierarchyConfig,
+    ModelConfig,
+    RunConfig,
+    Settings,
+    SweepConfig,
+    TrainingConfig,
+)
+from resdeg.config.toml import merge, parse_assignment, read_toml, validate
+
+__all__ = [
+    "AFFECTS_RESULT",
+    "FAMILIES",
+    "LEAVES_RESULT",
+    "DataConfig",
+    "ExecutionConfig",
+    "Family",
+    "HierarchyConfig",
+    "ModelConfig",
+    "RunConfig",
+    "Settings",
+    "SweepConfig",
+    "TrainingConfig",
+    "check_depth",
+    "merge",
+    "parse_assignment",
+    "parse_depths",
+    "parse_seeds",
+    "read_toml",
+    "validate",
+]

@@ -1,0 +1,66 @@
+"""Depths and seeds as users write them."""
+
+from __future__ import annotations
+
+import re
+
+from resdeg.errors import UsageError
+
+DEEPEST = 5_000
+MOST_RUNS = 10_000
+
+
+def _number(text: str, what: str, whole: str) -> int:
+    """ASCII digits alone: int() would also take ' 8 ', '1_000' and Arabic digits."""
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        shown = f"'{text}'" if text else "an empty item"
+        raise UsageError(
+            f"{what} '{whole}': {shown} is not a whole number", f"write e.g. --{what} {_EXAMPLE[what]}"
+        )
+    return int(text)
+
+
+_EXAMPLE = {"depths": "8,20,56", "seeds": "0-2"}
+
+
+def parse_depths(text: str) -> tuple[int, ...]:
+    """Depths from '8,20,56'; whether each is 6n+2 is the model's to say.
+
+    Raises:
+        UsageError: an item is empty or not a whole number.
+    """
+    return tuple(_number(item, "depths", text) for item in text.split(","))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from '0-2' or '0,3,5-7'; ranges include both ends.
+
+    Raises:
+        UsageError: an item is not a number or a rising range, or there are too many.
+    """
+    seeds: list[int] = []
+    for item in text.split(","):
+        first, dash, last = item.partition("-")
+        low = _number(first, "seeds", text)
+        high = _number(last, "seeds", text) if dash else low
+        if high < low:
+            raise UsageError(f"seeds '{text}': the range {item} ends before it starts", f"write {high}-{low}")
+        if high - low >= MOST_RUNS:  # counted before it is built
+            raise UsageError(f"seeds '{text}': {item} is more than {MOST_RUNS:,} seeds")
+        seeds.extend(range(low, high + 1))
+    return tuple(seeds)
+
+
+def check_depth(depth: int) -> int:
+    """`depth` if it is 6n+2, n >= 0: stem, 6n convolutions, classifier.
+
+    >>> check_depth(20)
+    20
+    """
+    if depth > DEEPEST:
+        raise UsageError(f"depth={depth} is above the limit of {DEEPEST}")
+    if depth < 2 or (depth - 2) % 6:
+        below = max(2, (depth - 2) // 6 * 6 + 2)
+        near = "is 2" if depth < 2 else f"are {below} and {below + 6}"
+        raise UsageError(f"depth={depth} is not 6n+2", f"the nearest {near}")
+    return depth
