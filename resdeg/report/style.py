@@ -78,8 +78,6 @@ def applied(look: Theme) -> Iterator[None]:
         "axes.titlesize": 11,
         "legend.frameon": False,
         "legend.fontsize": 9,
-        "svg.hashsalt": "resdeg",
-        "svg.fonttype": "path",
         "text.parse_math": False,  # a folder may be called $x
     }
     with mpl.rc_context():
@@ -101,5 +99,6 @@ def render(figure: Figure, kind: str, description: str) -> bytes:
         "pdf": {"CreationDate": None, "Creator": "resdeg", "Producer": None, "Subject": description},
     }
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=160, metadata=metadata[kind])
+    with mpl.rc_context({"svg.hashsalt": "resdeg", "svg.fonttype": "path"}):  # read when it is saved
+        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata[kind])
     return buffer.getvalue()

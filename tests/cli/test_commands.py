@@ -21,6 +21,10 @@ def sweep_tiny(resdeg, tiny_toml: Path, *more: object):
     return resdeg("sweep", tiny_toml, "--depths", "2,8", "--seeds", "0,1", "--out", "out", *more)
 
 
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
 def test_the_main_road(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
     """sweep, the same again, plot, status: what is printed where, and what is on disk."""
     first = sweep_tiny(resdeg, tiny_toml)
@@ -35,12 +39,12 @@ def test_the_main_road(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
     assert "all 6 runs are finished: nothing to train" in again.stderr
     assert logs == {path: path.read_bytes() for path in out.rglob("metrics.jsonl")}
 
-    runs = list(csv.DictReader((out / "runs.csv").open()))
+    runs = rows(out / "runs.csv")
     assert [(r["family"], r["depth"], r["seed"]) for r in runs] == [
         (family, depth, seed) for family in ("plain", "residual") for depth in "28" for seed in "01"
     ]
     assert runs[0]["run_id"] == runs[4]["run_id"], "depth 2 is one run, in both families"
-    curve = list(csv.DictReader((out / "curve.csv").open()))
+    curve = rows(out / "curve.csv")
     assert list(curve[0]) == ["family", "depth", "metric", "seeds", "mean", "low", "high"]
     point = next(
         r for r in curve if (r["family"], r["depth"], r["metric"]) == ("plain", "8", "test_accuracy")

@@ -1,0 +1,97 @@
+"""Intervals, points and differences, against numbers worked out elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from resdeg.analysis.curve import curve, paired_difference
+from resdeg.analysis.frame import load_sweep
+from resdeg.analysis.stats import mean_interval
+from resdeg.errors import UsageError
+from resdeg.sweep.plan import resolve
+from tests.planted import CELLS, planted
+
+
+def test_student_t_interval_of_three() -> None:
+    estimate = mean_interval([1.0, 2.0, 4.0])
+    # t(.975, 2) = 4.302653; s = sqrt(7/3)
+    half = 4.302653 * (7 / 3) ** 0.5 / 3**0.5
+    assert estimate.mean == pytest.approx(7 / 3)
+    assert (estimate.low, estimate.high) == pytest.approx((7 / 3 - half, 7 / 3 + half))
+
+
+def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(0)
+    samples = generator.normal(3.0, 2.0, (2000, 3))
+    inside = [e.low <= 3.0 <= e.high for e in (mean_interval(list(row)) for row in samples)]
+    assert 0.935 <= np.mean(inside) <= 0.965
+
+
+def test_one_seed_has_no_interval_and_none_has_no_mean() -> None:
+    assert mean_interval([0.5]).low is None
+    for values in ([], [float("nan")]):
+        with pytest.raises(ValueError, match="finite"):
+            mean_interval(values)
+
+
+def test_points_of_a_planted_sweep(tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS)
+    sweep = load_sweep(tmp_path / "s")
+    assert len(sweep.runs) == 12
+    points = curve(sweep.runs).set_index(["family", "depth", "metric"])
+    point = points.loc[("plain", 20, "test_accuracy")]
+    assert (point["mean"], point["seeds"]) == (pytest.approx(0.62), 3)
+    assert point["low"] == pytest.approx(0.62 - 4.302653 * 0.02 / 3**0.5)
+    assert points.loc[("plain", 20, "train_error")]["mean"] == pytest.approx(0.37)
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS)
+    runs = load_sweep(tmp_path / "s").runs
+    fall = paired_difference(runs, "test_accuracy", ("plain", 8), ("plain", 20))
+    assert fall.mean == pytest.approx(0.09)
+    assert fall.low == pytest.approx(0.09 - 4.302653 * 0.01 / 3**0.5)
+    with pytest.raises(ValueError, match="at least one"):
+        paired_difference(runs, "test_accuracy", ("plain", 8), ("plain", 56))
+
+
+def test_a_missing_a_diverged_and_a_damaged_run_hide_no_other(tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS, missing=1)
+    ids = store.run_ids()
+    diverged = store.run(ids[0])
+    summary = diverged.summary().model_copy(update={"status": "diverged", "test_accuracy": None})
+    (diverged.folder / "summary.json").write_text(summary.to_json())
+    (store.run(ids[1]).folder / "metrics.jsonl").write_text("rot\n")
+    sweep = load_sweep(tmp_path / "s")
+    assert sweep.runs["status"].value_counts().to_dict() == {"finished": 9, "missing": 1, "diverged": 1}
+    assert len(sweep.problems) == 1
+    assert "metrics.jsonl:1: damaged" in sweep.problems[0]
+    counted = curve(sweep.runs)
+    assert counted[counted["metric"] == "test_accuracy"]["seeds"].sum() == 9
+
+
+def test_other_settings_in_the_folder_are_not_mixed_in(tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS)
+    other = resolve(None, {}, [], {"depths": "14", "seeds": "0", "training": {"epochs": 9}}).runs()[0]
+    same = resolve(None, {}, [], {"depths": "14", "seeds": "0", "training": {"epochs": 2}}).runs()[0]
+    for run in (other, same):
+        store.run(run.run_id).folder.mkdir()
+        (store.run(run.run_id).folder / "config.json").write_text(run.model_dump_json())
+    runs = load_sweep(tmp_path / "s").runs
+    assert set(runs["depth"]) == {8, 14, 20}
+    assert other.run_id not in set(runs["run_id"])
+
+
+def test_a_sweep_without_a_record_is_said(tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS, missing=12)
+    with pytest.raises(UsageError, match="no run has a record yet"):
+        load_sweep(tmp_path / "s")
+
+
+def test_an_empty_table_has_the_columns() -> None:
+    empty = pd.DataFrame(columns=["status", "family", "depth", "test_accuracy"])
+    assert list(curve(empty).columns) == ["family", "depth", "metric", "seeds", "mean", "low", "high"]

@@ -1,0 +1,77 @@
+"""Figures: the same bytes from the same data, and what they must show is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from matplotlib.colors import to_rgb
+
+from resdeg.analysis.frame import load_sweep
+from resdeg.report.figures import FIGURES, TEST, TRAINING, describe
+from resdeg.report.style import FORMATS, THEMES, render
+from tests.planted import CELLS, planted
+
+
+@pytest.fixture
+def sweep(tmp_path: Path):
+    planted(tmp_path / "s", CELLS)
+    return load_sweep(tmp_path / "s")
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("theme", THEMES)
+def test_bytes_repeat(sweep, kind: str, form: str, theme: str) -> None:
+    first, second = (render(FIGURES[kind]([sweep], THEMES[theme]), form, "about") for _ in range(2))
+    assert first == second
+    assert {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[form] == first[: 5 if form == "svg" else 4]
+
+
+def test_the_points_drawn_are_the_points_of_the_table(sweep) -> None:
+    figure = FIGURES["curve"]([sweep], THEMES["light"])
+    top, bottom = figure.axes
+    drawn = [
+        line.get_ydata() for line in top.lines if line.get_linestyle() == TEST and len(line.get_ydata()) == 2
+    ]
+    assert [list(y) for y in drawn[:2]] == [pytest.approx([0.71, 0.62]), pytest.approx([0.71, 0.81])]
+    dashed = [line for line in bottom.lines if line.get_linestyle() == TRAINING]
+    assert list(dashed[0].get_ydata()) == pytest.approx([0.28, 0.37])
+    seeds = [len(c.get_offsets()) for c in top.collections if hasattr(c, "get_offsets")]
+    assert 6 in seeds, "every seed is a point"
+
+
+def test_a_figure_says_what_made_it(sweep) -> None:
+    told = describe(sweep)
+    for part in ("2 epochs", "lr 0.1 triangle", "fp32", "seeds 0-2", "95 % Student-t"):
+        assert part in told
+    figure = FIGURES["curve"]([sweep], THEMES["light"])
+    assert "CIFAR-10" in figure.axes[0].get_title(loc="left")
+
+
+def test_unfinished_and_diverged_runs_are_named(tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS)
+    for run_id, status in zip(store.run_ids(), ("diverged", "stopped"), strict=False):
+        run = store.run(run_id)
+        summary = run.summary().model_copy(update={"status": status})
+        (run.folder / "summary.json").write_text(summary.to_json())
+    sweep = load_sweep(tmp_path / "s")
+    assert "10 of 12 points finished; 1 diverged, 1 stopped" in describe(sweep)
+    figure = FIGURES["curve"]([sweep], THEMES["light"])
+    assert {"X", "v"} <= {line.get_marker() for line in figure.axes[0].lines}
+
+
+def test_families_differ_in_light_and_dark_and_without_colour() -> None:
+    for look in THEMES.values():
+        plain, residual = look.families["plain"], look.families["residual"]
+        assert plain.marker != residual.marker
+        assert plain.filled != residual.filled
+        paper = luminance(look.paper)
+        for ink in (plain, residual):
+            light, dark = sorted((luminance(ink.colour), paper), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) > 4.5, "readable on its paper (WCAG AA)"
+
+
+def luminance(colour: str) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

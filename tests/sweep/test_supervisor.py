@@ -1,0 +1,136 @@
+"""Supervision with a carrier of paper: order, slots, stopping, and what a sweep costs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from resdeg.config import ExecutionConfig
+from resdeg.errors import ResdegError
+from resdeg.records import Progress
+from resdeg.store import SweepStore
+from resdeg.sweep.estimate import run_cost, wall_seconds
+from resdeg.sweep.executors import EXECUTORS, Where
+from resdeg.sweep.executors.local import Ended, ask_preflight
+from resdeg.sweep.plan import Plan, resolve
+from resdeg.sweep.preflight import Facts
+from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
+
+
+class Paper:
+    """Ends one run at each poll; remembers what was asked of it."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.running: list[str] = []
+        self.most = 0
+        self.order: list[str] = []
+        self.cancelled = self.killed = 0
+        self.fails = fails
+
+    def submit(self, run) -> None:
+        self.running.append(run.run_id)
+        self.order.append(run.run_id)
+        self.most = max(self.most, len(self.running))
+
+    def poll(self, timeout: float):
+        run_id = self.running.pop(0)
+        error = ResdegError("broken") if run_id == self.fails else None
+        return [Progress(run_id=run_id, step=1, steps=1), Ended(run_id, None, error)]
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+RUNS = resolve(None, {}, [], {"depths": "8,14,20", "seeds": "0"}).runs()
+
+
+def test_all_runs_are_carried_out_n_at_a_time() -> None:
+    paper = Paper(fails=RUNS[0].run_id)
+    events = list(carry_out(RUNS, paper, 2, StopRequests()))
+    assert paper.most == 2
+    assert paper.order == [run.run_id for run in RUNS], "and the one that failed stopped no other"
+    assert sum(isinstance(event, Ended) for event in events) == len(RUNS)
+    assert (paper.cancelled, paper.killed) == (0, 1)
+
+
+def test_a_stop_cancels_once_and_starts_nothing_more() -> None:
+    paper, requests = Paper(), StopRequests()
+    for k, _ in enumerate(carry_out(RUNS, paper, 2, requests)):
+        if k == 0:
+            requests._heard(15, None)
+    assert paper.cancelled == 1
+    assert len(paper.order) < len(RUNS)
+    with pytest.raises(StopNow):
+        requests._heard(15, None)
+
+
+def test_a_deadline_cancels_in_time() -> None:
+    paper = Paper()
+    list(carry_out(RUNS, paper, 1, StopRequests(), deadline=time.monotonic()))
+    assert (paper.cancelled, paper.order) == (1, [])
+
+
+def test_handlers_are_put_back() -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequests():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_wall_time_is_that_of_the_busiest_worker() -> None:
+    assert wall_seconds([5.0, 4.0, 3.0], jobs=2) == 7.0
+    assert wall_seconds([5.0, 4.0, 3.0], jobs=1) == 12.0
+
+
+def test_cost_is_steps_times_their_seconds_and_the_evaluations() -> None:
+    run = RUNS[0]
+    facts = Facts(
+        device="cpu", parameters={run.run_id: 100}, multiply_adds={run.run_id: 1000},
+        step_seconds={run.run_id: 0.1}, data_hash=None,
+    )  # fmt: skip
+    cost = run_cost(run, facts)
+    images = 3906 * 128 + (10 * 10_000 + 50_000) / 3
+    assert cost.seconds == pytest.approx(images / 128 * 0.1 + 1)
+    assert cost.multiply_adds == pytest.approx(3 * 1000 * images)
+
+
+def test_the_deepest_come_first(tmp_path) -> None:
+    config = resolve(None, {}, [], {"depths": "8,20,14", "seeds": "0-1"})
+    assert [run.depth for run in Plan.of(config, SweepStore(tmp_path)).todo] == [20] * 4 + [14] * 4 + [8] * 4
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_said_and_harms_nobody(tmp_path, tiny_run) -> None:
+    executor = EXECUTORS["local"](Where(tmp_path, ExecutionConfig()))
+    victim, other = tiny_run(training={"epochs": 4000}), tiny_run("residual")
+    for run in (victim, other):
+        executor.submit(run)
+    ended: list[Ended] = []
+    killed = False
+    while len(ended) < 2:
+        for event in executor.poll(10):
+            if isinstance(event, Ended):
+                ended.append(event)
+            elif event.run_id == victim.run_id and event.record and not killed:
+                executor._workers[victim.run_id][0].kill()
+                killed = True
+    executor.kill()
+    by_id = {event.run_id: event for event in ended}
+    assert "its worker died (signal 9)" in by_id[victim.run_id].error.what
+    assert by_id[other.run_id].summary.status == "finished"
+    assert SweepStore(tmp_path).run(victim.run_id).state() == "interrupted"
+
+
+@pytest.mark.slow
+def test_preflight_counts_in_a_worker() -> None:
+    config = resolve(None, {}, [], {"depths": "2,8", "seeds": "0", "data": {"name": "hierarchy"}})
+    facts = ask_preflight(config, read_data=True)
+    assert sorted(facts.parameters.values()) == [634, 75_290, 75_290]
+    assert all(seconds > 0 for seconds in facts.step_seconds.values())
+    assert len(facts.data_hash or "") == 64
