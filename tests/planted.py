@@ -25,7 +25,8 @@ def planted(folder: Path, accuracy: dict[tuple[str, int], list[float]], missing:
         lines = [
             EvalRecord(
                 epoch=epoch, step=391 * epoch, lr=0.1, train_loss=1.0,
-                train_accuracy=value - 0.02 * (3 - epoch), test_loss=1.0, test_accuracy=value - 0.05 * (2 - epoch),
+                train_accuracy=value - 0.02 * (3 - epoch), test_loss=1.0,
+                test_accuracy=value - 0.05 * (2 - epoch),
             ).to_json()
             for epoch in (1, 2)
         ]  # fmt: skip

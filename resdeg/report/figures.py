@@ -71,16 +71,17 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
                 _series(bottom, points, runs, family, "train_error", ink, TRAINING, shift, seeds=False)
             _unfinished(top, runs, look)
             _depth_axis(bottom, sorted(set(sweep.runs["depth"])))
-            title = f"Accuracy against depth on {data_name(sweep.config)}"
-            top.set_title(title if len(sweeps) == 1 else f"{sweep.name}\n{title}", loc="left", weight="bold")
+            name = "" if len(sweeps) == 1 else f"{sweep.name}\n"
+            top.set_title(name + describe(sweep), loc="left", fontsize=8.5)
             chance = 1 / _classes(sweep)
             top.axhline(chance, color=look.text, linewidth=0.8, linestyle=":")
             top.annotate(
                 "chance", (1, chance), xycoords=("axes fraction", "data"), fontsize=8,
                 xytext=(0, 3), textcoords="offset points", ha="right",
             )  # fmt: skip
-            bottom.set_title(describe(sweep), loc="left", fontsize=8.5)
             _legends(top, bottom, sweep, look)
+        data = " and ".join(dict.fromkeys(data_name(sweep.config) for sweep in sweeps))
+        figure.suptitle(f"Accuracy against depth on {data}", x=0.01, ha="left", weight="bold", fontsize=12)
         for axes, label in ((grid[0][0], "test accuracy"), (grid[1][0], "error")):
             axes.set_ylabel(label)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

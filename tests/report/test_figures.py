@@ -46,7 +46,8 @@ def test_a_figure_says_what_made_it(sweep) -> None:
     for part in ("2 epochs", "lr 0.1 triangle", "fp32", "seeds 0-2", "95 % Student-t"):
         assert part in told
     figure = FIGURES["curve"]([sweep], THEMES["light"])
-    assert "CIFAR-10" in figure.axes[0].get_title(loc="left")
+    assert "CIFAR-10" in figure.get_suptitle()
+    assert "2 epochs" in figure.axes[0].get_title(loc="left")
 
 
 def test_unfinished_and_diverged_runs_are_named(tmp_path: Path) -> None:

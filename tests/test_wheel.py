@@ -1,0 +1,42 @@
+"""A wheel installed outside the clone works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_a_wheel_works_outside_the_clone(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    subprocess.run(
+        ["cp", "-r", *(str(ROOT / n) for n in ("pyproject.toml", "README.md", "LICENSE", "resdeg")), tmp_path],
+        check=True,
+    )
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "resdeg"):
+        (tmp_path / name).rename(source / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    site = tmp_path / "site"
+    for arguments in (
+        ["wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)],
+        ["install", "--no-deps", "--target", str(site), "resdeg", "--no-index", "-f", str(tmp_path)],
+    ):
+        subprocess.run([*pip, *arguments], check=True, capture_output=True, cwd=tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    script = "import resdeg; print(resdeg.__file__); from resdeg.cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "sweep", "--depths", "8", "--seeds", "0", "--dry-run"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith(str(site))
+    assert "residual-d8-s0" in done.stdout
+    assert (site / "resdeg" / "py.typed").is_file()
+    assert (site / "bin" / "resdeg").is_file()
