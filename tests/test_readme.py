@@ -19,9 +19,15 @@ ROOT = Path(__file__).parents[1]
 def commands() -> list[str]:
     """`resdeg ...` and `make ...` in code blocks and in the first column of tables."""
     found = []
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *(ROOT / "results").glob("*/README.md")):
+    for path in (
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *(ROOT / "results").glob("*/README.md"),
+    ):
         text = path.read_text()
-        lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+        lines = [
+            line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
+        ]
         lines += re.findall(r"^    (resdeg .*)$", text, re.MULTILINE)
         lines += re.findall(r"^\| `((?:resdeg|make) [^`]*)`", text, re.MULTILINE)
         found += [line for line in lines if line.startswith(("resdeg", "make"))]

@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[1]
 def test_a_wheel_works_outside_the_clone(tmp_path: Path) -> None:
     source = tmp_path / "source"
     subprocess.run(
-        ["cp", "-r", *(str(ROOT / n) for n in ("pyproject.toml", "README.md", "LICENSE", "resdeg")), tmp_path],
+        [
+            "cp",
+            "-r",
+            *(str(ROOT / n) for n in ("pyproject.toml", "README.md", "LICENSE", "resdeg")),
+            tmp_path,
+        ],
         check=True,
     )
     source.mkdir()

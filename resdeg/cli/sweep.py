@@ -116,9 +116,9 @@ def _carry_through(
     wanted = config.runs() if dry_run or fresh else plan.todo
     if not wanted:
         with store.owned(wait):
-            _write_plan(plan)
+            _write_plan(plan, one)
         screen.say(f"all {len(plan.states)} runs are finished: nothing to train")
-        _conclude(plan)
+        _draw(plan)
         return
     facts = ask_preflight(config, read_data=not dry_run)
     priced = dict(costs(config.runs(), facts))
@@ -129,10 +129,10 @@ def _carry_through(
         if fresh:
             _set_aside(plan)
         plan = Plan.of(config, store)
-        _write_plan(plan)
+        _write_plan(plan, one)
         _announce(plan, facts, priced)
         _train(plan, facts, priced, started + limit if limit else None)
-    _conclude(Plan.of(config, store))
+    _draw(plan)
 
 
 def _check_place(config: SweepConfig) -> None:
@@ -142,10 +142,19 @@ def _check_place(config: SweepConfig) -> None:
     data.check_place(config.data, Path(place) if place else None)
 
 
-def _write_plan(plan: Plan) -> None:
+def _write_plan(plan: Plan, one: bool) -> None:
+    """Name the grid in sweep.toml; one more run of a grid's settings joins it and replaces nothing."""
     from resdeg import files
+    from resdeg.config import read_toml, validate
 
-    files.write(plan.store.plan, plan.config.to_toml().encode())
+    path = plan.store.plan
+    joins = (
+        one
+        and path.is_file()
+        and validate(SweepConfig, {str(path): read_toml(path)}).settings_id == plan.config.settings_id
+    )
+    if not joins:
+        files.write(path, plan.config.to_toml().encode())
     options.remember(plan.store.folder)
 
 
@@ -173,10 +182,7 @@ def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
         f"recipe  {t.recipe}: {length}, lr {t.lr:g} {t.schedule}, batch {t.batch_size}, SGD momentum "
         f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"
     )
-    where = config.execution.data_dir or "built in" if config.data.name == "hierarchy" else "cache"
-    where = (
-        config.execution.data_dir if config.data.name != "hierarchy" and config.execution.data_dir else where
-    )
+    where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"
     screen.say(f"data    {config.data.name} ({where}), hash {(facts.data_hash or '')[:12]}")
     wall = wall_seconds([priced[run.run_id].seconds for run in todo], jobs)
     first = [run for run in todo if run.seed == config.seeds[0]]
@@ -259,10 +265,6 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | 
 
 def _resume_line() -> str:
     return f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
-
-
-def _conclude(plan: Plan) -> None:
-    _draw(plan)
 
 
 def _draw(plan: Plan) -> None:
