@@ -1,4 +1,4 @@
-"""Every command of the README and the configurations is run, or priced where it takes longer than a minute."""
+"""Every command of the README, docs and configurations is run, or priced where it takes long."""
 
 from __future__ import annotations
 

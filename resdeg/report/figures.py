@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from resdeg.analysis.curve import curve, with_errors
 from resdeg.analysis.frame import SweepFrame
@@ -20,7 +20,7 @@ DODGE = 1.025  # families side by side on the log axis, so that intervals do not
 Style = Literal["-", "--"]
 TRAINING: Style = "--"
 TEST: Style = "-"
-NAMES = {"cifar10": "CIFAR-10", "hierarchy": "hierarchy (generated images, not a natural data set)"}
+NAMES = {"cifar10": "CIFAR-10", "hierarchy": "generated images (hierarchy)"}
 
 
 def describe(sweep: SweepFrame) -> str:
@@ -68,7 +68,7 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
                 shift = DODGE if family == "residual" else 1 / DODGE
                 _series(top, points, runs, family, "test_accuracy", ink, TEST, shift)
                 _series(bottom, points, runs, family, "test_error", ink, TEST, shift)
-                _series(bottom, points, runs, family, "train_error", ink, TRAINING, shift, seeds=False)
+                _series(bottom, points, runs, family, "train_error", ink, TRAINING, shift**2, seeds=False)
             _unfinished(top, runs, look)
             _depth_axis(bottom, sorted(set(sweep.runs["depth"])))
             name = "" if len(sweeps) == 1 else f"{sweep.name}\n"
@@ -76,8 +76,8 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             chance = 1 / _classes(sweep)
             top.axhline(chance, color=look.text, linewidth=0.8, linestyle=":")
             top.annotate(
-                "chance", (1, chance), xycoords=("axes fraction", "data"), fontsize=8,
-                xytext=(0, 3), textcoords="offset points", ha="right",
+                "chance", (0.25, chance), xycoords=("axes fraction", "data"), fontsize=8,
+                xytext=(0, 3), textcoords="offset points", ha="center",
             )  # fmt: skip
             _legends(top, bottom, sweep, look)
         data = " and ".join(dict.fromkeys(data_name(sweep.config) for sweep in sweeps))
@@ -109,7 +109,8 @@ def _series(
     mean = rows["mean"].astype(float)
     face = ink.colour if ink.filled else axes.get_facecolor()
     axes.plot(
-        x, mean, linestyle=style, color=ink.colour, marker=ink.marker, markersize=6, linewidth=1.8,
+        x, mean, linestyle=style, color=ink.colour, marker=ink.marker, linewidth=1.8,
+        markersize=6 if style == TEST else 4,
         markerfacecolor=face, markeredgecolor=ink.colour, zorder=3,
     )  # fmt: skip
     whole = rows.dropna(subset=["low", "high"])
@@ -219,6 +220,7 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             axes.set_ylabel("error")
         for axes in grid[-1]:
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = _family_handles(sweeps[0], look)
         styles: tuple[tuple[str, Style], ...] = (("test", TEST), ("training (running mean)", TRAINING))
         handles += [Line2D([], [], color=look.text, linestyle=s, label=label) for label, s in styles]
