@@ -56,6 +56,8 @@ def test_a_command_of_the_readme(command: str, resdeg, tiny_toml: Path, tmp_path
     done = resdeg(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+    if arguments[0] == "bench":
+        assert re.search(r"engine fp32 +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make")])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-import pytest
 import torch
 
 from resdeg.bench.contenders import DATA
@@ -34,13 +31,3 @@ def test_its_images_are_those_of_the_engine_s_size() -> None:
 def test_a_ratio_is_the_median_over_pairs() -> None:
     ratio = _ratio("x", [20.0, 22.0, 60.0], [10.0, 10.0, 20.0])
     assert (ratio.ratio, ratio.low, ratio.high) == (2.2, 2.0, 3.0)
-
-
-@pytest.mark.slow
-def test_the_command(resdeg) -> None:
-    done = resdeg("bench", "--pairs", "1", "--steps", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    names = [row["name"] for row in json.loads(done.stdout)]
-    assert "again" in names[0]
-    assert "engine fp32" in names
-    assert all(row["ratio"] > 0 for row in json.loads(done.stdout))
