@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from resdeg.cli import app
 from resdeg.config import DataConfig, HierarchyConfig, ModelConfig, RunConfig, TrainingConfig
 
 Resdeg = Callable[..., subprocess.CompletedProcess[str]]
@@ -88,19 +89,24 @@ def tiny_toml(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def resdeg(tmp_path: Path) -> Resdeg:
-    """The command as a user runs it, in a folder of its own: `resdeg("sweep", "--depths", "8")`."""
+def resdeg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Resdeg]:
+    """The command in a folder of its own: `resdeg("sweep", "--depths", "8")`.
 
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **options.pop("env", {})}  # type: ignore[dict-item]
-        return subprocess.run(
-            [sys.executable, "-m", "resdeg", *map(str, arguments)],
-            cwd=options.pop("cwd", tmp_path),  # type: ignore[arg-type]
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    In this process, so that torch, pandas and matplotlib are loaded once for all tests; what needs a
+    process of its own (signals, a terminal, imports) starts one.
+    """
 
-    return run
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["resdeg", *map(str, arguments)])
+        app.screen.__dict__.pop("rich", None)  # it holds the stderr of an earlier test
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            app.main()
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, int(left.value.code or 0), out, err)
+
+    yield run
+    app.screen.quiet = app.screen.verbose = False

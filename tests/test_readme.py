@@ -49,7 +49,7 @@ def test_a_command_of_the_readme(command: str, resdeg, tiny_toml: Path, tmp_path
     if arguments[0] in ("sweep", "train") and "--dry-run" not in arguments:
         arguments.append("--dry-run")
     elif arguments[0] == "bench":
-        arguments += ["--pairs", "1", "--steps", "1"]
+        arguments += ["--quick", "--pairs", "1", "--steps", "1"]
     elif arguments[0] in ("plot", "status"):
         made = resdeg("sweep", tiny_toml, "--depths", "2", "--seeds", "0")
         assert made.returncode == 0, made.stderr

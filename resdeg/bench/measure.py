@@ -25,10 +25,14 @@ class Ratio:
     reference_images_per_second: float
 
 
-def best_textbook(cores: int, steps: int, say: Callable[[str], None]) -> Contender:
-    """The textbook loop at its best worker and thread count on this machine, by a short trial of each."""
+def best_textbook(cores: int, steps: int, quick: bool, say: Callable[[str], None]) -> Contender:
+    """The textbook loop at its best worker and thread count on this machine, by a short trial of each.
+
+    `quick` tries all threads with no worker and with one per core, which is where the best was found.
+    """
     speeds: dict[Contender, float] = {}
-    for threads, workers in itertools.product(sorted({1, cores}), range(min(cores, 4) + 1)):
+    tried = itertools.product(sorted({1, cores}), range(min(cores, 4) + 1))
+    for threads, workers in [(cores, 0), (cores, min(cores, 4))] if quick else tried:
         contender = Contender(
             name=f"textbook ({threads} thread(s), {workers} worker(s))",
             kind="textbook", threads=threads, workers=workers,

@@ -16,6 +16,9 @@ from resdeg.cli.console import emit, screen
 def bench(
     pairs: Annotated[int, typer.Option(min=1, max=1000, help="Interleaved pairs of blocks.")] = 7,
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Steps in a block.")] = 8,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two settings of the textbook loop instead of all; 3 pairs.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure ResNet-20 training steps on this CPU, paired and interleaved (about 3 minutes on 2 cores)."""
@@ -25,7 +28,8 @@ def bench(
 
     start_server()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    reference = best_textbook(cores, steps, screen.say)
+    pairs = min(pairs, 3) if quick else pairs
+    reference = best_textbook(cores, steps, quick, screen.say)
     precisions = ["fp32", "bf16"] if has_bf16() else ["fp32"]
     engines = [
         Contender(name=f"engine {precision}", kind="engine", threads=cores, precision=precision)

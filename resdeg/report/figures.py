@@ -23,7 +23,7 @@ TEST: Style = "-"
 NAMES = {"cifar10": "CIFAR-10", "hierarchy": "generated images (hierarchy)"}
 
 
-def describe(sweep: SweepFrame) -> str:
+def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of the mean") -> str:
     """What a figure must say of the runs behind it: schedule, precision, seeds, how many are missing."""
     t = sweep.config.training
     length = f"{t.epochs} epochs" if t.epochs else f"{t.steps:,} steps"
@@ -35,7 +35,7 @@ def describe(sweep: SweepFrame) -> str:
     contiguous = seeds == list(range(seeds[0], seeds[-1] + 1))
     spelt = spelt if contiguous else f"{len(seeds)} seeds"
     spelt = f"seed {seeds[0]}" if len(seeds) == 1 else spelt
-    interval = "one seed: no interval" if len(seeds) == 1 else "bars: 95 % Student-t interval of the mean"
+    interval = "one seed: no interval" if len(seeds) == 1 else marks
     lines = [
         f"recipe {t.recipe}: {length}, {rate}, batch {t.batch_size}, {t.precision}",
         f"{spelt}; {interval}",
@@ -226,7 +226,12 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         handles += [Line2D([], [], color=look.text, linestyle=s, label=label) for label, s in styles]
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
         title = f"Error during training on {data_name(sweeps[0].config)}"
-        figure.suptitle(f"{title}\n{describe(sweeps[0])}", x=0.01, ha="left", fontsize=9)
+        figure.suptitle(
+            f"{title}\n{describe(sweeps[0], 'thin: each seed, bold: their mean')}",
+            x=0.01,
+            ha="left",
+            fontsize=9,
+        )
         return figure
 
 

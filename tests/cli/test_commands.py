@@ -102,7 +102,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_a_signal_saves_and_says_how_to_go_on(resdeg, tiny_toml, tmp_path: Path, number: int) -> None:
     arguments = ["sweep", tiny_toml, "--depths", "8", "--seeds", "0", "--epochs", "400", "--out", "out"]
     process = start(arguments, tmp_path)
-    wait_for(lambda: list(tmp_path.glob("out/runs/*/metrics.jsonl")))
+    wait_for(lambda: len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) == 2)
     process.send_signal(number)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 128 + number
