@@ -82,6 +82,10 @@ class TimingRecord(Record):
     training_seconds: float
     evaluation_seconds: float
 
+    @property
+    def seconds(self) -> float:
+        return self.training_seconds + self.evaluation_seconds
+
 
 class Segment(BaseModel):
     """What the bits of a run depend on beside its settings, for one process that worked on it."""

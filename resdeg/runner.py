@@ -167,7 +167,7 @@ class _Ending:
             precision=self.config.training.precision,
             steps=self.steps,
             step=numbers.pop("step", session.step),
-            seconds=sum(t.training_seconds + t.evaluation_seconds for t in timing),
+            seconds=sum(t.seconds for t in timing),
             **numbers,
         )
 

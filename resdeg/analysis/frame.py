@@ -9,7 +9,7 @@ import pandas as pd
 
 from resdeg.config import FAMILIES, RunConfig, SweepConfig, read_toml, validate
 from resdeg.errors import StorageError, UsageError
-from resdeg.records import EvalRecord, RunSummary
+from resdeg.records import EvalRecord
 from resdeg.store import RunStore, SweepStore
 
 RUN_COLUMNS = [
@@ -97,7 +97,7 @@ def _read(store: RunStore, run: RunConfig) -> tuple[dict[str, object], list[dict
     if summary is not None:
         row |= {name: value for name, value in summary if name in RUN_COLUMNS and name not in row}
     row["epochs"] = records[-1].epoch if records else 0
-    if not isinstance(summary, RunSummary) or summary.status != "finished":
+    if summary is None or summary.status != "finished":
         row |= _last(records)
     return row, [record.model_dump() for record in records]
 

@@ -10,6 +10,7 @@ from typing import Any
 from resdeg.analysis.frame import wanted_runs
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError
+from resdeg.records import ENDED
 from resdeg.store import RunState, RunStore, SweepStore
 
 
@@ -62,7 +63,7 @@ def read_status(folder: Path) -> SweepStatus:
 def _row(store: RunStore, run: RunConfig) -> RunRow:
     state, summary, records = store.state(), store.summary(), store.metrics()
     last = records[-1] if records else None
-    seconds = sum(t.training_seconds + t.evaluation_seconds for t in store.timing())
+    seconds = sum(t.seconds for t in store.timing())
     return RunRow(
         run_id=run.run_id,
         depth=run.depth,
@@ -80,7 +81,7 @@ def _row(store: RunStore, run: RunConfig) -> RunRow:
 def _left(rows: list[RunRow]) -> float | None:
     """Seconds still to pay: a run's time is nearly proportional to its depth."""
     done = [row for row in rows if row.state == "finished" and row.seconds]
-    open_ = [row for row in rows if row.state not in ("finished", "diverged")]
+    open_ = [row for row in rows if row.state not in ENDED]
     if not done:
         return None
     per_layer = sum(row.seconds for row in done) / sum(row.depth for row in done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -27,7 +26,7 @@ def bench(
     from resdeg.sweep.executors.local import has_bf16, start_server
 
     start_server()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = options.cores()
     pairs = min(pairs, 3) if quick else pairs
     reference = best_textbook(cores, steps, quick, screen.say)
     precisions = ["fp32", "bf16"] if has_bf16() else ["fp32"]

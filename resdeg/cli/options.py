@@ -114,11 +114,15 @@ def remember(folder: Path) -> None:
     files.write(POINTER, f"{os.path.relpath(folder)}\n".encode())
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_jobs(config: SweepConfig, device: str, runs: int) -> int:
     """Workers side by side: as many as cores allow on a CPU, one on an accelerator."""
     if config.execution.jobs != "auto":
         return config.execution.jobs
     if device != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores // config.training.threads, runs))
+    return max(1, min(cores() // config.training.threads, runs))

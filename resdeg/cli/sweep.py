@@ -170,7 +170,6 @@ def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
 
     config, todo = plan.config, plan.todo
     t = config.training
-    length = f"{t.epochs} epochs" if t.epochs else f"{t.steps:,} steps"
     jobs = options.default_jobs(config, facts.device, len(todo))
     done = len(plan.states) - len(todo)
     screen.say(
@@ -179,7 +178,7 @@ def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
         + (f"; {done} finished before" if done else "")
     )
     screen.say(
-        f"recipe  {t.recipe}: {length}, lr {t.lr:g} {t.schedule}, batch {t.batch_size}, SGD momentum "
+        f"recipe  {t.recipe}: {t.length}, lr {t.lr:g} {t.schedule}, batch {t.batch_size}, SGD momentum "
         f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"
     )
     where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"

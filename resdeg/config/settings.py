@@ -100,6 +100,11 @@ class TrainingConfig(_Frozen):
             raise UsageError("a training has a length: either training.epochs or training.steps, not both")
         return self
 
+    @property
+    def length(self) -> str:
+        """The length as it was given, for people."""
+        return f"{self.epochs} epochs" if self.epochs else f"{self.steps:,} steps"
+
     def total_steps(self, train_images: int) -> int:
         """Steps of the whole run: round(epochs * images / batch), batches straddling epochs."""
         if self.steps is not None:

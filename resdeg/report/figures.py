@@ -26,7 +26,6 @@ NAMES = {"cifar10": "CIFAR-10", "hierarchy": "generated images (hierarchy)"}
 def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of the mean") -> str:
     """What a figure must say of the runs behind it: schedule, precision, seeds, how many are missing."""
     t = sweep.config.training
-    length = f"{t.epochs} epochs" if t.epochs else f"{t.steps:,} steps"
     rate = f"lr {t.lr:g} {t.schedule}" + (
         f" after {t.warmup_steps} at {t.warmup_lr:g}" if t.warmup_steps else ""
     )
@@ -37,7 +36,7 @@ def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of t
     spelt = f"seed {seeds[0]}" if len(seeds) == 1 else spelt
     interval = "one seed: no interval" if len(seeds) == 1 else marks
     lines = [
-        f"recipe {t.recipe}: {length}, {rate}, batch {t.batch_size}, {t.precision}",
+        f"recipe {t.recipe}: {t.length}, {rate}, batch {t.batch_size}, {t.precision}",
         f"{spelt}; {interval}",
     ]
     counts = sweep.runs["status"].value_counts()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from resdeg.config import RunConfig, Settings, SweepConfig, merge, parse_assignment, read_toml, validate
 from resdeg.errors import StorageError
+from resdeg.records import ENDED
 from resdeg.store import RunState, SweepStore
 from resdeg.training.recipes import recipe
 
@@ -62,7 +63,7 @@ class Plan:
     @property
     def todo(self) -> list[RunConfig]:
         """What is not finished or diverged, deepest first, so that no long run is left for the end."""
-        left = [run for run in self.config.runs() if self.states[run.run_id] not in ("finished", "diverged")]
+        left = [run for run in self.config.runs() if self.states[run.run_id] not in ENDED]
         return sorted(left, key=lambda run: -run.depth)
 
     @property
