@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resdeg.errors import StorageError
 
-SCHEMA = 1  # of the files
+SCHEMA = 2  # of the files; 2 added the image_* numbers
 SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
@@ -61,7 +61,8 @@ class EvalRecord(Record):
     """One line of metrics.jsonl: what is known after `step`. Deterministic fields only.
 
     Training numbers are running means over the epoch's augmented batches; test numbers are of the
-    evaluation mode. Losses in nats, accuracies as fractions.
+    evaluation mode. `image_*`: the same with each image's own statistics in place of the running
+    ones, for a net with instance norms alone. Losses in nats, accuracies as fractions.
     """
 
     epoch: int
@@ -73,6 +74,10 @@ class EvalRecord(Record):
     test_accuracy: float
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    image_test_loss: float | None = None
+    image_test_accuracy: float | None = None
+    image_validation_loss: float | None = None
+    image_validation_accuracy: float | None = None
 
 
 class TimingRecord(Record):
@@ -125,7 +130,10 @@ class Manifest(Record):
 
 
 class RunSummary(Record):
-    """How a run ended. Clean training numbers: evaluation mode, no augmentation, all training images."""
+    """How a run ended. Clean training numbers: evaluation mode, no augmentation, all training images.
+
+    `image_*`: each image's own statistics in place of the running ones, see EvalRecord.
+    """
 
     run_id: str
     status: Status
@@ -147,6 +155,12 @@ class RunSummary(Record):
     test_accuracy: float | None = None
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    image_train_loss: float | None = None
+    image_train_accuracy: float | None = None
+    image_test_loss: float | None = None
+    image_test_accuracy: float | None = None
+    image_validation_loss: float | None = None
+    image_validation_accuracy: float | None = None
     seconds: float = 0.0
 
 

@@ -20,7 +20,7 @@ from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split
 from resdeg.data.plan import batch_plan, record_steps
 from resdeg.errors import ResdegError
-from resdeg.models import build_model
+from resdeg.models import build_model, image_statistics
 from resdeg.models.census import Census, census
 from resdeg.records import SEMANTICS, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
 from resdeg.store import RunSession, RunStore, open_run
@@ -31,6 +31,8 @@ from resdeg.training.schedule import learning_rate
 from resdeg.training.state import TrainState, load_bytes, new_state, to_bytes
 
 SAVE_EVERY = 300.0  # seconds; an epoch of a deep net on a CPU is longer than anyone wants to lose
+
+_HELD_OUT = ("test_loss", "test_accuracy", "validation_loss", "validation_accuracy")
 
 Report = Callable[[Progress], None]
 Stop = Callable[[], bool]
@@ -100,9 +102,17 @@ class Training:
         state = new_state(model, config.training, longest)
         return cls(config, Inputs.of(dataset, device), state, closing)
 
-    def score(self, images: Tensor, labels: Tensor, stop: Stop = lambda: False) -> Score:
+    def scores(self, name: str, images: Tensor, labels: Tensor, stop: Stop) -> dict[str, Score]:
+        """The score in evaluation mode under `name`; under `image_<name>`, where the net has instance
+        norms, the one with each image's own statistics, which is how such a net was trained.
+        """
         cast = autocast(self.config.training, images.device)
-        return evaluate(self.state.model, images, labels, self.inputs.standardise, cast, stop)
+        model, standardise = self.state.model, self.inputs.standardise
+        found = {name: evaluate(model, images, labels, standardise, cast, stop)}
+        with image_statistics(model) as any_norm:
+            if any_norm:
+                found[f"image_{name}"] = evaluate(model, images, labels, standardise, cast, stop)
+        return found
 
     def batch_at(self, step: int) -> Batch:
         return self.inputs.batch(self.config, step)
@@ -206,7 +216,10 @@ def _run(
 
     def scores() -> dict[str, Score]:
         clock.evaluation_starts()
-        return {name: training.score(*split, stop) for name, split in inputs.held.items()}
+        found: dict[str, Score] = {}
+        for name, split in inputs.held.items():
+            found |= training.scores(name, *split, stop)
+        return found
 
     tell()
     for event in train(
@@ -223,7 +236,7 @@ def _run(
     try:
         if state.step < closing[-1] or session.recorded < closing[-1]:
             raise Interrupted
-        clean = training.score(inputs.images, inputs.labels, stop)
+        clean = training.scores("train", inputs.images, inputs.labels, stop)
     except Interrupted:
         if state.step != session.step:
             session.note(clock.record(state.step))
@@ -234,14 +247,11 @@ def _run(
         "finished",
         session,
         step=state.step,
-        train_loss=clean.loss,
-        train_accuracy=clean.accuracy,
         running_train_loss=last.train_loss,
         running_train_accuracy=last.train_accuracy,
-        test_loss=last.test_loss,
-        test_accuracy=last.test_accuracy,
-        validation_loss=last.validation_loss,
-        validation_accuracy=last.validation_accuracy,
+        **{name: value for name, value in last if name.endswith(_HELD_OUT)},
+        **{f"{name}_loss": score.loss for name, score in clean.items()},
+        **{f"{name}_accuracy": score.accuracy for name, score in clean.items()},
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from resdeg.config import (
     AFFECTS_RESULT,
     LEAVES_RESULT,
+    NEUTRAL,
     DataConfig,
     RunConfig,
     SweepConfig,
@@ -56,6 +57,17 @@ def test_run_ids_are_pinned() -> None:
     """A changed id would orphan published runs."""
     config = resolve(None, {}, [], {"depths": "20", "seeds": "0"})
     assert [run.run_id for run in config.runs()] == ["plain-d20-s0-191cf7bd", "residual-d20-s0-fad7b739"]
+
+
+def test_a_setting_that_came_later_is_no_part_of_an_identity_until_it_is_used() -> None:
+    base = resolve(None, {}, [], {"depths": "20", "seeds": "0"})
+    others = {"layout": "isotropic", "shortcut_scale": 0.5, "activation": "gelu"}
+    assert {f"model.{name}" for name in others} | {"model.dirac"} == set(NEUTRAL)
+    for name, value in others.items():
+        assert f"model.{name}" not in base.runs()[0].identity()
+        changed = resolve(None, {}, [], {"depths": "20", "seeds": "0", "model": {name: value}})
+        assert changed.runs()[0].identity()[f"model.{name}"] == value
+        assert changed.settings_id != base.settings_id
 
 
 @given(st.integers(0, 800))

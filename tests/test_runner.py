@@ -189,3 +189,20 @@ def test_paired_seeds_see_the_same_batches(tiny_run) -> None:
         (a, la), (b, lb) = (t.batch_at(step) for t in trainings)
         assert torch.equal(a, b)
         assert torch.equal(la, lb)
+
+
+def test_a_net_with_instance_norms_is_scored_in_both_ways(tmp_path: Path, tiny_run) -> None:
+    """The bits of training do not depend on the second evaluation, and a resumed run keeps both."""
+    config = tiny_run("residual", model={"block": "stargan", "layout": "isotropic", "width": 0.5})
+    straight, summary = go(tmp_path / "a", config)
+    for record in straight.metrics():
+        assert record.image_test_loss is not None
+        assert abs(record.image_test_loss - record.test_loss) > 1e-4, "they are two evaluations"
+    assert summary.image_test_accuracy == straight.metrics()[-1].image_test_accuracy
+    assert summary.image_train_loss is not None
+    _, stopped = go(tmp_path / "b", config, stop=stopped_at(9))
+    assert stopped.status == "stopped"
+    resumed, _ = go(tmp_path / "b", config)
+    assert signature(resumed) == signature(straight)
+    batch, _ = go(tmp_path / "c", tiny_run("residual"))
+    assert batch.metrics()[-1].image_test_loss is None

@@ -11,6 +11,7 @@ from resdeg.analysis.stats import Estimate, mean_interval
 METRICS = (
     "test_accuracy", "train_accuracy", "running_train_accuracy", "validation_accuracy",
     "test_error", "train_error", "running_train_error", "test_loss", "train_loss",
+    "image_test_accuracy", "image_train_accuracy", "image_test_error", "image_train_error",
 )  # fmt: skip
 CURVE_COLUMNS = ["family", "depth", "metric", "seeds", "mean", "low", "high"]
 
@@ -30,7 +31,7 @@ def curve(runs: pd.DataFrame) -> pd.DataFrame:
     finished = with_errors(runs[runs["status"] == "finished"])
     rows: list[Mapping[str, object]] = []
     for (family, depth), group in finished.groupby(["family", "depth"], sort=True):
-        for metric in METRICS:
+        for metric in [name for name in METRICS if name in finished]:
             values = [float(value) for value in group[metric].dropna()]
             if values:
                 point = mean_interval(values)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from resdeg.analysis.curve import curve
 from resdeg.config import FAMILIES, RunConfig, SweepConfig, read_toml, validate
 from resdeg.errors import StorageError, UsageError
 from resdeg.records import EvalRecord
@@ -15,7 +16,9 @@ from resdeg.store import RunStore, SweepStore
 RUN_COLUMNS = [
     "run_id", "family", "depth", "seed", "status", "reason", "parameters", "multiply_adds",
     "step", "steps", "epochs", "test_accuracy", "test_loss", "train_accuracy", "train_loss",
-    "running_train_accuracy", "running_train_loss", "validation_accuracy", "validation_loss", "seconds",
+    "running_train_accuracy", "running_train_loss", "validation_accuracy", "validation_loss",
+    "image_test_accuracy", "image_test_loss", "image_train_accuracy", "image_train_loss",
+    "image_validation_accuracy", "image_validation_loss", "seconds",
 ]  # fmt: skip
 
 
@@ -24,7 +27,8 @@ class SweepFrame:
     """What is known of a sweep. `runs`: RUN_COLUMNS; `metrics`: a row per run and record.
 
     Depth 2 is one net in both families: trained once, here a row in each family of the grid.
-    `problems` says of each run that could not be read why it is left out.
+    `problems` says of each run that could not be read why it is left out. `evaluation` is what the
+    test and clean training numbers are of: "running" statistics (`model.eval()`), or each "image"'s own.
     """
 
     name: str
@@ -32,6 +36,42 @@ class SweepFrame:
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: list[str]
+    evaluation: str = "running"
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """Mean and interval over seeds: a row per family, depth and metric."""
+        return curve(self.runs)
+
+    @property
+    def evaluations(self) -> list[str]:
+        """The evaluations that were recorded, the one that the nets were trained under first."""
+        return ["image", "running"] if "image_test_accuracy" in self.metrics else [self.evaluation]
+
+    def evaluated(self, by: str) -> SweepFrame:
+        """The same sweep with the numbers of that evaluation in the place of the others.
+
+        Raises:
+            UsageError: it was not recorded.
+        """
+        if by not in self.evaluations:
+            raise UsageError(
+                f"{self.name}: evaluation '{by}' was not recorded",
+                f"known: {', '.join(self.evaluations)}; 'image' comes with --set model.norm=instance",
+            )
+        if by == self.evaluation:
+            return self
+        return replace(self, runs=_by_image(self.runs), metrics=_by_image(self.metrics), evaluation=by)
+
+
+def _present(table: pd.DataFrame) -> pd.DataFrame:
+    """`table` without the `image_*` columns that no net of the sweep has."""
+    return table.drop(columns=[n for n in table if str(n).startswith("image_") and table[n].isna().all()])
+
+
+def _by_image(table: pd.DataFrame) -> pd.DataFrame:
+    own = {name: name.removeprefix("image_") for name in table.columns if name.startswith("image_")}
+    return table.drop(columns=list(own.values()), errors="ignore").rename(columns=own)
 
 
 def load_sweep(folder: Path) -> SweepFrame:
@@ -60,7 +100,8 @@ def load_sweep(folder: Path) -> SweepFrame:
     if not metrics and not frame["status"].isin(["finished", "diverged"]).any():
         raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
     columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]
-    return SweepFrame(folder.resolve().name, config, frame, pd.DataFrame(metrics, columns=columns), problems)
+    records = _present(pd.DataFrame(metrics, columns=columns))
+    return SweepFrame(folder.resolve().name, config, _present(frame), records, problems)
 
 
 def key_of(run: RunConfig) -> dict[str, object]:
@@ -113,4 +154,6 @@ def _last(records: list[EvalRecord]) -> dict[str, object]:
         "test_loss": last.test_loss,
         "running_train_accuracy": last.train_accuracy,
         "running_train_loss": last.train_loss,
+        "image_test_accuracy": last.image_test_accuracy,
+        "image_test_loss": last.image_test_loss,
     }

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
 from resdeg.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def plot(
@@ -22,21 +27,42 @@ def plot(
         Path | None, typer.Option(help="FILE.png, FILE.svg or FILE.pdf [in the sweep's folder].")
     ] = None,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    evaluation: Annotated[
+        str | None,
+        typer.Option(help="running or image statistics, for nets with instance norms [image, as trained]."),
+    ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Draw accuracy against depth, or training curves; print where the figure is."""
-    emit(str(draw(sweeps or [options.sweep_folder(None)], kind, out, theme)))
+    drawn = draw(sweeps or [options.sweep_folder(None)], kind, out, theme, evaluation)
+    if not as_json:
+        emit(str(drawn.figure))
+        return
+    shown = {"figure": str(drawn.figure), "kind": kind, "evaluation": drawn.evaluation}
+    emit(json.dumps({**shown, "curve": json.loads(drawn.curve.to_json(orient="records"))}, indent=1))
 
 
-def draw(folders: list[Path], kind: str, out: Path | None, theme_name: str) -> Path:
-    """Write the figure, curve.csv and runs.csv; the figure's path.
+@dataclass(frozen=True)
+class Drawn:
+    """What `draw` wrote: the figure's place, the evaluation in it, the table of all evaluations."""
+
+    figure: Path
+    evaluation: str
+    curve: pd.DataFrame
+
+
+def draw(
+    folders: list[Path], kind: str, out: Path | None, theme_name: str, evaluation: str | None = None
+) -> Drawn:
+    """Write the figure, curve.csv and runs.csv.
 
     Raises:
-        UsageError: nothing to draw, an unknown kind or format, or sweeps of different schedules.
+        UsageError: nothing to draw, an unknown kind, format or evaluation, or sweeps of different
+            schedules.
     """
     import pandas as pd
 
     from resdeg import files
-    from resdeg.analysis.curve import curve
     from resdeg.analysis.frame import load_sweep
     from resdeg.report.figures import FIGURES, data_name, describe
     from resdeg.report.style import FORMATS, render, theme
@@ -54,17 +80,20 @@ def draw(folders: list[Path], kind: str, out: Path | None, theme_name: str) -> P
         screen.insist(f"left out: {problem}")
     if out is not None:
         files.make_folder(out.parent)
-    about = f"{kind} of plain and residual networks on {data_name(loaded[0].config)}. {describe(loaded[0])}"
-    files.write(path, render(FIGURES[kind](loaded, look), form, about))
+    shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in loaded]
+    about = f"{kind} of plain and residual networks on {data_name(shown[0].config)}. {describe(shown[0])}"
+    files.write(path, render(FIGURES[kind](shown, look), form, about))
+    written = {}
     for name, tables in (
-        ("curve.csv", [curve(sweep.runs) for sweep in loaded]),
-        ("runs.csv", [sweep.runs for sweep in loaded]),
+        ("curve", [sweep.curve for sweep in loaded]),
+        ("runs", [sweep.runs for sweep in loaded]),
     ):
         if len(loaded) > 1:
             tables = [table.assign(sweep=s.name) for table, s in zip(tables, loaded, strict=True)]
-        text = pd.concat(tables).to_csv(index=False, lineterminator="\n")
-        files.write(path.parent / name, text.encode())
-    return path
+        written[name] = pd.concat(tables, ignore_index=True)
+        text = written[name].to_csv(index=False, lineterminator="\n")
+        files.write(path.parent / f"{name}.csv", text.encode())
+    return Drawn(path, shown[0].evaluation, written["curve"])
 
 
 def _one_schedule(folders: list[Path], trainings: list[object]) -> None:

@@ -271,9 +271,9 @@ def _draw(plan: Plan) -> None:
     from resdeg.cli.plot import draw
 
     with _told_not_raised():
-        path = draw([plan.store.folder], "curve", None, "light")
+        drawn = draw([plan.store.folder], "curve", None, "light")
         screen.say("curve:")
-        emit(str(path))
+        emit(str(drawn.figure))
 
 
 @contextmanager

@@ -64,11 +64,31 @@ class DataConfig(_Frozen):
 class ModelConfig(_Frozen):
     """Everything about the network but its family and depth."""
 
+    layout: str = "staged"
     block: str = "basic"
     shortcut: str = "identity"
+    shortcut_scale: float = Field(1.0, ge=0, le=2, description="lambda of F(x) + lambda · shortcut(x)")
     norm: str = "batch"
+    activation: str = "relu"
     init: str = "he"
-    width: float = Field(1.0, gt=0, le=64, description="factor on the 16, 32 and 64 channels")
+    dirac: float | None = Field(None, ge=0, le=1, description="a of a · Dirac + (1 - a) · He")
+    width: float = Field(1.0, gt=0, le=64, description="factor on the channels of every stage")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _companions(cls, values: Any) -> Any:
+        """StarGAN's unit brings its norm unless another is named; `dirac` goes with its init alone."""
+        if not isinstance(values, dict):
+            return values
+        if values.get("init") == "dirac-mixed":
+            values = {"dirac": 0.5} | {k: v for k, v in values.items() if v is not None}
+        elif values.get("dirac") is not None:
+            raise UsageError(
+                "model.dirac is set, but model.init is not 'dirac-mixed'", "add --set model.init=dirac-mixed"
+            )
+        if values.get("block") == "stargan":
+            return {"norm": "instance", **values}
+        return values
 
 
 def _precision(value: object) -> object:
@@ -136,10 +156,14 @@ AFFECTS_RESULT = [
     "data.name",
     "data.validation",
     "data.hierarchy",
+    "model.layout",
     "model.block",
     "model.shortcut",
+    "model.shortcut_scale",
     "model.norm",
+    "model.activation",
     "model.init",
+    "model.dirac",
     "model.width",
     "training.epochs",
     "training.steps",
@@ -156,6 +180,14 @@ AFFECTS_RESULT = [
     "training.threads",
 ]
 LEAVES_RESULT = ["training.recipe"]  # a name for the settings beside it
+# Settings that came after runs had been published: at these values they are no part of an identity,
+# so that those runs keep their names.
+NEUTRAL: Settings = {
+    "model.layout": "staged",
+    "model.shortcut_scale": 1.0,
+    "model.activation": "relu",
+    "model.dirac": None,
+}
 
 
 class RunConfig(_Frozen):
@@ -176,7 +208,8 @@ class RunConfig(_Frozen):
     def identity(self) -> Settings:
         """The settings that affect the result, by dotted name."""
         tree = self.model_dump(mode="json")
-        return {name: _at(tree, name) for name in AFFECTS_RESULT}
+        found = {name: _at(tree, name) for name in AFFECTS_RESULT}
+        return {k: v for k, v in found.items() if k not in NEUTRAL or v != NEUTRAL[k]}
 
     @property
     def run_id(self) -> str:

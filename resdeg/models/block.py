@@ -2,46 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from resdeg.models.shortcut import Norm
+from resdeg.models.activation import Activation
+from resdeg.models.norm import Norm
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a block stands: channels that enter and leave, stride, whether it is the first of the net."""
+
+    entering: int
+    leaving: int
+    stride: int = 1
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a block is made of beside its convolutions.
+
+    shortcut: the path around F, None for the plain family; scale: the factor on it (lambda).
+    """
+
+    norm: Norm
+    activation: Activation
+    shortcut: nn.Module | None
+    scale: float = 1.0
 
 
 def conv3x3(entering: int, leaving: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(entering, leaving, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
-class BasicBlock(nn.Module):
-    """relu(F(x) + shortcut(x)), F = norm(conv(relu(norm(conv(x))))) (He et al. 2015, Fig. 2).
+class Block(nn.Module):
+    """Two 3x3 convolutions with their norms, and the addition; a kind says in which order.
 
-    Args:
-        shortcut: the path around F; None for the plain family, which is relu(F(x)).
+    `residual` is F: (N, entering, H, W) to (N, leaving, H/stride, W/stride).
     """
 
-    def __init__(
-        self, entering: int, leaving: int, stride: int, norm: Norm, shortcut: nn.Module | None
-    ) -> None:
+    def __init__(self, place: Place, parts: Parts) -> None:
         super().__init__()
-        self.conv1 = conv3x3(entering, leaving, stride)
-        self.norm1 = norm(leaving)
-        self.conv2 = conv3x3(leaving, leaving)
-        self.norm2 = norm(leaving)
-        self.shortcut = shortcut
+        self.activation, self.shortcut, self.scale = parts.activation, parts.shortcut, parts.scale
+        self.conv1 = conv3x3(place.entering, place.leaving, place.stride)
+        self.norm1 = parts.norm(place.leaving)
+        self.conv2 = conv3x3(place.leaving, place.leaving)
+        self.norm2 = parts.norm(place.leaving)
 
     def residual(self, x: Tensor) -> Tensor:
-        """F(x): (N, entering, H, W) to (N, leaving, H/stride, W/stride)."""
-        inner = functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        inner = self.activation(self.norm1(self.conv1(x)), True)
         out: Tensor = self.norm2(self.conv2(inner))
         return out
 
+    def add(self, out: Tensor, x: Tensor) -> Tensor:
+        """`out` + lambda · shortcut(x); `out` itself in the plain family."""
+        return out if self.shortcut is None else torch.add(out, self.shortcut(x), alpha=self.scale)
+
+
+class BasicBlock(Block):
+    """a(F(x) + shortcut(x)), F = norm(conv(a(norm(conv(x))))) (He et al. 2015, Fig. 2)."""
+
     def forward(self, x: Tensor) -> Tensor:
-        out = self.residual(x)
-        if self.shortcut is not None:
-            out = out + self.shortcut(x)
-        return functional.relu(out, inplace=True)
+        return self.activation(self.add(self.residual(x), x), True)
 
 
-BLOCKS: dict[str, Callable[[int, int, int, Norm, nn.Module | None], nn.Module]] = {"basic": BasicBlock}
+class StarganBlock(Block):
+    """F(x) + shortcut(x) with no activation behind it: the residual unit of the notes.
+
+    With norm "instance" it is StarGAN's unit to the letter (Choi et al. 2018).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.add(self.residual(x), x)
+
+
+class PreactBlock(Block):
+    """F(x) + shortcut(x), F = conv(a(norm(conv(a(norm(x)))))) (He et al. 2016, Fig. 1b and Sec. 3).
+
+    The first block of the net activates before the two paths part, as the paper's does.
+    """
+
+    def __init__(self, place: Place, parts: Parts) -> None:
+        super().__init__(place, parts)
+        self.norm1 = parts.norm(place.entering)
+        self.first = place.first
+
+    def preactivated(self, x: Tensor) -> Tensor:
+        normed = self.norm1(x)
+        return self.activation(normed, normed is not x)  # without a norm, x is the shortcut's too
+
+    def residual(self, x: Tensor) -> Tensor:
+        return self._rest(self.preactivated(x))
+
+    def _rest(self, active: Tensor) -> Tensor:
+        out: Tensor = self.conv2(self.activation(self.norm2(self.conv1(active)), True))
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = self.preactivated(x)
+        return self.add(self._rest(active), active if self.first else x)
+
+
+class _Build(Protocol):
+    def __call__(self, place: Place, parts: Parts) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of block, and what the net around it must do.
+
+    stem: whether norm and activation follow the stem, or the first block brings its own.
+    closing: what stands between the last block and pooling. A block that ends in the addition needs
+        a nonlinearity there: the spatial mean of an affine InstanceNorm is its bias, for any image.
+    """
+
+    build: _Build
+    stem: bool = True
+    closing: Literal["nothing", "activation", "norm and activation"] = "nothing"
+
+
+BLOCKS: dict[str, Kind] = {
+    "basic": Kind(BasicBlock),
+    "preact": Kind(PreactBlock, stem=False, closing="norm and activation"),
+    "stargan": Kind(StarganBlock, closing="activation"),
+}

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from resdeg.config import ModelConfig
 from resdeg.randomness import derive
 
 
-def _he(weight: Tensor, generator: torch.Generator) -> Tensor:
+def _he(weight: Tensor, generator: torch.Generator, config: ModelConfig) -> Tensor:
     """N(0, 2/fan) (He et al. 2015, "Delving deep", eq. 10 and 14).
 
     fan_out for convolutions, as in the paper's code; fan_in for the classifier, whose ten outputs
@@ -21,19 +22,34 @@ def _he(weight: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(weight.shape, generator=generator, device="cpu") * math.sqrt(2 / fan)
 
 
-INITS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {"he": _he}
+def _dirac_mixed(weight: Tensor, generator: torch.Generator, config: ModelConfig) -> Tensor:
+    """a · Dirac + (1 - a) · He, a = `model.dirac` (after Zagoruyko and Komodakis 2017).
+
+    Mixed in where a 3x3 convolution keeps its number of channels. One that does not cannot be the
+    identity, and its unmatched filters would start, and stay, at zero: it keeps He's values.
+    """
+    he = _he(weight, generator, config)
+    if weight.dim() < 4 or weight.shape[0] != weight.shape[1] or config.dirac is None:
+        return he
+    return config.dirac * nn.init.dirac_(torch.empty(weight.shape, device="cpu")) + (1 - config.dirac) * he
+
+
+INITS: dict[str, Callable[[Tensor, torch.Generator, ModelConfig], Tensor]] = {
+    "he": _he,
+    "dirac-mixed": _dirac_mixed,
+}
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, kind: str, seed: int) -> None:
+def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
     """Draw every weight matrix from the stream (seed, its name); norm scales 1, all biases 0.
 
     Drawn on the CPU, so every device starts from the same values.
     """
-    draw = INITS[kind]
+    draw = INITS[config.init]
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             generator = torch.Generator().manual_seed(derive(seed, f"init/{name}"))
-            parameter.copy_(draw(parameter, generator))
+            parameter.copy_(draw(parameter, generator, config))
         else:
             parameter.fill_(0.0 if name.endswith("bias") else 1.0)

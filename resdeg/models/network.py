@@ -1,4 +1,4 @@
-"""The network of He et al. 2015, Sec. 4.2: stem, three stages of n blocks, pooling, classifier."""
+"""The network of He et al. 2015, Sec. 4.2: stem, stages of blocks, pooling, classifier."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from resdeg.config import Family, ModelConfig, check_depth
 from resdeg.errors import UsageError, did_you_mean
-from resdeg.models.block import BLOCKS, conv3x3
+from resdeg.models.activation import ACTIVATIONS
+from resdeg.models.block import BLOCKS, Parts, Place, conv3x3
 from resdeg.models.init import INITS, initialise
 from resdeg.models.norm import NORMS
 from resdeg.models.shortcut import SHORTCUTS, build_shortcut
 
-STAGE_CHANNELS = (16, 32, 64)
+# Channels of each stage; each stage after the first halves the map. A depth has the same blocks and
+# multiply-adds in either: 3n blocks, shared out over the stages.
+LAYOUTS: dict[str, tuple[int, ...]] = {"staged": (16, 32, 64), "isotropic": (16,)}
 TABLES: dict[str, Mapping[str, object]] = {
+    "layout": LAYOUTS,
     "block": BLOCKS,
     "shortcut": SHORTCUTS,
     "norm": NORMS,
+    "activation": ACTIVATIONS,
     "init": INITS,
 }
 
@@ -27,35 +31,49 @@ TABLES: dict[str, Mapping[str, object]] = {
 class CifarNet(nn.Module):
     """A stem, `stages` of blocks and a linear head on globally pooled features."""
 
-    def __init__(self, family: Family, blocks_per_stage: int, config: ModelConfig, classes: int) -> None:
+    def __init__(self, family: Family, blocks: int, config: ModelConfig, classes: int) -> None:
         super().__init__()
-        norm, block = NORMS[config.norm], BLOCKS[config.block]
-        channels = [max(1, round(width * config.width)) for width in STAGE_CHANNELS]
+        norm, kind = NORMS[config.norm], BLOCKS[config.block]
+        self.activation, self.kind = ACTIVATIONS[config.activation], kind
+        channels = [max(1, round(width * config.width)) for width in LAYOUTS[config.layout]]
         self.stem = conv3x3(3, channels[0])
-        self.stem_norm = norm(channels[0])
+        self.stem_norm = norm(channels[0]) if kind.stem else nn.Identity()
         self.stages = nn.ModuleList()
         entering = channels[0]
-        for number, leaving in enumerate(channels if blocks_per_stage else []):
+        for number, leaving in enumerate(channels if blocks else []):
             stage = nn.Sequential()
-            for position in range(blocks_per_stage):
-                stride = 2 if number > 0 and position == 0 else 1
+            for position in range(blocks // len(channels)):
+                place = Place(
+                    entering,
+                    leaving,
+                    stride=2 if number > 0 and position == 0 else 1,
+                    first=number == position == 0,
+                )
                 shortcut = (
-                    build_shortcut(config.shortcut, entering, leaving, stride, norm)
+                    build_shortcut(config.shortcut, entering, leaving, place.stride, norm)
                     if family == "residual"
                     else None
                 )
-                stage.append(block(entering, leaving, stride, norm, shortcut))
+                stage.append(kind.build(place, Parts(norm, self.activation, shortcut, config.shortcut_scale)))
                 entering = leaving
             self.stages.append(stage)
+        self.closing_norm = norm(entering) if kind.closing == "norm and activation" else nn.Identity()
         self.head = nn.Linear(entering, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What is pooled: (N, C, H', W')."""
+        x: Tensor = self.stem(images)
+        if self.kind.stem:
+            x = self.activation(self.stem_norm(x), True)
+        for stage in self.stages:
+            x = stage(x)
+        if self.kind.closing == "nothing" or (self.kind.stem and not self.stages):
+            return x  # active already
+        return self.activation(self.closing_norm(x), True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of standardised images (N, 3, H, W)."""
-        x = functional.relu(self.stem_norm(self.stem(images)), inplace=True)
-        for stage in self.stages:
-            x = stage(x)
-        x = x.mean(dim=(2, 3))  # (N, C)
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(self.features(images).mean(dim=(2, 3)))
         return logits
 
 
@@ -76,6 +94,6 @@ def build_model(
         if name not in table:
             raise UsageError(f"model.{setting}: '{name}' is not known", did_you_mean(name, table))
     with torch.random.fork_rng(devices=[]):  # torch's layers draw values of their own, unasked
-        model = CifarNet(family, (check_depth(depth) - 2) // 6, config, classes)
-    initialise(model, config.init, seed)
+        model = CifarNet(family, (check_depth(depth) - 2) // 2, config, classes)
+    initialise(model, config, seed)
     return model

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-Norm = Callable[[int], nn.Module]
+from resdeg.models.norm import Norm
 
 
 class PaddedIdentity(nn.Module):

@@ -11,16 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from resdeg.analysis.curve import curve, with_errors
+from resdeg.analysis.curve import with_errors
 from resdeg.analysis.frame import SweepFrame
-from resdeg.config import SweepConfig
+from resdeg.config import ModelConfig, SweepConfig
 from resdeg.report.style import Ink, Theme, applied
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
 Style = Literal["-", "--"]
 TRAINING: Style = "--"
 TEST: Style = "-"
-NAMES = {"cifar10": "CIFAR-10", "hierarchy": "generated images (hierarchy)"}
+EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
+NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "hierarchy": "generated images (hierarchy)"}
 
 
 def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of the mean") -> str:
@@ -38,6 +39,7 @@ def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of t
     lines = [
         f"recipe {t.recipe}: {t.length}, {rate}, batch {t.batch_size}, {t.precision}",
         f"{spelt}; {interval}",
+        *_network(sweep),
     ]
     counts = sweep.runs["status"].value_counts()
     missing = {status: int(n) for status, n in counts.items() if status != "finished"}
@@ -45,6 +47,19 @@ def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of t
         told = ", ".join(f"{n} {status}" for status, n in sorted(missing.items()))
         lines.append(f"{int(counts.get('finished', 0))} of {len(sweep.runs)} points finished; {told}")
     return "\n".join(lines)
+
+
+def _network(sweep: SweepFrame) -> list[str]:
+    """What is not He et al.'s network of 2015, and which evaluation is shown where there are two."""
+    usual = ModelConfig()
+    told = [
+        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in sweep.config.model
+        if value != getattr(usual, name)
+    ]
+    if sweep.evaluations != ["running"]:
+        told.append(f"evaluated by {EVALUATIONS[sweep.evaluation]}")
+    return [", ".join(told)] if told else []
 
 
 def data_name(config: SweepConfig) -> str:
@@ -61,7 +76,7 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         grid = figure.subplots(2, len(sweeps), squeeze=False, sharex="col", sharey="row")
         for column, sweep in enumerate(sweeps):
             top, bottom = grid[0][column], grid[1][column]
-            points, runs = curve(sweep.runs), with_errors(sweep.runs)
+            points, runs = sweep.curve, with_errors(sweep.runs)
             for family in sweep.config.families:
                 ink = look.families[family]
                 shift = DODGE if family == "residual" else 1 / DODGE

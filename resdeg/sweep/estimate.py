@@ -31,7 +31,9 @@ def run_cost(run: RunConfig, facts: Facts) -> Cost:
     t = run.training
     steps = t.total_steps(size.train)
     records = len(record_steps(size.train, t.batch_size, steps))
-    scored = records * (size.test + size.validation) + size.train
+    # A net with instance norms is scored twice: by running and by each image's own statistics.
+    ways = 2 if run.model.norm == "instance" else 1
+    scored = ways * (records * (size.test + size.validation) + size.train)
     images = steps * t.batch_size + FORWARD * scored
     work = 3 * facts.multiply_adds[run.run_id] * images
     seconds = facts.step_seconds[run.run_id] * images / t.batch_size + START_SECONDS

@@ -8,11 +8,12 @@ from torch import nn
 
 from resdeg.config import ModelConfig
 from resdeg.models import build_model
-from resdeg.models.block import BLOCKS, BasicBlock
+from resdeg.models.activation import ACTIVATIONS
+from resdeg.models.block import BLOCKS, BasicBlock, Parts, Place
 from resdeg.models.census import census
-from resdeg.models.init import INITS
+from resdeg.models.network import TABLES
 from resdeg.models.norm import NORMS
-from resdeg.models.shortcut import SHORTCUTS, PaddedIdentity
+from resdeg.models.shortcut import PaddedIdentity
 
 PARAMETERS = {
     2: 634, 8: 75_290, 14: 172_506, 20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962,
@@ -95,21 +96,36 @@ def test_building_a_net_leaves_the_global_generator_alone() -> None:
     torch.set_rng_state(before)
 
 
+ROWS = [(setting, name) for setting, table in TABLES.items() for name in table]
+
+
+@pytest.mark.parametrize(("setting", "name"), ROWS)
 @pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("shortcut", SHORTCUTS)
-@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("depth", [2, 8])
 @pytest.mark.parametrize("family", ["plain", "residual"])
-def test_every_row_builds_computes_and_learns(block, norm, shortcut, init, family) -> None:
-    config = ModelConfig(block=block, norm=norm, shortcut=shortcut, init=init, width=0.5)
-    net = build_model(family, 8, 0, config, classes=7)
+def test_every_row_builds_computes_and_learns(setting, name, block, depth, family) -> None:
+    config = ModelConfig(**{"block": block, "width": 0.5, setting: name})
+    net = build_model(family, depth, 0, config, classes=7)
+    assert census(net, 16).depth == depth
     logits = net(torch.randn(3, 3, 16, 16))
     assert logits.shape == (3, 7)
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-@pytest.mark.parametrize("setting", ["block", "norm", "shortcut", "init"])
+@pytest.mark.parametrize(("setting", "name"), ROWS)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_in_every_row_the_families_share_their_values(setting, name, block) -> None:
+    config = ModelConfig(**{"block": block, "width": 0.5, setting: name})
+    plain, residual = (build_model(f, 8, 3, config) for f in ("plain", "residual"))
+    own = dict(residual.named_parameters())
+    for name, value in plain.named_parameters():
+        assert torch.equal(value, own[name])
+    images = torch.randn(2, 3, 16, 16)
+    assert not torch.allclose(plain(images), residual(images), atol=1e-3), "but not the function"
+
+
+@pytest.mark.parametrize("setting", TABLES)
 def test_an_unknown_part_names_the_nearest(setting: str) -> None:
     with pytest.raises(ValueError, match=f"model.{setting}: 'bacth' is not known"):
         build_model("plain", 8, config=ModelConfig(**{setting: "bacth"}))
@@ -130,7 +146,7 @@ def test_option_a_has_its_zeros_after_the_real_channels() -> None:
 def test_a_zero_branch_is_the_identity_in_a_residual_block_alone() -> None:
     x = torch.rand(2, 4, 6, 6)
     for shortcut, expected in ((nn.Identity(), x), (None, torch.zeros_like(x))):
-        block = BasicBlock(4, 4, 1, NORMS["batch"], shortcut).eval()
+        block = BasicBlock(Place(4, 4), Parts(NORMS["batch"], ACTIVATIONS["relu"], shortcut)).eval()
         nn.init.zeros_(block.norm2.weight)
         assert torch.equal(block(x), expected)
 

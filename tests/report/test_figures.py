@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from resdeg.analysis.frame import load_sweep
+from resdeg.errors import UsageError
 from resdeg.report.figures import FIGURES, TEST, TRAINING, describe
 from resdeg.report.style import FORMATS, THEMES, render
 from tests.planted import CELLS, planted
@@ -76,3 +77,33 @@ def test_families_differ_in_light_and_dark_and_without_colour() -> None:
 def luminance(colour: str) -> float:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_a_sweep_with_two_evaluations_shows_the_one_it_says(tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS)
+    for run_id in store.run_ids():
+        run = store.run(run_id)
+        told = {"image_test_accuracy": 0.9, "image_train_accuracy": 0.95}
+        summary = run.summary().model_copy(update=told)
+        (run.folder / "summary.json").write_text(summary.to_json())
+        lines = [r.model_copy(update={"image_test_accuracy": 0.9}).to_json() for r in run.metrics()]
+        (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    both = load_sweep(tmp_path / "s")
+    assert both.evaluations == ["image", "running"]
+    assert set(both.curve["metric"]) >= {"test_accuracy", "image_test_accuracy"}
+    for by, first, words in (
+        ("image", [0.9, 0.9], "each image's own"),
+        ("running", [0.71, 0.62], "running statistics"),
+    ):
+        shown = both.evaluated(by)
+        assert words in describe(shown)
+        figure = FIGURES["curve"]([shown], THEMES["light"])
+        plain = next(line for line in figure.axes[0].lines if len(line.get_ydata()) == 2)
+        assert list(plain.get_ydata()) == pytest.approx(first)
+
+
+def test_an_evaluation_that_was_not_recorded_is_refused(sweep) -> None:
+    assert sweep.evaluations == ["running"]
+    assert "evaluated" not in describe(sweep)
+    with pytest.raises(UsageError, match="'image' was not recorded"):
+        sweep.evaluated("image")

@@ -1,0 +1,205 @@
+"""Blocks, norms, activations and initial values, each against its definition written out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from resdeg.config import ModelConfig
+from resdeg.models import build_model, image_statistics
+from resdeg.models.activation import ACTIVATIONS
+from resdeg.models.block import BLOCKS, Parts, Place, PreactBlock, StarganBlock
+from resdeg.models.census import census
+from resdeg.models.norm import NORMS
+
+STARGAN = ModelConfig(block="stargan", layout="isotropic")
+
+
+def notes_unit(channels: int) -> nn.Sequential:
+    """The lines of the notes, as they stand there."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, kernel_size=3, stride=1, padding=1, bias=False),
+        nn.InstanceNorm2d(channels, affine=True, track_running_stats=True),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, channels, kernel_size=3, stride=1, padding=1, bias=False),
+        nn.InstanceNorm2d(channels, affine=True, track_running_stats=True),
+    )
+
+
+@pytest.mark.parametrize("family", ["plain", "residual"])
+def test_the_stargan_unit_is_the_notes_to_the_letter(family: str) -> None:
+    """Same output, gradient and running statistics, in training and in evaluation mode."""
+    torch.manual_seed(0)
+    unit = notes_unit(4)
+    for name, parameter in unit.named_parameters():
+        nn.init.normal_(parameter, mean=float("norm" in name))
+    block = build_model(family, 14, 0, ModelConfig(block="stargan", layout="isotropic", width=0.25)).stages[
+        0
+    ][2]
+    assert isinstance(block, StarganBlock)
+    ours, theirs = dict(block.named_parameters()), dict(unit.named_parameters())
+    for mine, other in (("conv1", "0"), ("norm1", "1"), ("conv2", "3"), ("norm2", "4")):
+        for part in ("weight", "bias"):
+            if f"{other}.{part}" in theirs:
+                ours[f"{mine}.{part}"].data.copy_(theirs[f"{other}.{part}"].data)
+    assert len(ours) == len(theirs)
+    x = torch.randn(5, 4, 8, 8)
+    for mode in (True, False):
+        got, expected = (module.train(mode)(x.clone()) for module in (block, unit))
+        expected = expected + x if family == "residual" else expected
+        assert torch.allclose(got, expected, atol=1e-6)
+    assert torch.equal(block.norm2.running_mean, unit[4].running_mean)
+    assert torch.equal(block.norm2.running_var, unit[4].running_var)
+    assert not torch.equal(block.norm2.running_var, torch.ones(4)), "and they were tracked"
+
+
+def test_depth_14_isotropic_is_six_units_of_one_shape() -> None:
+    net = build_model("residual", 14, config=STARGAN)
+    units = [block for stage in net.stages for block in stage]
+    assert len(units) == 6
+    assert {(u.conv1.in_channels, u.conv2.out_channels, u.conv1.stride) for u in units} == {(16, 16, (1, 1))}
+    assert all(isinstance(unit.shortcut, nn.Identity) for unit in units)
+    staged = census(build_model("residual", 14), 32)
+    assert census(net, 32).depth == 14
+    assert census(net, 32).multiply_adds == pytest.approx(staged.multiply_adds, rel=0.1)
+
+
+# ---------------------------------------------------------------- the pooling trap
+
+
+@torch.no_grad()
+def test_pooling_after_instance_norm_sees_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training mode every image gets the same logits, unless a nonlinearity stands before pooling."""
+    images = torch.randn(6, 3, 16, 16)
+
+    def spread(family: str) -> float:
+        logits = build_model(family, 14, 0, STARGAN).train()(images)
+        return (logits - logits[0]).abs().max().item()
+
+    assert spread("plain") > 1e-2, "as we build it"
+    assert spread("residual") > 1e-2
+    monkeypatch.setitem(BLOCKS, "stargan", replace(BLOCKS["stargan"], closing="nothing"))
+    assert spread("plain") < 1e-5, "the trap"
+    # In the residual net the stem alone is heard: with the same stem, other units change nothing.
+    one, other = (build_model("residual", 14, seed, STARGAN).train() for seed in (0, 1))
+    other.stem.load_state_dict(one.stem.state_dict())
+    other.head.load_state_dict(one.head.state_dict())
+    assert torch.allclose(one(images), other(images), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_two_evaluations_of_instance_norm() -> None:
+    net = build_model("residual", 8, 0, STARGAN)
+    images = torch.randn(4, 3, 16, 16)
+    for _ in range(3):
+        training = net.train()(images)
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    running = net.eval()(images)
+    with image_statistics(net) as any_norm:
+        assert any_norm
+        own = net(images)
+        assert torch.allclose(net(images[:1]), own[:1], atol=1e-5), "an image's own, whatever the batch"
+    assert torch.allclose(own, training, atol=1e-5)
+    assert not torch.allclose(running, own, atol=1e-3)
+    assert torch.equal(net(images), running), "switched back"
+    assert all(torch.equal(value, before[name]) for name, value in net.named_buffers())
+    with image_statistics(build_model("plain", 8)) as any_norm:
+        assert not any_norm
+
+
+# ---------------------------------------------------------------- preact, lambda, activations
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm", NORMS)
+def test_preact_by_hand(norm: str) -> None:
+    """The whole net again from its parts: one activation before the first split, one before pooling."""
+    net = build_model("residual", 14, 1, ModelConfig(block="preact", norm=norm)).eval()
+    images = torch.randn(3, 3, 16, 16)
+    x = net.stem(images)
+    for number, stage in enumerate(net.stages):
+        for position, block in enumerate(stage):
+            active = torch.relu(block.norm1(x))
+            branch = block.conv2(torch.relu(block.norm2(block.conv1(active))))
+            around = active if number == position == 0 else x
+            if block.conv1.stride == (2, 2):
+                around = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, x.shape[1]))
+            x = around + branch
+    expected = net.head(torch.relu(net.closing_norm(x)).mean((2, 3)))
+    assert torch.allclose(net(images), expected, atol=1e-5)
+
+
+def test_a_preact_shortcut_is_not_overwritten_where_there_is_no_norm() -> None:
+    block = PreactBlock(Place(4, 4), Parts(NORMS["none"], ACTIVATIONS["relu"], nn.Identity()))
+    nn.init.zeros_(block.conv2.weight)
+    x = torch.randn(2, 4, 6, 6)
+    assert torch.equal(block(x.clone()), x)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("block", BLOCKS)
+def test_lambda_scales_the_shortcut(block: str) -> None:
+    images = torch.randn(3, 3, 16, 16)
+    plain = build_model("plain", 8, 2, ModelConfig(block=block)).eval()
+    silent = build_model("residual", 8, 2, ModelConfig(block=block, shortcut_scale=0.0)).eval()
+    assert torch.equal(silent(images), plain(images)), "at 0 the residual net is the plain one"
+    half = build_model("residual", 8, 2, ModelConfig(block=block, shortcut_scale=0.5)).eval().stages[0][0]
+    nn.init.zeros_(half.norm2.weight if block != "preact" else half.conv2.weight)
+    x = torch.rand(2, 16, 6, 6)
+    assert torch.allclose(half(x), 0.5 * x)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("relu", [0, 0, 2.0]), ("leaky_relu", [-0.01, 0, 2.0]), ("gelu", [-0.1587, 0, 1.9545])],
+)
+def test_activations(name: str, expected: list[float]) -> None:
+    x = torch.tensor([-1.0, 0.0, 2.0])
+    assert ACTIVATIONS[name](x.clone(), True).tolist() == pytest.approx(expected, abs=1e-4)
+    kept = x.clone()
+    ACTIVATIONS[name](kept, False)
+    assert torch.equal(kept, x)
+
+
+def test_the_activation_is_used_everywhere() -> None:
+    """With GELU no exact zero is left in what is pooled; with ReLU there are many."""
+    images = torch.randn(4, 3, 16, 16)
+    zeros = {
+        name: (build_model("plain", 8, 0, ModelConfig(activation=name)).features(images) == 0).float().mean()
+        for name in ACTIVATIONS
+    }
+    assert zeros["relu"] > 0.1
+    assert zeros["leaky_relu"] == zeros["gelu"] == 0
+
+
+# ---------------------------------------------------------------- dirac-mixed
+
+
+@torch.no_grad()
+def test_dirac_mixed_is_a_dirac_and_he() -> None:
+    he = build_model("plain", 14, 5)
+    kept = he.stages[1][1].conv1.weight
+    identity = nn.init.dirac_(torch.empty_like(kept))
+    for a in (0.0, 0.25, 1.0):
+        mixed = build_model("plain", 14, 5, ModelConfig(init="dirac-mixed", dirac=a))
+        assert torch.allclose(mixed.stages[1][1].conv1.weight, a * identity + (1 - a) * kept)
+        for changed in ("stem", "head"):
+            assert torch.equal(getattr(mixed, changed).weight, getattr(he, changed).weight)
+        assert torch.equal(mixed.stages[1][0].conv1.weight, he.stages[1][0].conv1.weight), "16 to 32 channels"
+    x = torch.rand(2, 32, 5, 5)
+    assert torch.equal(mixed.stages[1][1].conv1(x), x), "at a = 1 the convolution is the identity"
+
+
+def test_dirac_goes_with_its_init() -> None:
+    assert ModelConfig(init="dirac-mixed").dirac == 0.5
+    with pytest.raises(ValueError, match=r"model\.dirac is set"):
+        ModelConfig(dirac=0.5)
+
+
+def test_stargan_brings_instance_norm_unless_another_is_named() -> None:
+    assert ModelConfig(block="stargan").norm == "instance"
+    assert ModelConfig(block="stargan", norm="batch").norm == "batch"
