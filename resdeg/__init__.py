@@ -1,3 +1,37 @@
-"""resdeg: see, test and teach the degradation of deep plain networks, and its cure."""
+"""See, test and teach the degradation of deep plain networks, and its cure by shortcuts.
+
+From Python: `load` gives a sweep's records as data frames, `build_model` a network, `load_model` the
+trained one of a run. They are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resdeg.analysis.frame import load_sweep as load
+    from resdeg.config import ModelConfig
+    from resdeg.models import build_model
+    from resdeg.runner import load_model
 
 __version__ = "0.1.0"
+__all__ = ["ModelConfig", "__version__", "build_model", "load", "load_model"]
+
+_PLACES = {
+    "ModelConfig": ("resdeg.config", "ModelConfig"),
+    "build_model": ("resdeg.models", "build_model"),
+    "load": ("resdeg.analysis.frame", "load_sweep"),
+    "load_model": ("resdeg.runner", "load_model"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'resdeg' has no attribute '{name}'")
+    module, attribute = _PLACES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

@@ -19,8 +19,8 @@ from resdeg.config import RunConfig
 from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split
 from resdeg.data.plan import batch_plan, record_steps
-from resdeg.errors import ResdegError
-from resdeg.models import build_model, image_statistics
+from resdeg.errors import ResdegError, StorageError
+from resdeg.models import CifarNet, build_model, image_statistics
 from resdeg.models.census import Census, census
 from resdeg.records import SEMANTICS, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
 from resdeg.store import RunSession, RunStore, open_run
@@ -28,7 +28,7 @@ from resdeg.training.device import autocast, check_precision, prepare
 from resdeg.training.evaluate import Interrupted, Score, evaluate
 from resdeg.training.loop import Batch, Divergence, train
 from resdeg.training.schedule import learning_rate
-from resdeg.training.state import TrainState, load_bytes, new_state, to_bytes
+from resdeg.training.state import TrainState, load_bytes, load_weights, new_state, to_bytes
 
 SAVE_EVERY = 300.0  # seconds; an epoch of a deep net on a CPU is longer than anyone wants to lose
 
@@ -152,6 +152,29 @@ def execute(
             summary = end("failed", session, reason=reason)
         session.end(summary)
         return summary
+
+
+def load_model(folder: Path | str) -> CifarNet:
+    """The trained network of a run, in evaluation mode on the CPU, from its newest whole checkpoint.
+
+    Args:
+        folder: results/<sweep>/runs/<run_id>.
+
+    Raises:
+        StorageError: there is no checkpoint (published sweeps keep their records alone), or none
+            whose hashes hold.
+    """
+    store = RunStore(Path(folder))
+    config, found = store.config(), store.checkpoint()
+    if found is None:
+        raise StorageError(
+            f"{folder}: no usable checkpoint",
+            "train the run again: published sweeps keep their records alone",
+        )
+    classes = data.shape(config.data).classes
+    model = build_model(config.family, config.depth, config.seed, config.model, classes)
+    load_weights(model, found[1])
+    return model.eval()
 
 
 @dataclass

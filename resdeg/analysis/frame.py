@@ -24,19 +24,23 @@ RUN_COLUMNS = [
 
 @dataclass(frozen=True)
 class SweepFrame:
-    """What is known of a sweep. `runs`: RUN_COLUMNS; `metrics`: a row per run and record.
+    """What is known of the sweep in `folder`. `runs`: RUN_COLUMNS; `metrics`: a row per run and record.
 
     Depth 2 is one net in both families: trained once, here a row in each family of the grid.
     `problems` says of each run that could not be read why it is left out. `evaluation` is what the
     test and clean training numbers are of: "running" statistics (`model.eval()`), or each "image"'s own.
     """
 
-    name: str
+    folder: Path
     config: SweepConfig
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: list[str]
     evaluation: str = "running"
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
 
     @property
     def curve(self) -> pd.DataFrame:
@@ -74,13 +78,13 @@ def _by_image(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=list(own.values()), errors="ignore").rename(columns=own)
 
 
-def load_sweep(folder: Path) -> SweepFrame:
+def load_sweep(folder: Path | str) -> SweepFrame:
     """Read the records in `folder`: the grid of its sweep.toml, and other runs of the same settings.
 
     Raises:
         UsageError: there is no sweep, or none of its runs has left a record.
     """
-    store = SweepStore(folder)
+    store = SweepStore(Path(folder))
     config, wanted, problems = wanted_runs(store)
     runs: list[dict[str, object]] = []
     metrics: list[dict[str, object]] = []
@@ -101,7 +105,7 @@ def load_sweep(folder: Path) -> SweepFrame:
         raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
     columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]
     records = _present(pd.DataFrame(metrics, columns=columns))
-    return SweepFrame(folder.resolve().name, config, _present(frame), records, problems)
+    return SweepFrame(store.folder, config, _present(frame), records, problems)
 
 
 def key_of(run: RunConfig) -> dict[str, object]:

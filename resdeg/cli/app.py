@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from resdeg import __version__
-from resdeg.cli import bench, plot, status, sweep
+from resdeg.cli import bench, data, doctor, plot, status, sweep
 from resdeg.cli.console import screen
 from resdeg.errors import ResdegError
 
@@ -47,7 +47,9 @@ app.command()(sweep.sweep)
 app.command()(sweep.train)
 app.command()(status.status)
 app.command()(plot.plot)
+app.add_typer(data.data, name="data", help="Get CIFAR, take it from a file, verify it, say where it is.")
 app.command()(bench.bench)
+app.command()(doctor.doctor)
 
 
 def main() -> None:

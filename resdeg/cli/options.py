@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,20 +15,58 @@ from resdeg.errors import UsageError
 
 POINTER = Path("results") / "local" / "last-sweep"
 
-DataOption = Annotated[str | None, typer.Option("--data", help="Data set: cifar10 or hierarchy (built in).")]
+
+def complete_data(incomplete: str) -> list[str]:
+    """Names for the shell; the tables are read when it asks, not before."""
+    from resdeg.data import DATASETS
+
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    from resdeg.training.recipes import RECIPES
+
+    return [name for name in RECIPES if name.startswith(incomplete)]
+
+
+def one_of(*names: str) -> Callable[[str], list[str]]:
+    """Completion of an option that has few values."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data", help="Data set: cifar10, cifar100 or hierarchy (built in).", autocompletion=complete_data
+    ),
+]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where the data set is: an official archive or folder.")
 ]
 Recipe = Annotated[
-    str | None, typer.Option("--recipe", help="short (default), he2015, he2015-warmup or demo.")
+    str | None,
+    typer.Option(
+        "--recipe", help="short (default), he2015, he2015-warmup or demo.", autocompletion=complete_recipe
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Length in epochs; the schedule scales.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Length in steps; the schedule scales.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. training.lr=0.05.")
 ]
-Precision = Annotated[str | None, typer.Option("--precision", help="auto (fp32), fp32 or bf16.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", help="auto (fp32), fp32 or bf16.", autocompletion=one_of("auto", "fp32", "bf16")
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="auto, cpu, cuda or mps.", autocompletion=one_of("auto", "cpu", "cuda", "mps")
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never download (RESDEG_OFFLINE).")]
 Jobs = Annotated[str | None, typer.Option("--jobs", help="Runs side by side: auto or a number.")]
 TimeLimit = Annotated[
     str | None, typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 2h.")
@@ -55,6 +94,7 @@ def flags(
     precision: str | None,
     device: str | None,
     jobs: str | None,
+    offline: bool,
     **grid: str | None,
 ) -> Settings:
     """What was given on the command line, as the tables of a configuration file."""
@@ -64,7 +104,12 @@ def flags(
     tables: dict[str, Settings] = {
         "data": {"name": data},
         "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
-        "execution": {"data_dir": data_dir and str(data_dir), "device": device, "jobs": amount},
+        "execution": {
+            "data_dir": data_dir and str(data_dir),
+            "device": device,
+            "jobs": amount,
+            "offline": offline or None,
+        },
     }
     given = {
         name: {key: value for key, value in table.items() if value is not None}
@@ -112,6 +157,12 @@ def remember(folder: Path) -> None:
 
     files.make_folder(POINTER.parent)
     files.write(POINTER, f"{os.path.relpath(folder)}\n".encode())
+
+
+def place(data_dir: Path | None) -> Path | None:
+    """Where the user says the data set is: the option, else RESDEG_DATA_DIR."""
+    given = os.environ.get("RESDEG_DATA_DIR")
+    return data_dir or (Path(given) if given else None)
 
 
 def cores() -> int:

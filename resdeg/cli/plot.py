@@ -22,14 +22,21 @@ def plot(
         list[Path] | None,
         typer.Argument(metavar="[SWEEP]...", help="Sweep folders; without one, the last that ran."),
     ] = None,
-    kind: Annotated[str, typer.Option(help="curve or training.")] = "curve",
+    kind: Annotated[
+        str, typer.Option(help="curve or training.", autocompletion=options.one_of("curve", "training"))
+    ] = "curve",
     out: Annotated[
         Path | None, typer.Option(help="FILE.png, FILE.svg or FILE.pdf [in the sweep's folder].")
     ] = None,
-    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    theme: Annotated[
+        str, typer.Option(help="light or dark.", autocompletion=options.one_of("light", "dark"))
+    ] = "light",
     evaluation: Annotated[
         str | None,
-        typer.Option(help="running or image statistics, for nets with instance norms [image, as trained]."),
+        typer.Option(
+            help="running or image statistics, for nets with instance norms [image, as trained].",
+            autocompletion=options.one_of("running", "image"),
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -16,10 +16,12 @@ import typer
 
 from resdeg.cli import options
 from resdeg.cli.console import duration, emit, screen, size
+from resdeg.cli.data import download
 from resdeg.config import SweepConfig
-from resdeg.errors import ResdegError, UsageError
+from resdeg.errors import DataError, ResdegError, UsageError
 
 if TYPE_CHECKING:
+    from resdeg.data.cifar import Distribution
     from resdeg.sweep.estimate import Cost
     from resdeg.sweep.plan import Plan
     from resdeg.sweep.preflight import Facts
@@ -41,6 +43,7 @@ def sweep(
     precision: options.Precision = None,
     device: options.Device = None,
     jobs: options.Jobs = None,
+    offline: options.Offline = False,
     time_limit: options.TimeLimit = None,
     out: options.Out = None,
     wait: options.Wait = False,
@@ -50,7 +53,7 @@ def sweep(
 ) -> None:
     """Train plain and residual networks over depths and seeds; the same command again resumes."""
     given = options.flags(
-        data, data_dir, recipe, epochs, steps, precision, device, jobs,
+        data, data_dir, recipe, epochs, steps, precision, device, jobs, offline,
         depths=depths, families=families, seeds=seeds,
     )  # fmt: skip
     _carry_through(config, assignments or [], given, out, time_limit, wait, dry_run, fresh, as_json)
@@ -69,6 +72,7 @@ def train(
     assignments: options.Assignments = None,
     precision: options.Precision = None,
     device: options.Device = None,
+    offline: options.Offline = False,
     time_limit: options.TimeLimit = None,
     out: options.Out = None,
     wait: options.Wait = False,
@@ -78,7 +82,7 @@ def train(
 ) -> None:
     """Train one network: a sweep of one run, in the same folder and with the same records."""
     given = options.flags(
-        data, data_dir, recipe, epochs, steps, precision, device, "1",
+        data, data_dir, recipe, epochs, steps, precision, device, "1", offline,
         depths=depth, families=family, seeds=seed,
     )  # fmt: skip
     _carry_through(config, assignments or [], given, out, time_limit, wait, dry_run, fresh, as_json, one=True)
@@ -109,8 +113,7 @@ def _carry_through(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
         )
     store = SweepStore(out or default_folder(config))
-    if not dry_run:
-        _check_place(config)
+    missing = None if dry_run else _missing(config)
     start_server()
     plan = Plan.of(config, store)
     wanted = config.runs() if dry_run or fresh else plan.todo
@@ -120,6 +123,9 @@ def _carry_through(
         screen.say(f"all {len(plan.states)} runs are finished: nothing to train")
         _draw(plan)
         return
+    if missing is not None:
+        ask_preflight(config, read_data=False)  # a typo is found before 170 MB are fetched
+        download(missing, config.execution.offline)
     facts = ask_preflight(config, read_data=not dry_run)
     priced = dict(costs(config.runs(), facts))
     if dry_run:
@@ -135,11 +141,23 @@ def _carry_through(
     _draw(plan)
 
 
-def _check_place(config: SweepConfig) -> None:
+def _missing(config: SweepConfig) -> Distribution | None:
+    """What must be downloaded first: nothing where it is there, or needs no file.
+
+    Raises:
+        DataError: it is not where the user says, which never falls through to another place, or it is
+            not there and downloads are off.
+    """
     from resdeg import data
 
     place = config.execution.data_dir
-    data.check_place(config.data, Path(place) if place else None)
+    try:
+        data.check_place(config.data, Path(place) if place else None)
+    except DataError:
+        if place or config.execution.offline:
+            raise
+        return data.source(config.data.name).files
+    return None
 
 
 def _write_plan(plan: Plan, one: bool) -> None:

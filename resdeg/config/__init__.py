@@ -1,6 +1,6 @@
 """What a run is, and how users write it down."""
 
-from resdeg.config.grammar import check_depth, parse_depths, parse_seeds
+from resdeg.config.grammar import check_depth, is_true, parse_depths, parse_seeds
 from resdeg.config.settings import (
     AFFECTS_RESULT,
     FAMILIES,
@@ -33,6 +33,7 @@ __all__ = [
     "SweepConfig",
     "TrainingConfig",
     "check_depth",
+    "is_true",
     "merge",
     "parse_assignment",
     "parse_depths",

@@ -51,6 +51,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def is_true(text: str) -> bool:
+    """What an environment variable that is a switch says.
+
+    >>> is_true("1"), is_true("no"), is_true("")
+    (True, False, False)
+    """
+    return text.strip().lower() not in ("", "0", "false", "no", "off")
+
+
 def check_depth(depth: int) -> int:
     """`depth` if it is 6n+2, n >= 0: stem, 6n convolutions, classifier.
 

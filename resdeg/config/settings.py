@@ -139,6 +139,7 @@ class ExecutionConfig(_Frozen):
     data_dir: str | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     jobs: int | Literal["auto"] = "auto"
+    offline: bool = False
 
     @field_validator("jobs")
     @classmethod

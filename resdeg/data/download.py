@@ -193,7 +193,7 @@ def _ask(url: str, part: _Part, pace: Patience) -> None:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             raise _Next(f"does not answer within {pace.stall:g} s", again=True) from error
-        raise _Next(f"cannot be reached ({reason})") from error
+        raise _Next(f"cannot be reached ({getattr(reason, 'strerror', None) or reason})") from error
 
 
 def _check_answer(answer: Any, part: _Part, start: int) -> None:

@@ -6,13 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resdeg.config import RunConfig, Settings, SweepConfig, merge, parse_assignment, read_toml, validate
+from resdeg.config import (
+    RunConfig,
+    Settings,
+    SweepConfig,
+    is_true,
+    merge,
+    parse_assignment,
+    read_toml,
+    validate,
+)
 from resdeg.errors import StorageError
 from resdeg.records import ENDED
 from resdeg.store import RunState, SweepStore
 from resdeg.training.recipes import recipe
 
-ENVIRONMENT = {"RESDEG_DATA_DIR": "data_dir", "RESDEG_DEVICE": "device", "RESDEG_JOBS": "jobs"}
+ENVIRONMENT = {
+    "RESDEG_DATA_DIR": "data_dir",
+    "RESDEG_DEVICE": "device",
+    "RESDEG_JOBS": "jobs",
+    "RESDEG_OFFLINE": "offline",
+}
 
 
 def resolve(
@@ -41,6 +55,8 @@ def resolve(
 
 def _variable(name: str, text: str) -> Settings:
     value: object = int(text) if name == "RESDEG_JOBS" and text.isdecimal() else text
+    if name == "RESDEG_OFFLINE":
+        value = is_true(text)
     return {"execution": {ENVIRONMENT[name]: value}}
 
 

@@ -68,13 +68,30 @@ def load_bytes(state: TrainState, content: bytes, step: int) -> None:
     Raises:
         StorageError: names or shapes are not those of `state`.
     """
+    _copy(_parsed(content), _tensors(state))
+    state.step = step
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, content: bytes) -> None:
+    """Put the weights and buffers in what `to_bytes` gave into `model`.
+
+    Raises:
+        StorageError: names or shapes are not those of `model`.
+    """
+    loaded = {name: value for name, value in _parsed(content).items() if name.startswith("model.")}
+    _copy(loaded, {f"model.{name}": value for name, value in model.state_dict().items()})
+
+
+def _parsed(content: bytes) -> dict[str, Tensor]:
     try:
-        loaded = safetensors.torch.load(content)
+        return safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise StorageError(f"checkpoint is not a safetensors file: {error}") from error
-    own = _tensors(state)
+
+
+def _copy(loaded: dict[str, Tensor], own: dict[str, Tensor]) -> None:
     if loaded.keys() != own.keys() or any(loaded[k].shape != own[k].shape for k in own):
         raise StorageError("checkpoint belongs to another network", "give another --out, or --fresh")
     for name, tensor in own.items():
         tensor.copy_(loaded[name])
-    state.step = step

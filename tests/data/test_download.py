@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.server
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from urllib.request import Request
@@ -20,69 +18,20 @@ import pytest
 from resdeg.data import download as module
 from resdeg.data.download import Patience, Wanted, _HttpsOnly, _Next, download
 from resdeg.errors import DataError
+from tests.served import Handler, Script, Server, serving
 
 CONTENT = b"\x1f\x8b" + np.random.default_rng(0).bytes(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
 QUICK = Patience(stall=0.4, rate=50_000.0, window=0.3)
-Script = Callable[["Handler"], None]
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers a path with its script."""
-
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, dict(self.headers)))
-        path = self.path.removeprefix(f"http://{self.headers['Host']}")
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.server.scripts[path](self)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    @property
-    def start(self) -> int:
-        asked = self.headers.get("Range")
-        return int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-
-    def head(self, status: int = 200, length: int | None = None, **headers: str) -> None:
-        self.send_response(status)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-
-    def rest(self, content: bytes = CONTENT) -> bytes:
-        """The headers of a good answer; what is to be sent."""
-        if self.start:
-            ranged = f"bytes {self.start}-{len(content) - 1}/{len(content)}"
-            self.head(206, len(content) - self.start, Content_Range=ranged)
-        else:
-            self.head(200, len(content))
-        return content[self.start :]
-
-
-@dataclass
-class Server(http.server.ThreadingHTTPServer):
-    scripts: dict[str, Script] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}{path}"
 
 
 def good(handler: Handler) -> None:
-    handler.wfile.write(handler.rest())
+    handler.wfile.write(handler.rest(CONTENT))
 
 
 def cut(handler: Handler) -> None:
     """100,000 bytes, then the connection is closed."""
-    handler.wfile.write(handler.rest()[:100_000])
+    handler.wfile.write(handler.rest(CONTENT)[:100_000])
 
 
 def always_cut(handler: Handler) -> None:
@@ -91,14 +40,14 @@ def always_cut(handler: Handler) -> None:
 
 
 def stalled(handler: Handler) -> None:
-    handler.wfile.write(handler.rest()[:60_000])
+    handler.wfile.write(handler.rest(CONTENT)[:60_000])
     handler.wfile.flush()
     time.sleep(1.5)
 
 
 def slow(handler: Handler) -> None:
     """About 20 kB/s."""
-    content = handler.rest()
+    content = handler.rest(CONTENT)
     for at in range(0, len(content), 1_000):
         handler.wfile.write(content[at : at + 1_000])
         handler.wfile.flush()
@@ -181,14 +130,8 @@ SCRIPTS = [
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    with Server() as found:
-        found.daemon_threads = True
-        found.scripts = {f"/{script.__name__}": script for script in SCRIPTS}
-        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(**{script.__name__: script for script in SCRIPTS}) as found:
         yield found
-        found.shutdown()
-        thread.join()
 
 
 @dataclass

@@ -1,0 +1,85 @@
+"""`resdeg doctor`: what this machine has, in one table."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from resdeg import __version__
+from resdeg.cli import options
+from resdeg.cli.console import emit, screen, size
+from resdeg.errors import ResdegError
+
+_LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "pydantic", "typer", "safetensors")
+
+
+def doctor(data_dir: options.DataDir = None, as_json: options.AsJson = False) -> None:
+    """Show Python, torch, devices, threads, data and disk; nothing is changed."""
+    facts = dict([*_software(), *_hardware(), *_data(options.place(data_dir)), *_disk()])
+    if as_json:
+        emit(json.dumps(facts, indent=1))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        emit(f"{name:{width}}  {value}")
+
+
+def _software() -> Iterator[tuple[str, str]]:
+    yield "resdeg", __version__
+    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield "libraries", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
+
+
+def _hardware() -> Iterator[tuple[str, str]]:
+    screen.say("asking torch ...")
+    import torch
+
+    from resdeg.training.device import check_precision, resolve_device
+
+    yield "torch", torch.__version__
+    yield "cores", f"{options.cores()} of {os.cpu_count()} usable; runs side by side unless --jobs says other"
+    there = []
+    for name in ("cpu", "cuda", "mps"):
+        try:
+            device = resolve_device(name)
+        except ResdegError:
+            continue
+        try:
+            check_precision("bf16", device)
+            precisions = "fp32, bf16"
+        except ResdegError:
+            precisions = "fp32"
+        called = torch.cuda.get_device_name(device) if name == "cuda" else name
+        there.append(f"{called} ({precisions})")
+    yield "devices", ", ".join(there)
+    yield "chosen", f"{resolve_device(os.environ.get('RESDEG_DEVICE') or 'auto').type} (--device)"
+
+
+def _data(place: Path | None) -> Iterator[tuple[str, str]]:
+    from resdeg.data import DATASETS, cifar
+
+    for name, source in DATASETS.items():
+        if source.files is None:
+            yield name, "built in"
+            continue
+        try:
+            found = cifar.find(place, source.files)
+            yield name, f"{found.path} ({found.layout.kind if found.layout else 'cache'})"
+        except ResdegError:
+            yield (
+                name,
+                "not here; " + (f"not in {place}" if place else f"`resdeg data fetch --data {name}` gets it"),
+            )
+
+
+def _disk() -> Iterator[tuple[str, str]]:
+    from resdeg.data.cache import cache_folder
+
+    there = next(folder for folder in (cache_folder(), *cache_folder().parents) if folder.exists())
+    yield "cache", f"{cache_folder()} ({size(shutil.disk_usage(there).free)} free)"
+    yield "results", f"{Path.cwd() / 'results'} ({size(shutil.disk_usage(Path.cwd()).free)} free)"

@@ -1,0 +1,96 @@
+"""What every reading command has in common, the doctor, and the shell's completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from resdeg.cli.app import app
+from tests.planted import CELLS, planted
+
+MAKING = {"sweep", "train"}  # their --json is of the dry run
+
+
+def commands() -> dict[str, list[str]]:
+    """Every command and its options, subcommands included."""
+    found = {}
+
+    def walk(command, path: str) -> None:
+        if hasattr(command, "commands"):
+            for name, inner in command.commands.items():
+                walk(inner, f"{path} {name}".strip())
+        else:
+            found[path] = [option for parameter in command.params for option in parameter.opts]
+
+    walk(get_command(app), "")
+    return found
+
+
+def test_every_reading_command_has_json() -> None:
+    assert len(commands()) >= 9
+    for name, options in commands().items():
+        assert "--json" in options, name
+
+
+def test_json_of_plot_and_status(resdeg, tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS)
+    told = json.loads(resdeg("plot", "s", "--json").stdout)
+    assert told["figure"] == "s/curve.png"
+    assert told["evaluation"] == "running"
+    point = next(row for row in told["curve"] if (row["family"], row["depth"]) == ("residual", 20))
+    assert point["mean"] == pytest.approx(0.81)
+    assert json.loads(resdeg("status", "s", "--json").stdout)["counts"] == {"finished": 12}
+
+
+def test_the_doctor(resdeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESDEG_DATA_DIR", raising=False)
+    done = resdeg("doctor")
+    assert done.returncode == 0, done.stderr
+    for word in ("python", "torch", "devices", "cpu (fp32", "hierarchy", "built in", "free"):
+        assert word in done.stdout
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "test_batch").write_bytes(b"")
+    told = json.loads(resdeg("doctor", "--json", "--data-dir", tmp_path).stdout)
+    assert told["cifar10"] == f"{folder} (python)"
+    assert "resdeg data fetch" not in told["cifar100"]
+
+
+def complete(line: str) -> list[str]:
+    script = (
+        "import sys, os\nfrom resdeg.cli.app import main\nimport atexit\n"
+        "atexit.register(lambda: print(*sorted({m.split('.')[0] for m in sys.modules}), file=sys.stderr))\n"
+        "sys.argv = ['resdeg']\nmain()"
+    )
+    words = line.split(" ")
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_RESDEG_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert {"torch", "pandas", "scipy", "matplotlib"}.isdisjoint(done.stderr.split()), "completion is instant"
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("resdeg da", ["data"]),
+        ("resdeg data f", ["fetch"]),
+        ("resdeg sweep --data cifar1", ["cifar10", "cifar100"]),
+        ("resdeg sweep --recipe he2015-", ["he2015-warmup"]),
+        ("resdeg plot --kind t", ["training"]),
+        ("resdeg sweep --off", ["--offline"]),
+    ],
+)
+def test_the_shell_completes(line: str, expected: list[str]) -> None:
+    assert complete(line) == expected
