@@ -2,62 +2,122 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from resdeg import data
 from resdeg.config import SweepConfig
 from resdeg.sweep.plan import resolve
+from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder
+from tests.served import serving
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("results/*/README.md"))]
+MENTIONED = "in passing: a minute"  # a command named in a sentence is run as far as its plan
+COMMAND = r"(?:resdeg|make) [^`|]+"
+TAKES_LONG = re.compile(r"\b(?:minutes?|min|hours?|an hour|days?)\b")
+APPLIED_ELSEWHERE = "postnorm"  # docs/blocks.md adds it first: tests/test_blocks.py does
 
 
-def commands() -> list[str]:
-    """`resdeg ...` and `make ...` in code blocks and in the first column of tables."""
+def found_in(text: str) -> list[tuple[str, str]]:
+    """Each command of a page, and what its line says beside it."""
     found = []
-    for path in (
-        ROOT / "README.md",
-        *sorted((ROOT / "docs").glob("*.md")),
-        *(ROOT / "results").glob("*/README.md"),
-    ):
-        text = path.read_text()
-        lines = [
-            line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
-        ]
-        lines += re.findall(r"^    (resdeg .*)$", text, re.MULTILINE)
-        lines += re.findall(r"^\| `((?:resdeg|make) [^`]*)`", text, re.MULTILINE)
-        found += [line for line in lines if line.startswith(("resdeg", "make"))]
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        found += [tuple(line.partition("#")[::2]) for line in block.splitlines()]
+    rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    found += re.findall(rf"^\| `({COMMAND})`(.*)$", rest, re.MULTILINE)
+    rest = re.sub(rf"^\| `{COMMAND}`.*$", "", rest, flags=re.MULTILINE)
+    found += [(command, MENTIONED) for command in re.findall(rf"`({COMMAND})`", rest)]
+    return [(c, said) for c, said in found if re.match(COMMAND, c)]
+
+
+def commands() -> dict[str, str]:
+    """Every command of the README, the docs, the results and the configurations."""
+    found = [one for page in PAGES for one in found_in(page.read_text())]
     for path in sorted((ROOT / "configs").glob("*.toml")):
-        found += re.findall(r"^# Run: +(resdeg .*)$", path.read_text(), re.MULTILINE)
-    return sorted({shlex.join(shlex.split(line, comments=True)) for line in found})
+        text = path.read_text()
+        takes = re.search(r"^# Takes: +(.*)$", text, re.MULTILINE)
+        assert takes, path
+        found += [(c, takes[1]) for c in re.findall(r"^# Run: +(resdeg .*)$", text, re.MULTILINE)]
+    spelt = [(re.sub(r"\s+", " ", command).strip(), said) for command, said in found]
+    return dict(sorted(spelt, key=lambda one: (one[0], bool(TAKES_LONG.search(one[1])))))
 
 
-def test_the_readme_shows_the_main_road() -> None:
-    assert len(commands()) >= 12
-    assert {"make demo", "make test", "resdeg plot", "resdeg status"} <= set(commands())
+def test_the_pages_show_the_main_road() -> None:
+    assert len(commands()) >= 30
+    assert {"make demo", "make test", "resdeg plot", "resdeg status", "resdeg data fetch"} <= set(commands())
+
+
+def test_commands_are_found_wherever_they_stand() -> None:
+    page = "Use `resdeg plot\n--k x`.\n```sh\nresdeg a  # 3 hours\nls\n```\n| `resdeg b` | soon |\n`resdegx`"
+    assert found_in(page) == [
+        ("resdeg a  ", " 3 hours"), ("resdeg b", " | soon |"), ("resdeg plot\n--k x", MENTIONED),
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("resdeg")])
-def test_a_command_of_the_readme(command: str, resdeg, tiny_toml: Path, tmp_path: Path) -> None:
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    arguments = shlex.split(command)[1:]
-    if arguments[0] in ("sweep", "train") and "--dry-run" not in arguments:
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(c, said) for c, said in commands().items() if c.startswith("resdeg") and APPLIED_ELSEWHERE not in c],
+    ids=lambda text: text if text.startswith("resdeg") else "",
+)
+def test_a_command_of_the_pages(
+    command: str, said: str, resdeg, tiny_toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands; only where its line names a time above a minute, with --dry-run."""
+    for name in ("configs", "results"):
+        (tmp_path / name).mkdir()
+        for path in (ROOT / name).iterdir():
+            if path.name != "local":
+                (tmp_path / name / path.name).symlink_to(path)
+    (tmp_path / "sweep.toml").write_text(tiny_toml.read_text())
+    arguments = [
+        {"FILE": "given.tgz", "COMMAND": "status"}.get(word, word) for word in shlex.split(command)[1:]
+    ]
+    if arguments[0] in ("sweep", "train") and "--dry-run" not in arguments and TAKES_LONG.search(said):
         arguments.append("--dry-run")
     elif arguments[0] == "bench":
         arguments += ["--quick", "--pairs", "1", "--steps", "1"]
-    elif arguments[0] in ("plot", "status"):
-        made = resdeg("sweep", tiny_toml, "--depths", "2", "--seeds", "0")
+    elif arguments[-1] == "--help":
+        pass
+    elif arguments[0] in ("plot", "status") and not any(word.startswith("results/") for word in arguments):
+        norm = "instance" if "--evaluation" in arguments else "batch"
+        made = resdeg("sweep", tiny_toml, "--depths", "2", "--seeds", "0", "--set", f"model.norm={norm}")
         assert made.returncode == 0, made.stderr
-    done = resdeg(*arguments)
+    elif arguments[0] == "plot":
+        arguments += [] if "--out" in arguments else ["--out", "drawn.svg"]
+    elif arguments[:1] == ["--install-completion"]:
+        monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        arguments.append("bash")
+    with little_cifar(monkeypatch, tmp_path) if arguments[0] == "data" else contextlib.nullcontext():
+        done = resdeg(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     if arguments[0] == "bench":
         assert re.search(r"engine fp32 +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
+
+
+@contextlib.contextmanager
+def little_cifar(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
+    """A little CIFAR-10 on a server of this machine, in a file, and where RESDEG_DATA_DIR points."""
+    content = python_files(records())
+    archive = tar(content, PYTHON.folder)
+    (folder / "given.tgz").write_bytes(archive)
+    write_folder(folder / PYTHON.folder, content)
+    with serving(**{PYTHON.archive: lambda handler: handler.wfile.write(handler.rest(archive))}) as server:
+        of = trusting(archive, PYTHON, urls=(server.url(f"/{PYTHON.archive}"),))
+        monkeypatch.setitem(data.DATASETS, "cifar10", data._distributed(of))
+        monkeypatch.setenv("RESDEG_OFFLINE", "")
+        monkeypatch.setenv("RESDEG_DATA_DIR", str(folder))
+        yield
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make")])
@@ -79,6 +139,22 @@ def test_a_configuration_opens_with_what_to_expect(path: Path) -> None:
     assert isinstance(resolve(path, {}, [], {}), SweepConfig)
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) -> None:
+    """Its code blocks, one after another, as a reader would type them."""
+    made = resdeg(
+        "sweep", tiny_toml, "--depths", "2,8", "--seeds", "0,1", "--out", "results/local/hierarchy-demo"
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 4
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/python.md", "exec"), names)
+    assert names["logits"].shape == (8, 10)
+    assert "test_accuracy" in capfd.readouterr().out

@@ -148,9 +148,9 @@ def test_lambda_scales_the_shortcut(block: str) -> None:
     silent = build_model("residual", 8, 2, ModelConfig(block=block, shortcut_scale=0.0)).eval()
     assert torch.equal(silent(images), plain(images)), "at 0 the residual net is the plain one"
     half = build_model("residual", 8, 2, ModelConfig(block=block, shortcut_scale=0.5)).eval().stages[0][0]
-    nn.init.zeros_(half.norm2.weight if block != "preact" else half.conv2.weight)
+    nn.init.zeros_(half.conv2.weight)
     x = torch.rand(2, 16, 6, 6)
-    assert torch.allclose(half(x), 0.5 * x)
+    assert torch.allclose(half(x), 0.5 * x, atol=1e-4)
 
 
 @pytest.mark.parametrize(
