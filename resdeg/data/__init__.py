@@ -16,22 +16,33 @@ from resdeg.errors import UsageError, did_you_mean
 class Source:
     """What is known of a data set before it is read, and how to read it.
 
+    title: for figures and reports, which say so where images are generated.
     files: what is distributed; None where the images are generated and nothing needs to be there.
     """
 
+    title: str
     shape: Callable[[DataConfig], Shape]
     load: Callable[[DataConfig, Path | None], Dataset]
     files: cifar.Distribution | None = None
 
 
 def _distributed(of: cifar.Distribution) -> Source:
-    return Source(shape=lambda config: of.shape, load=lambda config, place: cifar.load(place, of), files=of)
+    return Source(
+        title=of.title,
+        shape=lambda config: of.shape,
+        load=lambda config, place: cifar.load(place, of),
+        files=of,
+    )
 
 
 DATASETS: dict[str, Source] = {
     "cifar10": _distributed(cifar.CIFAR10),
     "cifar100": _distributed(cifar.CIFAR100),
-    "hierarchy": Source(shape=hierarchy.shape, load=lambda config, place: hierarchy.load(config)),
+    "hierarchy": Source(
+        title="generated images (hierarchy)",
+        shape=hierarchy.shape,
+        load=lambda config, place: hierarchy.load(config),
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from resdeg import data
 from resdeg.analysis.curve import with_errors
 from resdeg.analysis.frame import SweepFrame
 from resdeg.config import ModelConfig, SweepConfig
@@ -21,7 +22,6 @@ Style = Literal["-", "--"]
 TRAINING: Style = "--"
 TEST: Style = "-"
 EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
-NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "hierarchy": "generated images (hierarchy)"}
 
 
 def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of the mean") -> str:
@@ -63,7 +63,7 @@ def _network(sweep: SweepFrame) -> list[str]:
 
 
 def data_name(config: SweepConfig) -> str:
-    return NAMES.get(config.data.name, config.data.name)
+    return data.source(config.data.name).title
 
 
 # ---------------------------------------------------------------- accuracy against depth
@@ -87,15 +87,15 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             _depth_axis(bottom, sorted(set(sweep.runs["depth"])))
             name = "" if len(sweeps) == 1 else f"{sweep.name}\n"
             top.set_title(name + describe(sweep), loc="left", fontsize=8.5)
-            chance = 1 / _classes(sweep)
+            chance = 1 / data.shape(sweep.config.data).classes
             top.axhline(chance, color=look.text, linewidth=0.8, linestyle=":")
             top.annotate(
                 "chance", (0.25, chance), xycoords=("axes fraction", "data"), fontsize=8,
                 xytext=(0, 3), textcoords="offset points", ha="center",
             )  # fmt: skip
             _legends(top, bottom, sweep, look)
-        data = " and ".join(dict.fromkeys(data_name(sweep.config) for sweep in sweeps))
-        figure.suptitle(f"Accuracy against depth on {data}", x=0.01, ha="left", weight="bold", fontsize=12)
+        images = " and ".join(dict.fromkeys(data_name(sweep.config) for sweep in sweeps))
+        figure.suptitle(f"Accuracy against depth on {images}", x=0.01, ha="left", weight="bold", fontsize=12)
         for axes, label in ((grid[0][0], "test accuracy"), (grid[1][0], "error")):
             axes.set_ylabel(label)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -168,11 +168,6 @@ def _depth_axis(axes: Axes, depths: list[int]) -> None:
     axes.set_xticks(depths, [str(depth) for depth in depths])
     axes.set_xlim(depths[0] / 1.18, depths[-1] * 1.18)
     axes.set_xlabel("depth (weighted layers, 6n+2; log scale)")
-
-
-def _classes(sweep: SweepFrame) -> int:
-    rules = sweep.config.data.hierarchy
-    return rules.classes if rules else 10
 
 
 def _family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:

@@ -215,3 +215,20 @@ def test_real_cifar_by_the_command_line(cifar_folder: Path, resdeg, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "results/local/cifar10-short/curve.png"
     assert "nothing to train" in resdeg(*arguments).stderr
+
+
+@pytest.mark.slow
+def test_the_stargan_configuration_on_generated_images(resdeg) -> None:
+    """The notes' own unit, six units among the depths, in both families, drawn by both evaluations."""
+    small = ["--set", "data.hierarchy.train_images=200", "--set", "data.hierarchy.test_images=50"]
+    config = Path(__file__).parents[2] / "configs" / "stargan.toml"
+    done = resdeg(
+        "sweep", config, "--data", "hierarchy", *small, "--depths", "2,14", "--seeds", "0", "--steps", "3",
+        "--out", "s",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(resdeg("plot", "s", "--json").stdout)
+    assert told["evaluation"] == "image"
+    assert {row["depth"] for row in told["curve"]} == {2, 14}
+    assert {"image_test_accuracy", "test_accuracy"} <= {row["metric"] for row in told["curve"]}
+    assert resdeg("plot", "s", "--evaluation", "running").returncode == 0
