@@ -28,6 +28,7 @@ WRITES = r"\.write_(text|bytes)\(|open\([^)]*['\"][wax]b?\+?['\"]|os\.(replace|u
 UNSAFE = (
     r"pickle\.load|(?<!safetensors\.)torch\.(load|save)\(|extractall|shell=True|\beval\(|\bexec\(|except:\s*$"
 )
+PICKLE = r"^\s*(import|from) (pickle|_pickle|marshal|shelve|dill|joblib|cloudpickle)\b"
 GLOBAL_RANDOM = r"manual_seed\((?!derive)|np\.random\.(seed|rand|permutation|shuffle)|^import random"
 
 
@@ -49,6 +50,10 @@ def test_nothing_unsafe_is_called() -> None:
     assert found == []
 
 
+def test_only_the_allow_list_unpickler_knows_pickle() -> None:
+    assert offences(PACKAGE, PICKLE, allowed=("unpickle.py",)) == []
+
+
 def test_no_global_generator() -> None:
     assert offences(PACKAGE, GLOBAL_RANDOM) == []
 
@@ -60,6 +65,7 @@ def test_no_global_generator() -> None:
         (WRITES, "Path('x').write_text('y')"),
         (WRITES, "open(path, 'wb')"),
         (UNSAFE, "torch.load(path)"),
+        (PICKLE, "import pickle"),
         (GLOBAL_RANDOM, "torch.manual_seed(0)"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from resdeg.data import batches, cache, download
 from resdeg.data.batches import Layout
 from resdeg.data.cache import cache_folder
-from resdeg.data.images import Dataset, Shape, canonical, content_hash, split
+from resdeg.data.images import Dataset, Shape, canonical, content_hash, records_of, split
 from resdeg.errors import DataError, StorageError
 
 SIDE = 32
@@ -174,7 +174,7 @@ def load(place: Path | None = None, of: Distribution = CIFAR10) -> Dataset:
     if cached is not None and of.content in (None, cached.hash):
         return cached
     if found.layout is None:
-        raise DataError(f"{found.path}: damaged", f"remove it and run `resdeg data fetch --data {of.name}`")
+        raise DataError(f"{found.path}: damaged", f"run `resdeg data fetch --data {of.name}`")
     dataset = read(found, of)
     with contextlib.suppress(StorageError):  # a read-only cache costs a second at each start, nothing else
         cache.store(folder, dataset)
@@ -187,8 +187,9 @@ def read(found: Found, of: Distribution) -> Dataset:
     Raises:
         DataError: see `load`.
     """
-    if found.layout is None:
+    if found.layout is None:  # no files are left: the arrays' own content is hashed again
         dataset = load(None, of)
+        dataset = replace(dataset, hash=content_hash(records_of(dataset.train), records_of(dataset.test)))
     else:
         records = batches.read(found.path, found.layout, of.train, of.test, of.classes)
         train, test = (canonical(part) for part in records)

@@ -93,3 +93,9 @@ def split(records: Bytes, side: int) -> Split:
     """Records (N, 1 + 3·side²) as images and labels."""
     planes = records[:, 1:].reshape(-1, 3, side, side)
     return Split(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].copy())
+
+
+def records_of(part: Split) -> Bytes:
+    """The records (N, 1 + 3·side²) that `split` was given."""
+    planes = part.images.transpose(0, 3, 1, 2).reshape(len(part), -1)
+    return np.concatenate([part.labels[:, None], planes], axis=1)

@@ -142,6 +142,11 @@ def test_what_was_kept_is_found_without_a_place(tmp_path: Path) -> None:
     assert same(kept, load(None, SMALL))
     home = tmp_path / "cache" / "arrays" / "cifar10"
     assert find(None, SMALL) == cifar.Found(home, None)
+    assert cifar.read(find(None, SMALL), SMALL).hash == kept.hash, "hashed again from the arrays"
+    meta = (home / "meta.json").read_text()
+    (home / "meta.json").write_text(meta.replace(kept.hash, "0" * 64))
+    assert load(None, SMALL).hash == "0" * 64, "the cache is believed about its hash"
+    assert cifar.read(find(None, SMALL), SMALL).hash == kept.hash, "but not by verify"
     (home / "test.labels.npy").write_bytes(b"")
     with pytest.raises(DataError, match="damaged") as error:
         load(None, SMALL)
