@@ -46,7 +46,9 @@ bench: $(STAMP) ## the engine against a textbook loop
 
 figures: $(STAMP) ## draw every published sweep again from its records
 	@for sweep in results/*/sweep.toml; do [ -e "$$sweep" ] || continue; \
-	  $(BIN)/resdeg plot "$$(dirname $$sweep)" && $(BIN)/resdeg plot "$$(dirname $$sweep)" --kind training || exit 1; done
+	  folder="$$(dirname $$sweep)"; running="$$folder/curve-running.png"; \
+	  $(BIN)/resdeg plot "$$folder" && $(BIN)/resdeg plot "$$folder" --kind training || exit 1; \
+	  if [ -e "$$running" ]; then $(BIN)/resdeg plot "$$folder" --evaluation running --out "$$running" || exit 1; fi; done
 
 clean: ## remove what was built; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

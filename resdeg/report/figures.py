@@ -196,11 +196,12 @@ def _legends(top: Axes, bottom: Axes, sweep: SweepFrame, look: Theme) -> None:
             )
         )  # fmt: skip
     top.legend(handles=handles, loc="best")
-    bottom.legend(handles=_line_handles(look), loc="best")
+    bottom.legend(handles=_line_handles(look, sweep.evaluation), loc="best")
 
 
-def _line_handles(look: Theme) -> list[Line2D]:
-    clean = "training error (clean: evaluation mode, no augmentation)"
+def _line_handles(look: Theme, evaluation: str) -> list[Line2D]:
+    mode = "evaluation mode, " if evaluation == "running" else ""
+    clean = f"training error (clean: {mode}no augmentation)"
     named: tuple[tuple[str, Style], ...] = (("test error", TEST), (clean, TRAINING))
     return [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in named]
 
@@ -211,8 +212,8 @@ def _line_handles(look: Theme) -> list[Line2D]:
 def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
     """Error against epoch, a panel per depth: training (running) dashed, test solid; seeds thin."""
     panels = [(sweep, depth) for sweep in sweeps for depth in sorted(set(sweep.metrics["depth"]))]
-    columns = min(4, len(panels))
-    rows = -(-len(panels) // columns)
+    rows = -(-len(panels) // 4)
+    columns = -(-len(panels) // rows)
     with applied(look):
         figure = Figure(figsize=(max(6.4, 3.4 * columns), 1.2 + 3.1 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
