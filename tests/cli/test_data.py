@@ -11,7 +11,16 @@ import pytest
 from resdeg import data
 from resdeg.cli import options
 from resdeg.errors import DataError
-from tests.data.small import PYTHON, SMALL, binary_files, python_files, records, tar, trusting, write_folder
+from tests.data.small import (
+    PYTHON,
+    SMALL,
+    binary_files,
+    python_files,
+    records,
+    tar,
+    trusting,
+    write_folder,
+)
 from tests.served import serving
 
 ARCHIVE = tar(python_files(records()), PYTHON.folder)

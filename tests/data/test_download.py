@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from urllib.request import Request
 import numpy as np
 import pytest
 
-from resdeg.data import download as module
 from resdeg.data.download import Patience, Wanted, _HttpsOnly, _Next, download
 from resdeg.errors import DataError
 from tests.served import Handler, Script, Server, serving
@@ -281,24 +281,23 @@ def test_a_proxy_is_used(fetch, server: Server, monkeypatch: pytest.MonkeyPatch)
     assert server.asked[0][1]["Host"] == "nowhere.invalid"
 
 
-def test_two_that_want_it_fetch_it_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_that_want_it_fetch_it_once(server: Server, tmp_path: Path) -> None:
     def waits(handler: Handler) -> None:
         time.sleep(2.5)  # longer than the lock's second of patience
         good(handler)
 
     server.scripts["/waits"] = waits
-    wanted = Wanted("a.tar.gz", len(CONTENT), SHA, (server.url("/waits"),))
-    said: list[str] = []
-    done: list[Path] = []
-
-    def get() -> None:
-        done.append(download(wanted, tmp_path / "d", said.append, lambda *_: None, module.PATIENT))
-
-    threads = [threading.Thread(target=get) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [path.read_bytes() for path in done] == [CONTENT, CONTENT]
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom resdeg.data.download import Wanted, download\n"
+        f"wanted = Wanted('a.tar.gz', {len(CONTENT)}, {SHA!r}, ({server.url('/waits')!r},))\n"
+        f"print(download(wanted, Path({str(tmp_path / 'd')!r}), print, lambda *_: None))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    told = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert all(text.splitlines()[-1] == str(tmp_path / "d" / "a.tar.gz") for text in told)
+    assert (tmp_path / "d" / "a.tar.gz").read_bytes() == CONTENT
     assert len(server.asked) == 1
-    assert any("another process is fetching" in line for line in said)
+    assert sum("another process is fetching" in text for text in told) == 1
