@@ -6,13 +6,17 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resdeg.config import Settings, SweepConfig
 from resdeg.errors import UsageError
 
+if TYPE_CHECKING:
+    from resdeg.sweep.calibration import Facts
+
+MEMORY_SHARE = 0.8  # of what is available, for workers
 POINTER = Path("results") / "local" / "last-sweep"
 
 
@@ -170,10 +174,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_jobs(config: SweepConfig, device: str, runs: int) -> int:
-    """Workers side by side: as many as cores allow on a CPU, one on an accelerator."""
+def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
+    """Workers side by side: as many as cores and memory allow on a CPU, one on an accelerator."""
+    from resdeg.sweep.estimate import available_bytes
+
     if config.execution.jobs != "auto":
         return config.execution.jobs
-    if device != "cpu":
+    if facts.device != "cpu":
         return 1
-    return max(1, min(cores() // config.training.threads, runs))
+    room = available_bytes()
+    fitting = runs if room is None else int(MEMORY_SHARE * room // facts.worker_bytes)
+    return max(1, min(cores() // config.training.threads, runs, fitting))

@@ -22,9 +22,11 @@ from resdeg.errors import DataError, ResdegError, UsageError
 
 if TYPE_CHECKING:
     from resdeg.data.cifar import Distribution
+    from resdeg.sweep.calibration import Facts
     from resdeg.sweep.estimate import Cost
     from resdeg.sweep.plan import Plan
-    from resdeg.sweep.preflight import Facts
+
+_ENOUGH = 60.0  # seconds of training that say more about a step's time than the probes did
 
 
 def sweep(
@@ -101,6 +103,7 @@ def _carry_through(
     one: bool = False,
 ) -> None:
     from resdeg.store import SweepStore
+    from resdeg.sweep.calibration import recall
     from resdeg.sweep.estimate import costs
     from resdeg.sweep.executors.local import ask_preflight, start_server
     from resdeg.sweep.plan import Plan, default_folder, resolve
@@ -114,7 +117,9 @@ def _carry_through(
         )
     store = SweepStore(out or default_folder(config))
     missing = None if dry_run else _missing(config)
-    start_server()
+    calibration = recall(config) if dry_run else None
+    if calibration is None:
+        start_server()
     plan = Plan.of(config, store)
     wanted = config.runs() if dry_run or fresh else plan.todo
     if not wanted:
@@ -126,7 +131,7 @@ def _carry_through(
     if missing is not None:
         ask_preflight(config, read_data=False)  # a typo is found before 170 MB are fetched
         download(missing, config.execution.offline)
-    facts = ask_preflight(config, read_data=not dry_run)
+    facts = calibration.facts(config) if calibration else ask_preflight(config, read_data=not dry_run)
     priced = dict(costs(config.runs(), facts))
     if dry_run:
         _show_dry_run(plan, facts, priced, as_json)
@@ -188,7 +193,7 @@ def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
 
     config, todo = plan.config, plan.todo
     t = config.training
-    jobs = options.default_jobs(config, facts.device, len(todo))
+    jobs = options.default_jobs(config, facts, len(todo))
     done = len(plan.states) - len(todo)
     screen.say(
         f"plan    {len(plan.states)} runs: {', '.join(config.families)} x depths "
@@ -200,15 +205,17 @@ def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
         f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"
     )
     where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"
-    screen.say(f"data    {config.data.name} ({where}), hash {(facts.data_hash or '')[:12]}")
+    known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""
+    screen.say(f"data    {config.data.name} ({where}){known}")
     wall = wall_seconds([priced[run.run_id].seconds for run in todo], jobs)
     first = [run for run in todo if run.seed == config.seeds[0]]
     of_one = wall_seconds([priced[run.run_id].seconds for run in first], jobs)
     one = f" (with --seeds {config.seeds[0]}: {duration(of_one)})" if len(config.seeds) > 1 and first else ""
+    memory = size(jobs * facts.worker_bytes)
     disk = size(sum(priced[run.run_id].bytes for run in todo))
     screen.say(
-        f"cost    about {duration(wall)}{one} on {facts.device}, {jobs} side by side; {disk} on disk, "
-        f"in {plan.store.folder}"
+        f"cost    about {duration(wall)}{one} on {facts.device}, {jobs} side by side; about {memory} of "
+        f"memory, {disk} on disk, in {plan.store.folder}"
     )
     if plan.others:
         screen.say(f"note    {len(plan.others)} other runs in this folder are kept")
@@ -241,14 +248,16 @@ def _show_dry_run(plan: Plan, facts: Facts, priced: dict[str, Cost], as_json: bo
 def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | None) -> None:
     """See the runs through; leave with the code that the documentation gives to how it went."""
     from resdeg.cli.progress import Board
+    from resdeg.sweep.calibration import correct
     from resdeg.sweep.executors import EXECUTORS, Where
     from resdeg.sweep.executors.local import Ended
     from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
 
     todo = plan.todo
-    jobs = options.default_jobs(plan.config, facts.device, len(todo))
+    jobs = options.default_jobs(plan.config, facts, len(todo))
     executor = EXECUTORS["local"](Where(plan.store.folder, plan.config.execution))
     failed: list[ResdegError] = []
+    took = foreseen = 0.0  # of the runs that were trained here from their first step
     left = {run.run_id for run in todo}
     with StopRequests() as requests:
         board = Board({run.run_id: priced[run.run_id].seconds for run in todo})
@@ -260,6 +269,9 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | 
                         continue
                     board.ended(event.run_id, event.summary, event.error.what if event.error else None)
                     status = event.summary.status if event.summary else "failed"
+                    if event.summary and status == "finished" and plan.states[event.run_id] == "missing":
+                        took += event.summary.seconds
+                        foreseen += priced[event.run_id].seconds
                     if status == "failed":
                         failed.append(event.error or ResdegError(f"{event.run_id} failed"))
                     if status != "stopped":
@@ -269,6 +281,8 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | 
         if requests.number is not None:
             screen.insist(f"stopped: {len(left)} of {len(todo)} runs are left. {_resume_line()}")
             raise SystemExit(128 + requests.number)
+    if took > _ENOUGH:
+        correct(plan.config, took / foreseen)
     if left:
         screen.insist(f"time limit reached: {len(left)} of {len(todo)} runs are left. {_resume_line()}")
     if failed:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from resdeg import data
 from resdeg.config import RunConfig
 from resdeg.data.plan import record_steps
-from resdeg.sweep.preflight import Facts
+from resdeg.sweep.calibration import Facts
 
 FORWARD = 1 / 3  # of a training step's work; the backward pass does the other two thirds
 BYTES_PER_PARAMETER = 16  # weights and momentum in fp32, two generations
@@ -54,3 +56,22 @@ def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
 
 def costs(runs: Iterable[RunConfig], facts: Facts) -> Mapping[str, Cost]:
     return {run.run_id: run_cost(run, facts) for run in runs}
+
+
+def available_bytes() -> int | None:
+    """Memory that new processes may take without swapping: the machine's, and this control group's.
+
+    None where the system does not say.
+    """
+    found = []
+    for place, pattern in (
+        ("/proc/meminfo", r"MemAvailable:\s+(\d+) kB"),
+        ("/sys/fs/cgroup/memory.max", r"(\d+)"),
+    ):
+        try:
+            told = re.search(pattern, Path(place).read_text())
+        except OSError:
+            continue
+        if told:
+            found.append(int(told[1]) * (1024 if "kB" in pattern else 1))
+    return min(found, default=None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
-from resdeg.config import RunConfig, SweepConfig
+from resdeg.config import Family, RunConfig, SweepConfig
+from resdeg.sweep.calibration import Calibration, Counts, Facts, recall, remember
 
 if TYPE_CHECKING:
     import torch
@@ -16,20 +17,8 @@ if TYPE_CHECKING:
 PROBE_STEPS = 3
 
 
-class Facts(BaseModel):
-    """Counts and measured seconds per step by run id; the data's hash where it was read."""
-
-    model_config = ConfigDict(frozen=True)
-
-    device: str
-    parameters: dict[str, int]
-    multiply_adds: dict[str, int]
-    step_seconds: dict[str, float]
-    data_hash: str | None
-
-
 def preflight(config: SweepConfig, read_data: bool) -> Facts:
-    """Build every distinct net on the meta device, time two of them, and verify the data.
+    """Build every distinct net on the meta device, price them, and verify the data.
 
     Args:
         read_data: False where nothing will be trained, so that a dry run needs no data.
@@ -43,37 +32,50 @@ def preflight(config: SweepConfig, read_data: bool) -> Facts:
 
     device = resolve_device(config.execution.device)
     place = Path(config.execution.data_dir) if config.execution.data_dir else None
-    runs = config.runs()
-    kinds: dict[tuple[str, int], RunConfig] = {}
-    for run in runs:
-        kinds.setdefault((run.family, run.depth), run)
-    counts = {kind: check(run, device) for kind, run in kinds.items()}
+    kinds = {(run.family, run.depth): run for run in reversed(config.runs())}
+    for run in kinds.values():
+        check(run, device)
     dataset = data.load(config.data, place) if read_data else None
-    seconds = _step_seconds(kinds, {kind: c.multiply_adds for kind, c in counts.items()}, device)
-    by_kind = {run.run_id: (run.family, run.depth) for run in runs}
-    return Facts(
+    calibration = recall(config)
+    if calibration is None or calibration.device != device.type:
+        calibration = calibrate(config, device)
+        remember(config, calibration)
+    return calibration.facts(config, dataset.hash if dataset else None)
+
+
+def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
+    """Count nets of two depths of the grid, and time training steps of them."""
+    from resdeg.runner import check
+
+    depths = sorted(depth for depth in config.depths if depth > 2) or [8]
+    low = depths[0] if len(depths) > 1 else 8
+    high = depths[-1] if depths[-1] > low else low + 6
+
+    def run(family: Family, depth: int) -> RunConfig:
+        return config.runs()[0].model_copy(update={"family": family, "depth": depth})
+
+    def counts(family: Family, depth: int) -> Counts:
+        found = check(run(family, depth), device)
+        return Counts(parameters=found.parameters, multiply_adds=found.multiply_adds)
+
+    timed = config.families[-1]
+    stem_seconds, _ = _probe(run("plain", 2), device)
+    (low_seconds, low_bytes), (high_seconds, high_bytes) = (
+        _probe(run(timed, depth), device) for depth in (low, high)
+    )
+    return Calibration(
         device=device.type,
-        parameters={run_id: counts[kind].parameters for run_id, kind in by_kind.items()},
-        multiply_adds={run_id: counts[kind].multiply_adds for run_id, kind in by_kind.items()},
-        step_seconds={run_id: seconds[kind] for run_id, kind in by_kind.items()},
-        data_hash=dataset.hash if dataset else None,
+        blocks=((low - 2) // 2, (high - 2) // 2),
+        stem=counts("plain", 2),
+        stem_seconds=stem_seconds,
+        counts={family: (counts(family, low), counts(family, high)) for family in config.families},
+        seconds=(low_seconds, high_seconds),
+        bytes=(low_bytes, high_bytes),
     )
 
 
-def _step_seconds(
-    kinds: dict[tuple[str, int], RunConfig], work: dict[tuple[str, int], int], device: torch.device
-) -> dict[tuple[str, int], float]:
-    """Measured on the shallowest and the deepest net; between them a step's time is a line in its work."""
-    ordered = sorted(kinds, key=lambda kind: (work[kind], kind[0]))
-    low, high = ordered[0], ordered[-1]
-    t_low = _probe(kinds[low], device)
-    t_high = _probe(kinds[high], device) if high != low else t_low
-    slope = (t_high - t_low) / (work[high] - work[low]) if work[high] > work[low] else 0.0
-    return {kind: t_low + slope * (work[kind] - work[low]) for kind in kinds}
-
-
-def _probe(run: RunConfig, device: torch.device) -> float:
-    """Seconds of one training step on random images, after one step to warm up."""
+def _probe(run: RunConfig, device: torch.device) -> tuple[float, int]:
+    """Seconds of one training step on random images, after one to warm up; peak bytes of this process."""
     import numpy as np
     import torch
 
@@ -99,4 +101,5 @@ def _probe(run: RunConfig, device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return min(times[1:]), peak * (1 if sys.platform == "darwin" else 1024)  # bytes there, kilobytes here

@@ -10,11 +10,11 @@ from resdeg.config import ExecutionConfig
 from resdeg.errors import ResdegError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
+from resdeg.sweep.calibration import Facts
 from resdeg.sweep.estimate import run_cost, wall_seconds
 from resdeg.sweep.executors import EXECUTORS, Where
 from resdeg.sweep.executors.local import Ended, ask_preflight
 from resdeg.sweep.plan import Plan, resolve
-from resdeg.sweep.preflight import Facts
 from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
 
 
@@ -92,7 +92,7 @@ def test_cost_is_steps_times_their_seconds_and_the_evaluations() -> None:
     run = RUNS[0]
     facts = Facts(
         device="cpu", parameters={run.run_id: 100}, multiply_adds={run.run_id: 1000},
-        step_seconds={run.run_id: 0.1}, data_hash=None,
+        step_seconds={run.run_id: 0.1}, worker_bytes=1, data_hash=None,
     )  # fmt: skip
     cost = run_cost(run, facts)
     images = 3906 * 128 + (10 * 10_000 + 50_000) / 3

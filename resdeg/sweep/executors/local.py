@@ -22,7 +22,8 @@ from typing import Any
 from resdeg.config import ExecutionConfig, RunConfig, SweepConfig
 from resdeg.errors import BusyError, DataError, ResdegError, StorageError, UsageError
 from resdeg.records import Progress, RunSummary
-from resdeg.sweep.preflight import Facts, preflight
+from resdeg.sweep.calibration import Facts
+from resdeg.sweep.preflight import preflight
 
 _context = multiprocessing.get_context("forkserver")
 _ERRORS = {kind.exit_code: kind for kind in (ResdegError, UsageError, DataError, StorageError, BusyError)}

@@ -1,0 +1,160 @@
+"""What a step costs on this machine, measured once at two depths and kept in the cache.
+
+Blocks repeat, so parameters and multiply-adds are exact lines in the number of blocks, and seconds and
+memory nearly so. With a calibration at hand a plan is priced without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from resdeg import __version__, data, files
+from resdeg.config import Family, SweepConfig
+from resdeg.data.cache import cache_folder
+from resdeg.errors import StorageError
+
+SCHEMA = 1
+MOST_KEPT = 200
+
+
+class Facts(BaseModel):
+    """Counts and measured seconds per step by run id; the data's hash where it was read.
+
+    worker_bytes: the most memory that a worker of the deepest net held while it was measured.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    device: str
+    parameters: dict[str, int]
+    multiply_adds: dict[str, int]
+    step_seconds: dict[str, float]
+    worker_bytes: int
+    data_hash: str | None
+
+
+class Counts(BaseModel):
+    """Of one net."""
+
+    model_config = ConfigDict(frozen=True)
+
+    parameters: int
+    multiply_adds: int
+
+
+class Calibration(BaseModel):
+    """Two numbers of blocks, what nets of those have and cost; `stem` is the net without blocks.
+
+    seconds: of one training step; bytes: the most that the process held until then.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    device: str
+    blocks: tuple[int, int]
+    stem: Counts
+    stem_seconds: float
+    counts: dict[Family, tuple[Counts, Counts]]
+    seconds: tuple[float, float]
+    bytes: tuple[int, int]
+
+    def counts_of(self, family: Family, depth: int) -> Counts:
+        blocks = (depth - 2) // 2
+        if not blocks:
+            return self.stem
+        low, high = self.counts[family]
+        span, steps = self.blocks[1] - self.blocks[0], blocks - self.blocks[0]
+
+        def line(a: int, b: int) -> int:
+            return a + (b - a) * steps // span
+
+        return Counts(
+            parameters=line(low.parameters, high.parameters),
+            multiply_adds=line(low.multiply_adds, high.multiply_adds),
+        )
+
+    def seconds_of(self, depth: int) -> float:
+        """Of one training step."""
+        if depth == 2:
+            return self.stem_seconds
+        slope = (self.seconds[1] - self.seconds[0]) / (self.blocks[1] - self.blocks[0])
+        return max(self.stem_seconds, self.seconds[0] + slope * ((depth - 2) // 2 - self.blocks[0]))
+
+    def corrected(self, ratio: float) -> Calibration:
+        """The same after a sweep took `ratio` times what was foreseen: load and neighbours included."""
+        low, high = self.seconds
+        return self.model_copy(
+            update={"stem_seconds": self.stem_seconds * ratio, "seconds": (low * ratio, high * ratio)}
+        )
+
+    def facts(self, config: SweepConfig, data_hash: str | None = None) -> Facts:
+        """Every run of the grid, priced."""
+        runs = config.runs()
+        counts = {run.run_id: self.counts_of(run.family, run.depth) for run in runs}
+        slope = (self.bytes[1] - self.bytes[0]) / (self.blocks[1] - self.blocks[0])
+        held = self.bytes[0] + slope * ((max(config.depths) - 2) // 2 - self.blocks[0])
+        return Facts(
+            device=self.device,
+            parameters={run_id: count.parameters for run_id, count in counts.items()},
+            multiply_adds={run_id: count.multiply_adds for run_id, count in counts.items()},
+            step_seconds={run.run_id: self.seconds_of(run.depth) for run in runs},
+            worker_bytes=round(max(held, self.bytes[0])),
+            data_hash=data_hash,
+        )
+
+
+def recall(config: SweepConfig) -> Calibration | None:
+    """What was measured for such nets on this machine with these versions; None where nothing was."""
+    found = _kept().get(_key(config))
+    try:
+        calibration = Calibration.model_validate(found, strict=False) if found else None
+    except ValidationError:
+        return None
+    return calibration if calibration and set(config.families) <= set(calibration.counts) else None
+
+
+def remember(config: SweepConfig, calibration: Calibration) -> None:
+    """Keep it for the next plan; a cache that cannot be written costs a measurement each time."""
+    kept = {**_kept(), _key(config): calibration.model_dump(mode="json")}
+    newest = dict(list(kept.items())[-MOST_KEPT:])
+    try:
+        files.make_folder(_path().parent)
+        files.write(_path(), json.dumps(newest).encode())
+    except StorageError:
+        return
+
+
+def correct(config: SweepConfig, ratio: float) -> None:
+    """Keep that a sweep took `ratio` times what the calibration foresaw."""
+    found = recall(config)
+    if found is not None:
+        remember(config, found.corrected(min(max(ratio, 0.2), 5.0)))
+
+
+def _path() -> Path:
+    return cache_folder() / "calibration.json"
+
+
+def _kept() -> dict[str, object]:
+    try:
+        kept = json.loads(files.read(_path()) or b"{}")
+    except (ValueError, StorageError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _key(config: SweepConfig) -> str:
+    t, shape = config.training, data.shape(config.data)
+    facts = [
+        SCHEMA, __version__, importlib.metadata.version("torch"), platform.node(), os.cpu_count(),
+        config.execution.device, config.model.model_dump(mode="json"), t.precision, t.threads, t.batch_size,
+        shape.side, shape.classes,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -1,0 +1,109 @@
+"""Prices without torch: exact counts, a line for the seconds, kept and corrected."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from resdeg.config import SweepConfig
+from resdeg.data.cache import cache_folder
+from resdeg.models import build_model
+from resdeg.models.block import BLOCKS
+from resdeg.models.census import census
+from resdeg.sweep.calibration import Calibration, Counts, correct, recall, remember
+from resdeg.sweep.estimate import available_bytes
+from resdeg.sweep.plan import resolve
+from resdeg.sweep.preflight import calibrate, preflight
+
+
+def grid(depths: str = "8,14", **more: object) -> SweepConfig:
+    tiny = {"name": "hierarchy", "hierarchy": {"levels": 2, "cell": 2, "symbols": 6, "synonyms": 2}}
+    return resolve(None, {}, [], {"depths": depths, "seeds": "0", "data": tiny, **more})
+
+
+def line(seconds: tuple[float, float] = (1.0, 3.0), **more: object) -> Calibration:
+    both = (Counts(parameters=10, multiply_adds=100), Counts(parameters=30, multiply_adds=300))
+    facts = {
+        "device": "cpu", "blocks": (3, 9), "stem": Counts(parameters=1, multiply_adds=1),
+        "stem_seconds": 0.1, "counts": {"plain": both, "residual": both}, "seconds": seconds,
+        "bytes": (1_000, 2_000),
+    }  # fmt: skip
+    return Calibration(**{**facts, **more})
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("layout", ["staged", "isotropic"])
+def test_counts_of_any_depth_are_exact(block: str, layout: str) -> None:
+    """Against the census of the net itself, far beyond the two depths that were counted."""
+    config = grid(model={"block": block, "layout": layout, "shortcut": "projection"})
+    found = calibrate(config, torch.device("cpu"))
+    for family in config.families:
+        for depth in (2, 8, 20, 56):
+            with torch.device("meta"):
+                counted = census(build_model(family, depth, 0, config.model), 8)
+            expected = Counts(parameters=counted.parameters, multiply_adds=counted.multiply_adds)
+            assert found.counts_of(family, depth) == expected
+    assert found.seconds[1] > 0
+    assert found.bytes[1] >= found.bytes[0] > 10_000_000
+
+
+def test_seconds_and_memory_are_a_line() -> None:
+    found = line()
+    assert [found.seconds_of(depth) for depth in (2, 8, 14, 20, 26)] == pytest.approx([0.1, 1, 2, 3, 4])
+    assert line(seconds=(3.0, 1.0)).seconds_of(110) == 0.1, "noise cannot make a deep net free"
+    assert found.facts(grid("2,20")).worker_bytes == 2_000
+    assert found.facts(grid("2,32")).worker_bytes == 3_000
+    assert found.facts(grid("2")).worker_bytes == 1_000
+
+
+def test_what_was_measured_is_kept_for_the_same_kind_of_net_alone() -> None:
+    config = grid()
+    assert recall(config) is None
+    remember(config, line())
+    assert recall(config) == line()
+    assert recall(grid("8,56", seeds="0-5")) == line(), "other depths and seeds are on the same line"
+    for other in (
+        {"model": {"width": 2.0}}, {"training": {"recipe": "short", "batch_size": 64}},
+        {"training": {"recipe": "short", "precision": "bf16"}}, {"execution": {"device": "cpu"}},
+    ):  # fmt: skip
+        assert recall(grid(**other)) is None, other
+    correct(config, 2.0)
+    assert recall(config).seconds == pytest.approx((2.0, 6.0))
+    for damage in (b"", b"[1", b"[]", b'{"x": 1}'):
+        (cache_folder() / "calibration.json").write_bytes(damage)
+        assert recall(config) is None
+
+
+def test_a_family_that_was_not_counted_is_measured() -> None:
+    remember(grid(families="plain"), line(counts={"plain": line().counts["plain"]}))
+    assert recall(grid(families="plain")) is not None
+    assert recall(grid()) is None
+
+
+def test_the_preflight_measures_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = preflight(grid(), read_data=False)
+    monkeypatch.setattr("resdeg.sweep.preflight.calibrate", lambda *_: pytest.fail("measured again"))
+    assert preflight(grid(), read_data=False) == first
+
+
+def test_a_kept_price_needs_no_torch(resdeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resdeg.sweep.executors.local.start_server", lambda: pytest.fail("a server"))
+    monkeypatch.setattr("resdeg.sweep.executors.local.ask_preflight", lambda *_, **__: pytest.fail("torch"))
+    config = resolve(None, {}, [], {})
+    remember(config, line())
+    done = resdeg("sweep", "--depths", "8,20,56,110", "--seeds", "0-24", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("missing") == 200
+    assert "of memory" in done.stderr
+
+
+def test_memory_bounds_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    from resdeg.cli import options
+
+    monkeypatch.setattr(options, "cores", lambda: 8)
+    facts = line().facts(grid("2,20"))
+    for room, expected in ((10_000, 4), (4_000, 1), (100, 1), (10**9, 8), (None, 8)):
+        monkeypatch.setattr("resdeg.sweep.estimate.available_bytes", lambda room=room: room)
+        assert options.default_jobs(grid(), facts, 50) == expected
+    monkeypatch.undo()
+    assert available_bytes() > 100_000_000
