@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resdeg.errors import StorageError
 
-SCHEMA = 2  # of the files; 2 added the image_* numbers
+SCHEMA = 2  # of the files; 2 added the image_* numbers and the parts of `seconds`
 SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
@@ -132,7 +132,9 @@ class Manifest(Record):
 class RunSummary(Record):
     """How a run ended. Clean training numbers: evaluation mode, no augmentation, all training images.
 
-    `image_*`: each image's own statistics in place of the running ones, see EvalRecord.
+    `image_*`: each image's own statistics in place of the running ones, see EvalRecord. Seconds: `start`
+    from the worker's first line to its first step, `training` and `evaluation` of all records, `clean`
+    of the clean training numbers at the end; `seconds` is all but the start.
     """
 
     run_id: str
@@ -161,6 +163,10 @@ class RunSummary(Record):
     image_test_accuracy: float | None = None
     image_validation_loss: float | None = None
     image_validation_accuracy: float | None = None
+    start_seconds: float = 0.0
+    training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    clean_seconds: float = 0.0
     seconds: float = 0.0
 
 

@@ -6,7 +6,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,9 @@ class _Ending:
     counts: Census
     data_hash: str = ""
     steps: int = 0
+    began: float = field(default_factory=time.monotonic)
+    start_seconds: float = 0.0
+    clean_seconds: float = 0.0
 
     def __call__(self, status: Status, session: RunSession, **numbers: Any) -> RunSummary:
         timing = session.store.timing()
@@ -200,7 +203,11 @@ class _Ending:
             precision=self.config.training.precision,
             steps=self.steps,
             step=numbers.pop("step", session.step),
-            seconds=sum(t.seconds for t in timing),
+            start_seconds=self.start_seconds,
+            training_seconds=sum(t.training_seconds for t in timing),
+            evaluation_seconds=sum(t.evaluation_seconds for t in timing),
+            clean_seconds=self.clean_seconds,
+            seconds=sum(t.seconds for t in timing) + self.clean_seconds,
             **numbers,
         )
 
@@ -224,6 +231,7 @@ def _run(
 
     last: EvalRecord | None = None
     clock = _Clock()
+    end.start_seconds = clock.now - end.began
 
     def tell(record: EvalRecord | None = None) -> None:
         report(Progress(run_id=config.run_id, step=state.step, steps=closing[-1], record=record))
@@ -259,7 +267,9 @@ def _run(
     try:
         if state.step < closing[-1] or session.recorded < closing[-1]:
             raise Interrupted
+        before = clock.now
         clean = training.scores("train", inputs.images, inputs.labels, stop)
+        end.clean_seconds = clock.now - before
     except Interrupted:
         if state.step != session.step:
             session.note(clock.record(state.step))
@@ -285,8 +295,12 @@ class _Clock:
         self._start = self._saved = time.monotonic()
         self._evaluation: float | None = None
 
+    @property
+    def now(self) -> float:
+        return time.monotonic()
+
     def evaluation_starts(self) -> None:
-        self._evaluation = time.monotonic()
+        self._evaluation = self.now
 
     def record(self, step: int) -> TimingRecord:
         now = time.monotonic()

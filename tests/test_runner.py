@@ -44,6 +44,9 @@ def test_a_run_leaves_what_it_should(tmp_path: Path, tiny_run) -> None:
     assert summary.test_accuracy == store.metrics()[-1].test_accuracy
     assert summary.train_accuracy is not None
     assert store.environment().segments[0].threads == 1
+    parts = (summary.training_seconds, summary.evaluation_seconds, summary.clean_seconds)
+    assert min(*parts, summary.start_seconds) > 0
+    assert summary.seconds == pytest.approx(sum(parts))
 
 
 def test_golden_losses(tmp_path: Path, tiny_run) -> None:

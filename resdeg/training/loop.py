@@ -36,7 +36,8 @@ def train_step(state: TrainState, batch: Batch, lr: float, cast: torch.autocast,
         group["lr"] = lr
     with cast:
         logits = state.model(images)
-    logits = logits.float()
+    if logits.dtype == torch.bfloat16:
+        logits = logits.float()  # the loss is never taken in half precision
     loss = functional.cross_entropy(logits, labels)
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
