@@ -18,7 +18,7 @@ from resdeg import __version__, data
 from resdeg.config import RunConfig
 from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split
-from resdeg.data.plan import batch_plan, record_steps
+from resdeg.data.plan import Plan, batch_plan, record_steps
 from resdeg.errors import ResdegError, StorageError
 from resdeg.models import CifarNet, build_model, image_statistics
 from resdeg.models.census import Census, census
@@ -26,7 +26,8 @@ from resdeg.records import SEMANTICS, EvalRecord, Progress, RunSummary, Segment,
 from resdeg.store import RunSession, RunStore, open_run
 from resdeg.training.device import autocast, check_precision, prepare
 from resdeg.training.evaluate import Interrupted, Score, evaluate
-from resdeg.training.loop import Batch, Divergence, train
+from resdeg.training.graph import StaticStep
+from resdeg.training.loop import Batch, Divergence, Take, eager, train
 from resdeg.training.schedule import learning_rate
 from resdeg.training.state import TrainState, load_bytes, load_weights, new_state, to_bytes
 
@@ -75,10 +76,17 @@ class Inputs:
 
     def batch(self, config: RunConfig, step: int) -> Batch:
         """The batch of `step`: a function of the seed and the step alone."""
+        plan = torch.from_numpy(self.plan(config, step)).to(self.images.device)
+        return self.planned(config, plan)
+
+    def plan(self, config: RunConfig, step: int) -> Plan:
         t = config.training
-        plan = batch_plan(config.seed, step, t.batch_size, len(self.labels), t.pad, t.flip)
-        on_device = torch.from_numpy(plan).to(self.images.device)
-        return augment(self.images, on_device, self.standardise, t.pad), self.labels[on_device.long() >> 9]
+        return batch_plan(config.seed, step, t.batch_size, len(self.labels), t.pad, t.flip)
+
+    def planned(self, config: RunConfig, plan: Tensor) -> Batch:
+        """The batch of a plan that lies on the device."""
+        images = augment(self.images, plan, self.standardise, config.training.pad)
+        return images, self.labels[plan.long() >> 9]
 
 
 @dataclass
@@ -116,6 +124,22 @@ class Training:
 
     def batch_at(self, step: int) -> Batch:
         return self.inputs.batch(self.config, step)
+
+    def eager(self) -> Take:
+        """Takes steps one operation after another."""
+        return eager(self.state, self.batch_at, self.config.training, self.closing[-1])
+
+    def static(self) -> StaticStep:
+        """Takes the same steps from tensors in fixed places; on CUDA it can be captured."""
+        config, t, total = self.config, self.config.training, self.closing[-1]
+        return StaticStep(
+            self.state,
+            batch_of=lambda plan: self.inputs.planned(config, plan),
+            plan_at=lambda step: self.inputs.plan(config, step),
+            rate_at=lambda step: learning_rate(t, step, total),
+            total=total,
+            cast=autocast(t, self.state.losses.device),
+        )
 
 
 def execute(
@@ -254,7 +278,7 @@ def _run(
 
     tell()
     for event in train(
-        state, training.batch_at, scores, config.training, closing, session.recorded, stop, on_step
+        state, training.eager(), scores, config.training, closing, session.recorded, stop, on_step
     ):
         if isinstance(event, Divergence):
             why = f"diverged at epoch {event.epoch}, step {event.step}: {event.reason}"

@@ -82,8 +82,6 @@ def _probe(run: RunConfig, device: torch.device) -> tuple[float, int]:
     from resdeg import data
     from resdeg.data.images import Dataset, Split
     from resdeg.runner import Training
-    from resdeg.training.device import autocast
-    from resdeg.training.loop import train_step
 
     size = data.shape(run.data)
     count = run.training.batch_size
@@ -93,11 +91,11 @@ def _probe(run: RunConfig, device: torch.device) -> tuple[float, int]:
     split = Split(images, (np.arange(count) % size.classes).astype(np.uint8))
     dataset = Dataset("probe", size.classes, split, split, None, "")
     training = Training.of(run, dataset, device)
-    cast = autocast(run.training, device)
+    take = training.eager()
     times = []
     for step in range(PROBE_STEPS + 1):
         start = time.perf_counter()
-        train_step(training.state, training.batch_at(step), 0.0, cast, 0)
+        take(step, 0)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)

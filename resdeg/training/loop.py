@@ -29,11 +29,12 @@ class Divergence:
     reason: str
 
 
-def train_step(state: TrainState, batch: Batch, lr: float, cast: torch.autocast, slot: int) -> None:
-    """One update; loss and correct count go to `slot` of the running sums without a wait."""
+Take = Callable[[int, int], None]
+
+
+def update(state: TrainState, batch: Batch, cast: torch.autocast) -> tuple[Tensor, Tensor]:
+    """Forward, backward and the optimiser's step; the loss and the correct count, still on the device."""
     images, labels = batch
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
     with cast:
         logits = state.model(images)
     if logits.dtype == torch.bfloat16:
@@ -43,14 +44,25 @@ def train_step(state: TrainState, batch: Batch, lr: float, cast: torch.autocast,
     torch.autograd.backward(loss)
     state.optimizer.step()
     with torch.no_grad():
-        state.losses[slot] = loss
-        state.correct[slot] = (logits.argmax(dim=1) == labels).sum()
-    state.step += 1
+        correct = (logits.argmax(dim=1) == labels).sum()
+    return loss.detach(), correct.to(state.correct.dtype)
+
+
+def eager(state: TrainState, batch_at: Callable[[int], Batch], config: TrainingConfig, total: int) -> Take:
+    """Takes a step as it is asked; loss and correct count go to a slot of the running sums without a wait."""
+    cast = autocast(config, state.losses.device)
+
+    def take(step: int, slot: int) -> None:
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(config, step, total)
+        state.losses[slot], state.correct[slot] = update(state, batch_at(step), cast)
+
+    return take
 
 
 def train(
     state: TrainState,
-    batch_at: Callable[[int], Batch],
+    take: Take,
     evaluate: Callable[[], dict[str, Score]],
     config: TrainingConfig,
     closing: Sequence[int],
@@ -64,14 +76,13 @@ def train(
     with the same bits. Ends after a `Divergence`.
 
     Args:
-        batch_at: the batch of any step, so that a continued run sees what an unbroken one does.
+        take: takes the step it is told, whatever came before, so that a continued run does what an
+            unbroken one does; see `eager`.
         evaluate: scores by split ('test', perhaps 'validation'); may raise Interrupted.
         closing: rising; the steps that close an epoch, and the last one.
         recorded: the last step whose record was yielded before.
     """
     total = closing[-1]
-    device = state.losses.device
-    cast = autocast(config, device)
     state.model.train()
     for epoch, (start, end) in enumerate(zip([0, *closing], closing, strict=False), start=1):
         if end <= recorded:
@@ -79,8 +90,8 @@ def train(
         while state.step < end:
             if stop():
                 return
-            lr = learning_rate(config, state.step, total)
-            train_step(state, batch_at(state.step), lr, cast, state.step - start)
+            take(state.step, state.step - start)
+            state.step += 1
             on_step(state.step)
         losses = state.losses[: end - start].cpu().double()
         bad = (~losses.isfinite()).nonzero()

@@ -12,7 +12,7 @@ from resdeg.models import build_model
 from resdeg.records import EvalRecord
 from resdeg.training.device import check_precision, prepare, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, evaluate
-from resdeg.training.loop import Divergence, train
+from resdeg.training.loop import Divergence, eager, train
 from resdeg.training.state import load_bytes, new_state, to_bytes
 
 CONFIG = TrainingConfig(steps=6, batch_size=8, lr=0.05, schedule="constant")
@@ -31,7 +31,7 @@ def run(config: TrainingConfig = CONFIG, closing=(3, 6), model: nn.Module | None
     prepare(config, torch.device("cpu"))
     model = model or build_model("plain", 8)
     state = new_state(model, config, 3)
-    return state, list(train(state, batch_at, scores, config, closing, **options))
+    return state, list(train(state, eager(state, batch_at, config, 6), scores, config, closing, **options))
 
 
 def test_records_hold_the_epoch_s_means() -> None:
@@ -46,7 +46,7 @@ def test_training_learns() -> None:
     one = TrainingConfig(steps=30, batch_size=8, lr=0.05, schedule="constant")
     prepare(one, torch.device("cpu"))
     state = new_state(build_model("residual", 8), one, 30)
-    record = next(train(state, lambda step: batch_at(0), scores, one, [15, 30]))
+    record = next(train(state, eager(state, lambda step: batch_at(0), one, 30), scores, one, [15, 30]))
     assert isinstance(record, EvalRecord)
     assert state.losses[14] < 0.3 * state.losses[0]
 
@@ -71,7 +71,7 @@ def test_divergence_is_an_outcome_with_its_place() -> None:
 def test_a_loss_that_is_not_finite_in_evaluation_is_a_divergence_too() -> None:
     state = new_state(build_model("plain", 8), CONFIG, 3)
     bad = {"test": Score(float("inf"), 0.1)}
-    events = list(train(state, batch_at, lambda: bad, CONFIG, [3, 6]))
+    events = list(train(state, eager(state, batch_at, CONFIG, 6), lambda: bad, CONFIG, [3, 6]))
     assert [type(e) for e in events] == [EvalRecord, Divergence]
 
 
@@ -80,7 +80,7 @@ def test_stop_ends_between_two_steps_and_a_record_is_never_given_twice() -> None
     state, records = run(stop=lambda: next(calls) == 4)
     assert state.step == 4
     assert [r.step for r in records] == [3]
-    more = list(train(state, batch_at, scores, CONFIG, [3, 6], recorded=3))
+    more = list(train(state, eager(state, batch_at, CONFIG, 6), scores, CONFIG, [3, 6], recorded=3))
     assert [r.step for r in more] == [6]
 
 
@@ -89,9 +89,9 @@ def test_an_interrupted_evaluation_is_done_again() -> None:
         raise Interrupted
 
     state = new_state(build_model("plain", 8), CONFIG, 3)
-    assert list(train(state, batch_at, interrupted, CONFIG, [3, 6])) == []
+    assert list(train(state, eager(state, batch_at, CONFIG, 6), interrupted, CONFIG, [3, 6])) == []
     assert state.step == 3
-    assert [r.step for r in train(state, batch_at, scores, CONFIG, [3, 6])] == [3, 6]
+    assert [r.step for r in train(state, eager(state, batch_at, CONFIG, 6), scores, CONFIG, [3, 6])] == [3, 6]
 
 
 def test_state_round_trips_and_refuses_another_network() -> None:
@@ -160,4 +160,4 @@ def test_the_loop_runs_on_cuda() -> None:
         images, labels = batch_at(step)
         return images.cuda(), labels.cuda()
 
-    assert [r.step for r in train(state, on_cuda, scores, CONFIG, [3, 6])] == [3, 6]
+    assert [r.step for r in train(state, eager(state, on_cuda, CONFIG, 6), scores, CONFIG, [3, 6])] == [3, 6]

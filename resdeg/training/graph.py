@@ -1,0 +1,115 @@
+"""A training step that reads everything from tensors in fixed places, so that CUDA can replay it.
+
+Learning rate, batch plan and the slot of the running sums lie on the device; a replay needs nothing
+from the host but the call. On a CPU the same step is computed without a graph, which is how it is
+tested there.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from resdeg.training.loop import Batch, update
+from resdeg.training.state import TrainState, load_bytes, to_bytes
+
+CHUNK = 512  # steps whose plans and rates are sent to the device at once
+WARM_UP = 3  # steps before a capture, undone
+
+
+class StaticStep:
+    """Takes steps of `state`; the host writes its tensors every CHUNK steps and where steps jump.
+
+    Args:
+        batch_of: the batch of a plan (B,) int32 on the device.
+        plan_at, rate_at: plan (B,) int32 and learning rate of any step, on the host.
+    """
+
+    def __init__(
+        self,
+        state: TrainState,
+        batch_of: Callable[[Tensor], Batch],
+        plan_at: Callable[[int], npt.NDArray[np.int32]],
+        rate_at: Callable[[int], float],
+        total: int,
+        cast: torch.autocast,
+    ) -> None:
+        device = state.losses.device
+        self.state, self.batch_of, self.plan_at, self.rate_at = state, batch_of, plan_at, rate_at
+        self.total, self.cast = total, cast
+        self.plans = torch.zeros(CHUNK, len(plan_at(0)), dtype=torch.int32, device=device)
+        self.rates = torch.zeros(CHUNK, dtype=state.losses.dtype, device=device)
+        self.row = torch.zeros(1, dtype=torch.int64, device=device)
+        self.slot = torch.zeros(1, dtype=torch.int64, device=device)
+        self.rate = torch.zeros((), dtype=state.losses.dtype, device=device)
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.rate
+        self._chunk = -1
+        self._next: tuple[int, int] | None = None  # step and slot that the device expects
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, step: int, slot: int) -> None:
+        """Take `step`; its loss and correct count go to `slot` of the running sums."""
+        self._prepare(step, slot)
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            self.compute()
+        self._next = (step + 1, slot + 1)
+
+    def compute(self) -> None:
+        """One step from what lies in the tensors; nothing in it waits for the host."""
+        self.rate.copy_(self.rates.index_select(0, self.row)[0])
+        batch = self.batch_of(self.plans.index_select(0, self.row)[0])
+        loss, correct = update(self.state, batch, self.cast)
+        with torch.no_grad():
+            self.state.losses.index_copy_(0, self.slot, loss.view(1))
+            self.state.correct.index_copy_(0, self.slot, correct.view(1))
+            self.row += 1
+            self.slot += 1
+
+    def _prepare(self, step: int, slot: int) -> None:
+        chunk = step // CHUNK
+        if chunk != self._chunk:
+            steps = range(chunk * CHUNK, min((chunk + 1) * CHUNK, self.total))
+            self.plans[: len(steps)] = torch.from_numpy(np.stack([self.plan_at(s) for s in steps]))
+            self.rates[: len(steps)] = torch.tensor([self.rate_at(s) for s in steps], dtype=self.rates.dtype)
+            self._chunk = chunk
+            self._next = None
+        if self._next != (step, slot):
+            self.row.fill_(step % CHUNK)
+            self.slot.fill_(slot)
+
+    def capture(self) -> None:
+        """Capture `compute` in one CUDA graph; weights, momentum and sums end as they began.
+
+        Raises:
+            RuntimeError: the device is not CUDA, or an operation cannot be captured.
+        """
+        step = self.state.step
+        before = to_bytes(self.state)
+        self._prepare(step, 0)
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        gc.collect()
+        gc.disable()  # a collection inside a capture may free what is being captured
+        try:
+            with torch.cuda.stream(stream):  # the warm-up belongs on the stream of the capture
+                for _ in range(WARM_UP):
+                    self._next = None
+                    self._prepare(step, 0)
+                    self.compute()
+            torch.cuda.current_stream().wait_stream(stream)
+            self.state.optimizer.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream):
+                self.compute()
+        finally:
+            gc.enable()
+        load_bytes(self.state, before, step)
+        self._graph, self._next = graph, None
