@@ -129,6 +129,12 @@ class Training:
         """Takes steps one operation after another."""
         return eager(self.state, self.batch_at, self.config.training, self.closing[-1])
 
+    def captured(self) -> StaticStep:
+        """Takes the same steps by replaying one CUDA graph."""
+        take = self.static()
+        take.capture()
+        return take
+
     def static(self) -> StaticStep:
         """Takes the same steps from tensors in fixed places; on CUDA it can be captured."""
         config, t, total = self.config, self.config.training, self.closing[-1]
@@ -149,11 +155,13 @@ def execute(
     device: torch.device,
     stop: Stop = lambda: False,
     report: Report = lambda progress: None,
+    graph: bool = False,
 ) -> RunSummary:
     """Train `config` from where `store` left it to its end, or until `stop` comes true.
 
     Args:
         place: where the data set is, see `resdeg.data.load`.
+        graph: replay steps as one CUDA graph; `device` must be one.
 
     Returns:
         The summary that was stored: finished, diverged, stopped, or failed with its traceback in
@@ -165,7 +173,7 @@ def execute(
     with open_run(store, config) as session:
         end = _Ending(config, check(config, device))
         try:
-            summary = _run(config, session, place, device, stop, report, end)
+            summary = _run(config, session, place, device, stop, report, end, graph)
         except ResdegError as error:
             session.fail(traceback.format_exc())
             session.end(end("failed", session, reason=error.what))
@@ -244,6 +252,7 @@ def _run(
     stop: Stop,
     report: Report,
     end: _Ending,
+    graph: bool,
 ) -> RunSummary:
     dataset = data.load(config.data, place)
     training = Training.of(config, dataset, device)
@@ -278,7 +287,14 @@ def _run(
 
     tell()
     for event in train(
-        state, training.eager(), scores, config.training, closing, session.recorded, stop, on_step
+        state,
+        training.captured() if graph else training.eager(),
+        scores,
+        config.training,
+        closing,
+        session.recorded,
+        stop,
+        on_step,
     ):
         if isinstance(event, Divergence):
             why = f"diverged at epoch {event.epoch}, step {event.step}: {event.reason}"

@@ -140,6 +140,7 @@ class ExecutionConfig(_Frozen):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     jobs: int | Literal["auto"] = "auto"
     offline: bool = False
+    graph: bool = Field(False, description="replay each step as one CUDA graph; not yet run on a GPU")
 
     @field_validator("jobs")
     @classmethod

@@ -154,7 +154,7 @@ def _key(config: SweepConfig) -> str:
     t, shape = config.training, data.shape(config.data)
     facts = [
         SCHEMA, __version__, importlib.metadata.version("torch"), platform.node(), os.cpu_count(),
-        config.execution.device, config.model.model_dump(mode="json"), t.precision, t.threads, t.batch_size,
-        shape.side, shape.classes,
+        config.execution.device, config.execution.graph, config.model.model_dump(mode="json"), t.precision,
+        t.threads, t.batch_size, shape.side, shape.classes,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resdeg.config import Family, RunConfig, SweepConfig
+from resdeg.errors import UsageError
 from resdeg.sweep.calibration import Calibration, Counts, Facts, recall, remember
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def preflight(config: SweepConfig, read_data: bool) -> Facts:
     from resdeg.training.device import resolve_device
 
     device = resolve_device(config.execution.device)
+    if config.execution.graph and device.type != "cuda":
+        raise UsageError("execution.graph needs a CUDA device", "leave it out, or give --device cuda")
     place = Path(config.execution.data_dir) if config.execution.data_dir else None
     kinds = {(run.family, run.depth): run for run in reversed(config.runs())}
     for run in kinds.values():
@@ -59,9 +62,9 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
         return Counts(parameters=found.parameters, multiply_adds=found.multiply_adds)
 
     timed = config.families[-1]
-    stem_seconds, _ = _probe(run("plain", 2), device)
+    stem_seconds, _ = _probe(run("plain", 2), device, config.execution.graph)
     (low_seconds, low_bytes), (high_seconds, high_bytes) = (
-        _probe(run(timed, depth), device) for depth in (low, high)
+        _probe(run(timed, depth), device, config.execution.graph) for depth in (low, high)
     )
     return Calibration(
         device=device.type,
@@ -74,7 +77,7 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
     )
 
 
-def _probe(run: RunConfig, device: torch.device) -> tuple[float, int]:
+def _probe(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, int]:
     """Seconds of one training step on random images, after one to warm up; peak bytes of this process."""
     import numpy as np
     import torch
@@ -91,7 +94,7 @@ def _probe(run: RunConfig, device: torch.device) -> tuple[float, int]:
     split = Split(images, (np.arange(count) % size.classes).astype(np.uint8))
     dataset = Dataset("probe", size.classes, split, split, None, "")
     training = Training.of(run, dataset, device)
-    take = training.eager()
+    take = training.captured() if graph else training.eager()
     times = []
     for step in range(PROBE_STEPS + 1):
         start = time.perf_counter()

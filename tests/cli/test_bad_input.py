@@ -74,6 +74,7 @@ def test_bad_input(
 def test_bad_input_that_only_a_worker_sees(resdeg, tmp_path: Path) -> None:
     for arguments, code, told in (
         (["--data", "hierarchy", "--set", "model.norm=bacth"], 2, "did you mean 'batch'?"),
+        (["--data", "hierarchy", "--set", "execution.graph=true"], 2, "execution.graph needs a CUDA device"),
         (["--data", "hierarchy", "--device", "cuda"], 2, "device cuda is not on this machine"),
     ):
         done = resdeg("sweep", "--depths", "8", *arguments)

@@ -197,7 +197,8 @@ def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -
         settings = ExecutionConfig.model_validate_json(execution)
         store = SweepStore(Path(folder)).run(config.run_id)
         place = Path(settings.data_dir) if settings.data_dir else None
-        summary = execute(config, store, place, resolve_device(settings.device), stop, report)
+        device = resolve_device(settings.device)
+        summary = execute(config, store, place, device, stop, report, settings.graph)
         _send(pipe, summary=summary.to_json())
     except ResdegError as error:
         _send_error(pipe, error)
