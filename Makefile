@@ -45,7 +45,7 @@ bench: $(STAMP) ## the engine against a textbook loop
 	$(BIN)/resdeg bench $(ARGS)
 
 figures: $(STAMP) ## draw every published sweep again from its records
-	@for sweep in results/*/sweep.toml; do [ -e "$$sweep" ] || continue; \
+	@for sweep in results/*/sweep.toml results/*/*/sweep.toml; do [ -e "$$sweep" ] || continue; \
 	  folder="$$(dirname $$sweep)"; running="$$folder/curve-running.png"; \
 	  $(BIN)/resdeg plot "$$folder" && $(BIN)/resdeg plot "$$folder" --kind training || exit 1; \
 	  if [ -e "$$running" ]; then $(BIN)/resdeg plot "$$folder" --evaluation running --out "$$running" || exit 1; fi; done
