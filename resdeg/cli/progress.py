@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from resdeg.sweep.estimate import Cost
+
 HEARTBEAT = 30.0  # seconds between two lines where there is no terminal
 
 
 class Board:
     """Shows what a sweep does. Everything is printed after it was saved."""
 
-    def __init__(self, seconds: Mapping[str, float]) -> None:
-        """`seconds`: estimated cost of each run that will be trained."""
-        self._cost = dict(seconds)
-        self._share = dict.fromkeys(seconds, 0.0)
+    def __init__(self, priced: Mapping[str, Cost]) -> None:
+        """`priced`: estimated cost of each run that will be trained."""
+        self._cost = {run_id: cost.seconds for run_id, cost in priced.items()}
+        self._stepping = {run_id: 1 - cost.clean for run_id, cost in priced.items()}
+        self._share = dict.fromkeys(priced, 0.0)
         self._running: dict[str, Progress] = {}
         self._start = self._beat = time.monotonic()
         self._first_share: float | None = None
@@ -51,7 +54,7 @@ class Board:
         if event.run_id not in self._running and event.step:
             screen.say(f"resuming {event.run_id} at step {event.step:,} of {event.steps:,}")
         self._running[event.run_id] = event
-        self._share[event.run_id] = event.step / max(1, event.steps)
+        self._share[event.run_id] = self._stepping[event.run_id] * event.step / max(1, event.steps)
         if self._first_share is None:
             self._first_share = self._done()  # what a resumed run had done before does not speed the ETA
         if event.notice:

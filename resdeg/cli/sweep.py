@@ -260,7 +260,7 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | 
     took = foreseen = 0.0  # of the runs that were trained here from their first step
     left = {run.run_id for run in todo}
     with StopRequests() as requests:
-        board = Board({run.run_id: priced[run.run_id].seconds for run in todo})
+        board = Board({run.run_id: priced[run.run_id] for run in todo})
         try:
             with board:
                 for event in carry_out(todo, executor, jobs, requests, deadline):

@@ -20,11 +20,15 @@ START_SECONDS = 1.0  # fork, data, first batch
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: training seconds with its evaluations, multiply-adds with backward, bytes kept."""
+    """Of one run: training seconds with its evaluations, multiply-adds with backward, bytes kept.
+
+    clean: the share of the seconds that is spent after the last step, on the clean training numbers.
+    """
 
     seconds: float
     multiply_adds: float
     bytes: int
+    clean: float
 
 
 def run_cost(run: RunConfig, facts: Facts) -> Cost:
@@ -35,11 +39,12 @@ def run_cost(run: RunConfig, facts: Facts) -> Cost:
     records = len(record_steps(size.train, t.batch_size, steps))
     # A net with instance norms is scored twice: by running and by each image's own statistics.
     ways = 2 if run.model.norm == "instance" else 1
-    scored = ways * (records * (size.test + size.validation) + size.train)
-    images = steps * t.batch_size + FORWARD * scored
+    clean = FORWARD * ways * size.train
+    images = steps * t.batch_size + FORWARD * ways * records * (size.test + size.validation) + clean
     work = 3 * facts.multiply_adds[run.run_id] * images
     seconds = facts.step_seconds[run.run_id] * images / t.batch_size + START_SECONDS
-    return Cost(seconds, work, facts.parameters[run.run_id] * BYTES_PER_PARAMETER + 10_000)
+    kept = facts.parameters[run.run_id] * BYTES_PER_PARAMETER + 10_000
+    return Cost(seconds, work, kept, clean / images)
 
 
 def wall_seconds(seconds: Iterable[float], jobs: int) -> float:

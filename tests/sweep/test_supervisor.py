@@ -98,6 +98,7 @@ def test_cost_is_steps_times_their_seconds_and_the_evaluations() -> None:
     images = 3906 * 128 + (10 * 10_000 + 50_000) / 3
     assert cost.seconds == pytest.approx(images / 128 * 0.1 + 1)
     assert cost.multiply_adds == pytest.approx(3 * 1000 * images)
+    assert cost.clean == pytest.approx(50_000 / 3 / images)
 
 
 def test_the_deepest_come_first(tmp_path) -> None:
