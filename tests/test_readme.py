@@ -102,7 +102,7 @@ def test_a_command_of_the_pages(
     assert done.returncode == 0, done.stderr
     assert done.stdout
     if arguments[0] == "bench":
-        assert re.search(r"engine fp32 +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
+        assert re.search(r"engine fp32 +[0-9]+ +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
 
 
 @contextlib.contextmanager

@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from resdeg.config import DataConfig, Family, HierarchyConfig, ModelConfig, RunConfig, TrainingConfig
 from resdeg.errors import ResdegError
 from resdeg.sweep.executors.local import spawn
+from resdeg.sweep.preflight import peak_bytes
+
+if TYPE_CHECKING:
+    from resdeg.runner import Training
 
 # Images of CIFAR's size from the built-in data set, so that a bench needs no file.
 DATA = DataConfig(
     name="hierarchy", hierarchy=HierarchyConfig(levels=3, cell=4, train_images=2_048, test_images=10)
 )
+# Images scored per image trained in ten epochs of CIFAR-10: 10,000 after each, 50,000 at the end.
+EVALUATED = (10 * 10_000 + 50_000) / (10 * 50_000)
+MATRIX = 2_048  # side of the products that the matrix rate is measured by
+
+Run = Callable[[int], object]
 
 
 class Contender(BaseModel):
-    """A loop and its settings."""
+    """A loop and its settings; `copies` of it run side by side and count together."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +46,7 @@ class Contender(BaseModel):
     kind: str  # a key of LOOPS
     threads: int
     workers: int = 0
+    copies: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     family: Family = "residual"
     depth: int = 20
@@ -54,7 +66,7 @@ def run_config(contender: Contender) -> RunConfig:
     )  # fmt: skip
 
 
-def _textbook(contender: Contender) -> Callable[[int], object]:
+def _textbook(contender: Contender) -> Run:
     import torch
 
     from resdeg import data
@@ -68,14 +80,88 @@ def _textbook(contender: Contender) -> Callable[[int], object]:
     return TextbookLoop(model, split, config.training.batch_size, contender.workers).run
 
 
-def _engine(contender: Contender) -> Callable[[int], object]:
+def _vectorised(contender: Contender) -> Run:
+    """What a careful author writes: whole batches at once, channels_last, float32, no `.item()`."""
+    import torch
+    from torch.nn import functional
+
+    from resdeg import data
+    from resdeg.models import build_model
+    from resdeg.runner import Inputs
+
+    torch.set_num_threads(contender.threads)  # and nothing else of what the engine prepares
+    config = run_config(contender)
+    model = build_model(config.family, config.depth)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inputs = Inputs.of(data.load(DATA), torch.device("cpu"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+
+    def run(steps: int) -> None:
+        for step in range(steps):
+            images, labels = inputs.batch(config, step)
+            optimizer.zero_grad()
+            torch.autograd.backward(functional.cross_entropy(model(images), labels))
+            optimizer.step()
+
+    return run
+
+
+def _engine(contender: Contender) -> Run:
+    return _steps_of(_training(contender))
+
+
+def _worker(contender: Contender) -> Run:
+    """A worker of a sweep: its steps, their share of a run's evaluations, and a checkpoint.
+
+    The share is that of recipe short on CIFAR-10; a checkpoint at every call is more than a run takes.
+    """
+    from resdeg.store import SweepStore, open_run
+    from resdeg.training.state import to_bytes
+
+    training = _training(contender)
+    take = _steps_of(training)
+    images, labels = training.inputs.images, training.inputs.labels
+
+    def run(steps: int) -> None:
+        take(steps)
+        count = round(steps * training.config.training.batch_size * EVALUATED)
+        while count > 0:
+            training.scores("test", images[:count], labels[:count], lambda: False)
+            count -= len(labels)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_run(SweepStore(Path(folder)).run("bench"), training.config) as session,
+        ):
+            session.commit(to_bytes(training.state), training.state.step, 0)
+
+    return run
+
+
+def _matrix(contender: Contender) -> Run:
+    """Square products, the most that these cores can compute."""
+    import torch
+
+    torch.set_num_threads(contender.threads)
+    kind = torch.bfloat16 if contender.precision == "bf16" else torch.float32
+    a, b = torch.ones(2, MATRIX, MATRIX, dtype=kind, device="cpu")
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            torch.mm(a, b)
+
+    return run
+
+
+def _training(contender: Contender) -> Training:
     import torch
 
     from resdeg import data
     from resdeg.runner import Training
 
-    config = run_config(contender)
-    training = Training.of(config, data.load(DATA), torch.device("cpu"))
+    return Training.of(run_config(contender), data.load(DATA), torch.device("cpu"))
+
+
+def _steps_of(training: Training) -> Run:
     take = training.eager()
 
     def run(steps: int) -> None:
@@ -86,19 +172,24 @@ def _engine(contender: Contender) -> Callable[[int], object]:
     return run
 
 
-LOOPS: dict[str, Callable[[Contender], Callable[[int], object]]] = {"textbook": _textbook, "engine": _engine}
+LOOPS: dict[str, Callable[[Contender], Run]] = {
+    "textbook": _textbook,
+    "vectorised": _vectorised,
+    "engine": _engine,
+    "worker": _worker,
+    "matrix": _matrix,
+}
 
 
 def _serve(pipe: connection.Connection, commands: connection.Connection, contender: str) -> None:
-    """Run as many steps as each command says and answer with the seconds they took; 0 ends it."""
-    loop: Callable[[int], object] | None = None
+    """Run as many steps as each command says; answer with their seconds and our peak of memory; 0 ends it."""
     settings = Contender.model_validate_json(contender)
     try:
         loop = LOOPS[settings.kind](settings)
         while steps := json.loads(commands.recv_bytes()):
             start = time.perf_counter()
             loop(steps)
-            pipe.send_bytes(json.dumps(time.perf_counter() - start).encode())
+            pipe.send_bytes(json.dumps([time.perf_counter() - start, peak_bytes()]).encode())
     except ResdegError as error:
         pipe.send_bytes(json.dumps({"error": error.what, "remedy": error.remedy}).encode())
     except EOFError:
@@ -107,37 +198,51 @@ def _serve(pipe: connection.Connection, commands: connection.Connection, contend
 
 @dataclass
 class Running:
-    """A contender that waits for its turn."""
+    """A contender that waits for its turn; one process per copy."""
 
     contender: Contender
-    process: Any
-    answers: connection.Connection
-    commands: connection.Connection
+    copies: list[tuple[Any, connection.Connection, connection.Connection]]  # process, answers, commands
+    peak_bytes: int = 0
 
     @classmethod
     def start(cls, contender: Contender) -> Running:
-        theirs, ours = connection.Pipe(duplex=False)
-        process, answers = spawn(_serve, theirs, contender.model_dump_json())
-        theirs.close()
-        return cls(contender, process, answers, ours)
+        copies = []
+        for _ in range(contender.copies):
+            theirs, ours = connection.Pipe(duplex=False)
+            process, answers = spawn(_serve, theirs, contender.model_dump_json())
+            theirs.close()
+            copies.append((process, answers, ours))
+        return cls(contender, copies)
 
-    def images_per_second(self, steps: int) -> float:
-        """Speed over `steps` steps; everybody else sleeps.
+    def seconds(self, steps: int) -> float:
+        """Seconds until every copy has done `steps` steps; everybody else sleeps.
 
         Raises:
             ResdegError: the contender died, or cannot run here.
         """
-        self.commands.send_bytes(json.dumps(steps).encode())
+        for _, _, commands in self.copies:
+            commands.send_bytes(json.dumps(steps).encode())
+        told = [self._answer(answers) for _, answers, _ in self.copies]
+        self.peak_bytes = max(self.peak_bytes, sum(int(peak) for _, peak in told))
+        return max(seconds for seconds, _ in told)
+
+    def images_per_second(self, steps: int) -> float:
+        """Speed over `steps` steps, of all copies together."""
+        images = steps * run_config(self.contender).training.batch_size * len(self.copies)
+        return images / self.seconds(steps)
+
+    def _answer(self, answers: connection.Connection) -> tuple[float, float]:
         try:
-            answer = json.loads(self.answers.recv_bytes())
+            answer = json.loads(answers.recv_bytes())
         except EOFError:
             raise ResdegError(f"bench: {self.contender.name} died") from None
         if isinstance(answer, dict):
             raise ResdegError(f"bench: {self.contender.name}: {answer['error']}", answer["remedy"])
-        return steps * run_config(self.contender).training.batch_size / float(answer)
+        return answer[0], answer[1]
 
     def stop(self) -> None:
-        with contextlib.suppress(OSError):
-            self.commands.send_bytes(json.dumps(0).encode())
-        self.process.join(10)
-        self.process.kill()
+        for process, _, commands in self.copies:
+            with contextlib.suppress(OSError):
+                commands.send_bytes(json.dumps(0).encode())
+            process.join(10)
+            process.kill()

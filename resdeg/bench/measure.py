@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from resdeg.bench.contenders import Contender, Running
+import numpy as np
+
+from resdeg.bench.contenders import MATRIX, Contender, Running, run_config
 
 WARM_UP = 3  # steps, excluded
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A contender beside the reference: median of per-pair ratios, their range, both speeds."""
+    """A contender beside the reference: median of per-pair ratios with its interval, both speeds.
+
+    low, high: 95 % bootstrap interval of the median; least, most: the range of the pairs. step_seconds:
+    of one step of one copy. matrix_share: of the rate of a matrix product in the same precision on all
+    cores. peak_bytes: of all copies.
+    """
 
     name: str
     ratio: float
     low: float
     high: float
+    least: float
+    most: float
     pairs: int
     images_per_second: float
     reference_images_per_second: float
+    step_seconds: float
+    matrix_share: float
+    peak_bytes: int
 
 
 def best_textbook(cores: int, steps: int, quick: bool, say: Callable[[str], None]) -> Contender:
@@ -47,10 +60,26 @@ def best_textbook(cores: int, steps: int, quick: bool, say: Callable[[str], None
     return max(speeds, key=speeds.__getitem__)
 
 
-def compare(reference: Contender, others: Sequence[Contender], pairs: int, steps: int) -> list[Ratio]:
+def matrix_rate(cores: int, precision: Literal["fp32", "bf16"]) -> float:
+    """Multiply-adds per second of square products, a thread per core: the best of three trials."""
+    contender = Contender(name="matrix", kind="matrix", threads=1, copies=cores, precision=precision)
+    running = Running.start(contender)
+    try:
+        running.seconds(2)
+        return cores * 8 * MATRIX**3 / min(running.seconds(8) for _ in range(3))
+    finally:
+        running.stop()
+
+
+def compare(
+    reference: Contender, others: Sequence[Contender], pairs: int, steps: int, rates: Mapping[str, float]
+) -> list[Ratio]:
     """Each of `others` against `reference`, in blocks of `steps` steps, ABBA, `pairs` times.
 
     The reference is also paired with itself: ratios within that range are no difference.
+
+    Args:
+        rates: multiply-adds per second of the matrix product by precision, see `matrix_rate`.
     """
     everyone = [Running.start(contender) for contender in (reference, reference, *others)]
     try:
@@ -65,19 +94,46 @@ def compare(reference: Contender, others: Sequence[Contender], pairs: int, steps
         for running in everyone:
             running.stop()
     return [
-        _ratio(running.contender.name if k else f"{reference.name}, again", speeds[k + 1], speeds[0])
+        _ratio(running, f"{reference.name}, again" if k == 0 else "", speeds[k + 1], speeds[0], rates)
         for k, running in enumerate(everyone[1:])
     ]
 
 
-def _ratio(name: str, speeds: list[float], reference: list[float]) -> Ratio:
-    ratios = [a / b for a, b in zip(speeds, reference, strict=True)]
+def _ratio(
+    running: Running, name: str, speeds: list[float], reference: list[float], rates: Mapping[str, float]
+) -> Ratio:
+    contender = running.contender
+    low, high = interval(ratios := [a / b for a, b in zip(speeds, reference, strict=True)])
+    speed = statistics.median(speeds)
+    batch = run_config(contender).training.batch_size
     return Ratio(
-        name=name,
+        name=name or contender.name,
         ratio=statistics.median(ratios),
-        low=min(ratios),
-        high=max(ratios),
+        low=low,
+        high=high,
+        least=min(ratios),
+        most=max(ratios),
         pairs=len(ratios),
-        images_per_second=statistics.median(speeds),
+        images_per_second=speed,
         reference_images_per_second=statistics.median(reference),
+        step_seconds=batch * contender.copies / speed,
+        matrix_share=3 * multiply_adds(contender) * speed / rates[contender.precision],
+        peak_bytes=running.peak_bytes,
     )
+
+
+def interval(ratios: Sequence[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the median (percentiles of 2,000 resamples, seeded)."""
+    generator = np.random.Generator(np.random.Philox(key=0))
+    drawn = generator.choice(np.asarray(ratios), (2_000, len(ratios)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def multiply_adds(contender: Contender) -> int:
+    """Of one image's forward pass."""
+    import torch
+
+    from resdeg.runner import check
+
+    return check(run_config(contender), torch.device("cpu")).multiply_adds

@@ -1,18 +1,26 @@
-"""`resdeg bench`: images per second of the engine beside the textbook loop."""
+"""`resdeg bench`: images per second of the engine beside two other loops."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, screen, size
+from resdeg.config import check_depth, parse_depths
+
+if TYPE_CHECKING:
+    from resdeg.bench.contenders import Contender
+    from resdeg.bench.measure import Ratio
+
+Precision = Literal["fp32", "bf16"]
 
 
 def bench(
+    depths: Annotated[str, typer.Option(help="Depths of the residual networks, e.g. 20,56.")] = "20",
     pairs: Annotated[int, typer.Option(min=1, max=1000, help="Interleaved pairs of blocks.")] = 7,
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Steps in a block.")] = 8,
     quick: Annotated[
@@ -20,29 +28,69 @@ def bench(
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure ResNet-20 training steps on this CPU, paired and interleaved (about 3 minutes on 2 cores)."""
-    from resdeg.bench.contenders import Contender
-    from resdeg.bench.measure import best_textbook, compare
+    """Measure training steps on this CPU, paired and interleaved (about 5 minutes on 2 cores)."""
+    from resdeg.bench.measure import best_textbook, compare, matrix_rate
     from resdeg.sweep.executors.local import has_bf16, start_server
 
     start_server()
     cores = options.cores()
     pairs = min(pairs, 3) if quick else pairs
+    asked = [check_depth(depth) for depth in parse_depths(depths)]
+    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    rates: dict[str, float] = {precision: matrix_rate(cores, precision) for precision in precisions}
     reference = best_textbook(cores, steps, quick, screen.say)
-    precisions = ["fp32", "bf16"] if has_bf16() else ["fp32"]
-    engines = [
-        Contender(name=f"engine {precision}", kind="engine", threads=cores, precision=precision)
-        for precision in precisions
-    ]
-    screen.say(f"measuring {pairs} interleaved pairs against {reference.name}")
-    ratios = compare(reference, engines, pairs, steps)
+    measured = {}
+    for depth in asked:
+        at_depth = reference.model_copy(update={"depth": depth})
+        screen.say(f"depth {depth}: {pairs} interleaved pairs against {reference.name}")
+        measured[depth] = compare(at_depth, _contenders(depth, cores, precisions), pairs, steps, rates)
     if as_json:
-        emit(json.dumps([asdict(ratio) for ratio in ratios], indent=1))
+        told = {
+            "cores": cores,
+            "gflops": {precision: 2 * rate / 1e9 for precision, rate in rates.items()},
+            "reference": reference.name,
+            "depths": {depth: [asdict(ratio) for ratio in ratios] for depth, ratios in measured.items()},
+        }
+        emit(json.dumps(told, indent=1))
         return
-    emit(f"residual-20, batch 128, {cores} core(s); reference: {reference.name}")
-    emit(f"{'loop':40} {'images/s':>9} {'ratio':>6}  range over {pairs} pairs")
-    emit(f"{reference.name:40} {ratios[0].reference_images_per_second:>9.0f} {1:>6.2f}")
-    for r in ratios:
-        emit(f"{r.name:40} {r.images_per_second:>9.0f} {r.ratio:>6.2f}  {r.low:.2f} to {r.high:.2f}")
+    matrix = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {precision}" for precision, rate in rates.items())
+    emit(f"{cores} core(s); matrix product {matrix}; batch 128; reference: {reference.name}")
+    for depth, ratios in measured.items():
+        _table(depth, reference.name, ratios)
     if len(precisions) == 1:
         screen.say("bf16 is not supported by this cpu, so it was not measured")
+
+
+def _contenders(depth: int, cores: int, precisions: list[Precision]) -> list[Contender]:
+    """What is measured beside the textbook loop: the last kind is what a sweep runs."""
+    from resdeg.bench.contenders import Contender
+
+    found = [Contender(name="vectorised fp32", kind="vectorised", threads=cores, depth=depth)]
+    for precision in precisions:
+        found.append(
+            Contender(
+                name=f"engine {precision}", kind="engine", threads=cores, precision=precision, depth=depth
+            )
+        )
+        found.append(
+            Contender(
+                name=f"{cores} sweep workers {precision}",
+                kind="worker", threads=1, copies=cores, precision=precision, depth=depth,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _table(depth: int, reference: str, ratios: list[Ratio]) -> None:
+    pairs = ratios[0].pairs
+    emit(f"residual-{depth}: {pairs} pairs, median of ratios, 95 % interval, share of the matrix product")
+    emit(
+        f"{'loop':40} {'images/s':>9} {'ms/step':>8} {'ratio':>6}  {'interval':14} {'share':>6} {'memory':>8}"
+    )
+    speed = ratios[0].reference_images_per_second
+    emit(f"{reference:40} {speed:>9.0f} {128 / speed * 1e3:>8.0f} {1:>6.2f}")
+    for r in ratios:
+        emit(
+            f"{r.name:40} {r.images_per_second:>9.0f} {r.step_seconds * 1e3:>8.0f} {r.ratio:>6.2f}  "
+            f"{f'{r.low:.2f} to {r.high:.2f}':14} {r.matrix_share:>6.1%} {size(r.peak_bytes):>8}"
+        )

@@ -102,5 +102,10 @@ def _probe(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, in
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
+    return min(times[1:]), peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return min(times[1:]), peak * (1 if sys.platform == "darwin" else 1024)  # bytes there, kilobytes here
+    return peak * (1 if sys.platform == "darwin" else 1024)  # bytes there, kilobytes here

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
-from resdeg.bench.contenders import DATA
-from resdeg.bench.measure import _ratio
+from resdeg.bench.contenders import DATA, LOOPS, Contender, Running
+from resdeg.bench.measure import _ratio, interval, multiply_adds
 from resdeg.bench.textbook import TextbookLoop
 from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
 from resdeg.data import load
@@ -29,5 +31,29 @@ def test_its_images_are_those_of_the_engine_s_size() -> None:
 
 
 def test_a_ratio_is_the_median_over_pairs() -> None:
-    ratio = _ratio("x", [20.0, 22.0, 60.0], [10.0, 10.0, 20.0])
-    assert (ratio.ratio, ratio.low, ratio.high) == (2.2, 2.0, 3.0)
+    contender = Contender(name="x", kind="engine", threads=1, copies=2)
+    running = Running(contender, [], peak_bytes=5)
+    ratio = _ratio(running, "", [20.0, 22.0, 60.0], [10.0, 10.0, 20.0], {"fp32": 3e9})
+    assert (ratio.ratio, ratio.least, ratio.most) == (2.2, 2.0, 3.0)
+    assert 2.0 <= ratio.low <= 2.2 <= ratio.high <= 3.0
+    assert ratio.step_seconds == pytest.approx(2 * 128 / 22)
+    assert ratio.matrix_share == pytest.approx(3 * multiply_adds(contender) * 22 / 3e9)
+    assert ratio.name == "x"
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    inside = [low <= 2.0 <= high for low, high in (interval(generator.normal(2, 0.1, 9)) for _ in range(300))]
+    assert np.mean(inside) > 0.88
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LOOPS)
+def test_every_loop_runs_when_it_is_told_to(kind: str) -> None:
+    running = Running.start(Contender(name=kind, kind=kind, threads=1, copies=2, depth=8))
+    try:
+        assert running.seconds(1) > 0
+        assert running.peak_bytes > 2 * 100_000_000, "two processes that hold torch"
+    finally:
+        running.stop()
+    assert all(process.exitcode == 0 for process, _, _ in running.copies)
