@@ -122,6 +122,38 @@ def _ratio(
     )
 
 
+@dataclass(frozen=True)
+class Line:
+    """Seconds of a step as a line in depth: measured, fitted, and the share that the fit explains."""
+
+    precision: str
+    depths: list[int]
+    seconds: list[float]
+    fixed: float
+    per_layer: float
+    r_squared: float
+
+
+def line(depths: Sequence[int], precision: Literal["fp32", "bf16"], rounds: int, steps: int) -> Line:
+    """Step time of one-thread engines of several depths, interleaved; the median of the rounds counts."""
+    everyone = [
+        Running.start(Contender(name=f"{d}", kind="engine", threads=1, precision=precision, depth=d))
+        for d in depths
+    ]
+    try:
+        for running in everyone:
+            running.seconds(WARM_UP)
+        told = [[running.seconds(steps) / steps for running in everyone] for _ in range(rounds)]
+    finally:
+        for running in everyone:
+            running.stop()
+    seconds = np.median(np.asarray(told), axis=0)
+    per_layer, fixed = np.polyfit(depths, seconds, 1)
+    rest = ((seconds - fixed - per_layer * np.asarray(depths)) ** 2).sum()
+    r_squared = 1 - rest / ((seconds - seconds.mean()) ** 2).sum()
+    return Line(precision, list(depths), seconds.tolist(), float(fixed), float(per_layer), float(r_squared))
+
+
 def interval(ratios: Sequence[float]) -> tuple[float, float]:
     """95 % bootstrap interval of the median (percentiles of 2,000 resamples, seeded)."""
     generator = np.random.Generator(np.random.Philox(key=0))

@@ -11,10 +11,11 @@ import typer
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen, size
 from resdeg.config import check_depth, parse_depths
+from resdeg.errors import UsageError
 
 if TYPE_CHECKING:
     from resdeg.bench.contenders import Contender
-    from resdeg.bench.measure import Ratio
+    from resdeg.bench.measure import Line, Ratio
 
 Precision = Literal["fp32", "bf16"]
 
@@ -26,17 +27,25 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Two settings of the textbook loop instead of all; 3 pairs.")
     ] = False,
+    against_depth: Annotated[
+        bool, typer.Option("--line", help="Instead: step time against depth (two or more --depths), a line.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure training steps on this CPU, paired and interleaved (about 5 minutes on 2 cores)."""
-    from resdeg.bench.measure import best_textbook, compare, matrix_rate
+    from resdeg.bench.measure import best_textbook, compare, line, matrix_rate
     from resdeg.sweep.executors.local import has_bf16, start_server
 
+    asked = [check_depth(depth) for depth in parse_depths(depths)]
     start_server()
     cores = options.cores()
     pairs = min(pairs, 3) if quick else pairs
-    asked = [check_depth(depth) for depth in parse_depths(depths)]
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    if against_depth:
+        if len(set(asked)) < 2:
+            raise UsageError("--line needs two depths or more", "write e.g. --line --depths 8,20,56,110")
+        _show_lines([line(asked, precision, pairs, max(1, steps // 4)) for precision in precisions], as_json)
+        return
     rates: dict[str, float] = {precision: matrix_rate(cores, precision) for precision in precisions}
     reference = best_textbook(cores, steps, quick, screen.say)
     measured = {}
@@ -79,6 +88,20 @@ def _contenders(depth: int, cores: int, precisions: list[Precision]) -> list[Con
             )
         )  # fmt: skip
     return found
+
+
+def _show_lines(lines: list[Line], as_json: bool) -> None:
+    if as_json:
+        emit(json.dumps([asdict(one) for one in lines], indent=1))
+        return
+    for one in lines:
+        emit(
+            f"{one.precision}, one thread: {one.fixed * 1e3:.1f} ms and {one.per_layer * 1e3:.2f} ms per "
+            f"layer, R^2 {one.r_squared:.5f}"
+        )
+        for depth, seconds in zip(one.depths, one.seconds, strict=True):
+            fitted = one.fixed + one.per_layer * depth
+            emit(f"  depth {depth:>4}: {seconds * 1e3:>7.1f} ms/step, line {fitted * 1e3:>7.1f}")
 
 
 def _table(depth: int, reference: str, ratios: list[Ratio]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -57,3 +59,14 @@ def test_every_loop_runs_when_it_is_told_to(kind: str) -> None:
     finally:
         running.stop()
     assert all(process.exitcode == 0 for process, _, _ in running.copies)
+
+
+@pytest.mark.slow
+def test_step_time_against_depth(resdeg) -> None:
+    done = resdeg("bench", "--line", "--depths", "8,20", "--pairs", "1", "--steps", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    for told in json.loads(done.stdout):
+        assert told["seconds"][1] > told["seconds"][0] > 0, "a deeper net takes longer"
+        assert told["r_squared"] == pytest.approx(1), "two points are on a line"
+        assert told["fixed"] + 20 * told["per_layer"] == pytest.approx(told["seconds"][1])
+    assert resdeg("bench", "--line").returncode == 2

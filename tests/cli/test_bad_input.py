@@ -28,6 +28,7 @@ CASES = [
     (["sweep"], 4, "CIFAR-10 not found"),
     (["sweep", "--data-dir", "nowhere"], 4, "nowhere is not there"),
     (["train", "--seed", "0-1"], 2, "resdeg train makes one run"),
+    (["bench", "--depths", "21"], 2, "the nearest are 20 and 26"),
     (["plot"], 2, "no sweep has run here yet"),
     (["status"], 2, "no sweep has run here yet"),
     (["plot", "empty"], 2, "empty holds no sweep"),
