@@ -1,0 +1,118 @@
+"""A run in progress: its network, its state and its data set, on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from resdeg.config import RunConfig
+from resdeg.data.augment import Standardiser, augment
+from resdeg.data.images import Dataset, Split
+from resdeg.data.plan import Plan, batch_plan, record_steps
+from resdeg.models import build_model, image_statistics
+from resdeg.training.device import autocast, prepare
+from resdeg.training.evaluate import Score, evaluate
+from resdeg.training.graph import StaticStep
+from resdeg.training.loop import Batch, Take, eager
+from resdeg.training.schedule import learning_rate
+from resdeg.training.state import TrainState, new_state
+
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A data set on its device, as the loop reads it."""
+
+    images: Tensor  # (N, H, W, 3) uint8
+    labels: Tensor  # (N,) int64
+    held: dict[str, tuple[Tensor, Tensor]]  # by split name, likewise
+    standardise: Standardiser
+
+    @classmethod
+    def of(cls, dataset: Dataset, device: torch.device) -> Inputs:
+        def put(split: Split) -> tuple[Tensor, Tensor]:
+            images = torch.from_numpy(split.images).to(device)
+            return images, torch.from_numpy(split.labels).to(device).long()
+
+        held = {"test": put(dataset.test)}
+        if dataset.validation is not None:
+            held["validation"] = put(dataset.validation)
+        images, labels = put(dataset.train)
+        return cls(images, labels, held, Standardiser.of(dataset.train, device))
+
+    def batch(self, config: RunConfig, step: int) -> Batch:
+        """The batch of `step`: a function of the seed and the step alone."""
+        plan = torch.from_numpy(self.plan(config, step)).to(self.images.device)
+        return self.planned(config, plan)
+
+    def plan(self, config: RunConfig, step: int) -> Plan:
+        t = config.training
+        return batch_plan(config.seed, step, t.batch_size, len(self.labels), t.pad, t.flip)
+
+    def planned(self, config: RunConfig, plan: Tensor) -> Batch:
+        """The batch of a plan that lies on the device."""
+        images = augment(self.images, plan, self.standardise, config.training.pad)
+        return images, self.labels[plan.long() >> 9]
+
+
+@dataclass
+class Training:
+    """A run in progress: its network and state, the steps that close its epochs, its inputs."""
+
+    config: RunConfig
+    inputs: Inputs
+    state: TrainState
+    closing: list[int]
+
+    @classmethod
+    def of(cls, config: RunConfig, dataset: Dataset, device: torch.device) -> Training:
+        """Ready for the first step, on `device`, with this process's arithmetic set to repeat."""
+        prepare(config.training, device)
+        model = build_model(config.family, config.depth, config.seed, config.model, dataset.classes)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = len(dataset.train)
+        closing = record_steps(images, config.training.batch_size, config.training.total_steps(images))
+        longest = max(end - start for start, end in zip([0, *closing], closing, strict=False))
+        state = new_state(model, config.training, longest)
+        return cls(config, Inputs.of(dataset, device), state, closing)
+
+    def scores(self, name: str, images: Tensor, labels: Tensor, stop: Stop) -> dict[str, Score]:
+        """The score in evaluation mode under `name`; under `image_<name>`, where the net has instance
+        norms, the one with each image's own statistics, which is how such a net was trained.
+        """
+        cast = autocast(self.config.training, images.device)
+        model, standardise = self.state.model, self.inputs.standardise
+        found = {name: evaluate(model, images, labels, standardise, cast, stop)}
+        with image_statistics(model) as any_norm:
+            if any_norm:
+                found[f"image_{name}"] = evaluate(model, images, labels, standardise, cast, stop)
+        return found
+
+    def batch_at(self, step: int) -> Batch:
+        return self.inputs.batch(self.config, step)
+
+    def eager(self) -> Take:
+        """Takes steps one operation after another."""
+        return eager(self.state, self.batch_at, self.config.training, self.closing[-1])
+
+    def captured(self) -> StaticStep:
+        """Takes the same steps by replaying one CUDA graph."""
+        take = self.static()
+        take.capture()
+        return take
+
+    def static(self) -> StaticStep:
+        """Takes the same steps from tensors in fixed places; on CUDA it can be captured."""
+        config, t, total = self.config, self.config.training, self.closing[-1]
+        return StaticStep(
+            self.state,
+            batch_of=lambda plan: self.inputs.planned(config, plan),
+            plan_at=lambda step: self.inputs.plan(config, step),
+            rate_at=lambda step: learning_rate(t, step, total),
+            total=total,
+            cast=autocast(t, self.state.losses.device),
+        )
