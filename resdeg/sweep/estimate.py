@@ -69,14 +69,14 @@ def available_bytes() -> int | None:
     None where the system does not say.
     """
     found = []
-    for place, pattern in (
-        ("/proc/meminfo", r"MemAvailable:\s+(\d+) kB"),
-        ("/sys/fs/cgroup/memory.max", r"(\d+)"),
+    for place, pattern, unit in (
+        ("/proc/meminfo", r"MemAvailable:\s+(\d+) kB", 1024),
+        ("/sys/fs/cgroup/memory.max", r"(\d+)", 1),
     ):
         try:
             told = re.search(pattern, Path(place).read_text())
         except OSError:
             continue
         if told:
-            found.append(int(told[1]) * (1024 if "kB" in pattern else 1))
+            found.append(int(told[1]) * unit)
     return min(found, default=None)

@@ -54,8 +54,10 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
     low = depths[0] if len(depths) > 1 else 8
     high = depths[-1] if depths[-1] > low else low + 6
 
+    first = config.runs()[0]
+
     def run(family: Family, depth: int) -> RunConfig:
-        return config.runs()[0].model_copy(update={"family": family, "depth": depth})
+        return first.model_copy(update={"family": family, "depth": depth})
 
     def counts(family: Family, depth: int) -> Counts:
         found = check(run(family, depth), device)

@@ -93,7 +93,6 @@ class StaticStep:
         """
         step = self.state.step
         before = to_bytes(self.state)
-        self._prepare(step, 0)
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         gc.collect()

@@ -53,8 +53,9 @@ def eager(state: TrainState, batch_at: Callable[[int], Batch], config: TrainingC
     cast = autocast(config, state.losses.device)
 
     def take(step: int, slot: int) -> None:
+        rate = learning_rate(config, step, total)
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, total)
+            group["lr"] = rate
         state.losses[slot], state.correct[slot] = update(state, batch_at(step), cast)
 
     return take
