@@ -73,7 +73,9 @@ class CifarNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of standardised images (N, 3, H, W)."""
-        logits: Tensor = self.head(self.features(images).mean(dim=(2, 3)))
+        # Pooled over the middle dimension, whose gradient is channels_last like the rest.
+        pixels = self.features(images).permute(0, 2, 3, 1).flatten(1, 2)  # (N, H'W', C)
+        logits: Tensor = self.head(pixels.mean(dim=1))
         return logits
 
 

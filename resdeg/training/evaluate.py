@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EVALUATION_BATCH = 500
+# Maps of 125 images stay in a CPU's cache: 10 % faster in fp32 than 500, the same in bf16.
+EVALUATION_BATCH = {"cpu": 125, "cuda": 500, "mps": 500}
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,9 @@ def evaluate(
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device="cpu")
     correct = 0
+    batch = EVALUATION_BATCH[images.device.type]
     try:
-        for pixels, wanted in zip(
-            torch.split(images, EVALUATION_BATCH), torch.split(labels, EVALUATION_BATCH), strict=True
-        ):
+        for pixels, wanted in zip(torch.split(images, batch), torch.split(labels, batch), strict=True):
             if stop():
                 raise Interrupted
             with autocast:
