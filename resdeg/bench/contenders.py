@@ -33,6 +33,7 @@ DATA = DataConfig(
 # Images scored per image trained in ten epochs of CIFAR-10: 10,000 after each, 50,000 at the end.
 EVALUATED = (10 * 10_000 + 50_000) / (10 * 50_000)
 MATRIX = 2_048  # side of the products that the matrix rate is measured by
+COPIED = 1 << 28  # bytes at once, far more than any cache holds
 
 Run = Callable[[int], object]
 
@@ -152,6 +153,20 @@ def _matrix(contender: Contender) -> Run:
     return run
 
 
+def _copy(contender: Contender) -> Run:
+    """Copies from memory to memory, the most that these cores can move."""
+    import torch
+
+    torch.set_num_threads(contender.threads)
+    a, b = (torch.ones(COPIED, dtype=torch.uint8, device="cpu") for _ in range(2))
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            b.copy_(a)
+
+    return run
+
+
 def _training(contender: Contender) -> Training:
     import torch
 
@@ -178,6 +193,7 @@ LOOPS: dict[str, Callable[[Contender], Run]] = {
     "engine": _engine,
     "worker": _worker,
     "matrix": _matrix,
+    "copy": _copy,
 }
 
 

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from resdeg.bench.contenders import MATRIX, Contender, Running, run_config
+from resdeg.bench.contenders import COPIED, MATRIX, Contender, Running, run_config
+from resdeg.models.census import Census
 
 WARM_UP = 3  # steps, excluded
+# How often the maps must cross memory when everything that can be fused is (plain, residual), and
+# bytes of weights, gradients and momentum per parameter: docs/performance.md derives them.
+PASSES = {"plain": 6.0, "residual": 7.5}
+PARAMETER_BYTES = 26
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What all cores can do together: multiply-adds per second by precision, bytes moved per second."""
+
+    cores: int
+    multiply_adds: dict[str, float]
+    bytes: float
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,8 @@ class Ratio:
 
     low, high: 95 % bootstrap interval of the median; least, most: the range of the pairs. step_seconds:
     of one step of one copy. matrix_share: of the rate of a matrix product in the same precision on all
-    cores. peak_bytes: of all copies.
+    cores. floor_share: the time that memory alone would take, were everything fused, of the time
+    taken. peak_bytes: of all copies.
     """
 
     name: str
@@ -35,6 +50,7 @@ class Ratio:
     reference_images_per_second: float
     step_seconds: float
     matrix_share: float
+    floor_share: float
     peak_bytes: int
 
 
@@ -60,26 +76,35 @@ def best_textbook(cores: int, steps: int, quick: bool, say: Callable[[str], None
     return max(speeds, key=speeds.__getitem__)
 
 
-def matrix_rate(cores: int, precision: Literal["fp32", "bf16"]) -> float:
-    """Multiply-adds per second of square products, a thread per core: the best of three trials."""
-    contender = Contender(name="matrix", kind="matrix", threads=1, copies=cores, precision=precision)
-    running = Running.start(contender)
-    try:
-        running.seconds(2)
-        return cores * 8 * MATRIX**3 / min(running.seconds(8) for _ in range(3))
-    finally:
-        running.stop()
+def machine(cores: int, precisions: Sequence[Literal["fp32", "bf16"]]) -> Machine:
+    """Measure square products and copies, a thread per core: the best of three trials of each."""
+
+    def per_second(contender: Contender) -> float:
+        running = Running.start(contender)
+        try:
+            running.seconds(2)
+            return cores * 8 / min(running.seconds(8) for _ in range(3))
+        finally:
+            running.stop()
+
+    copy = Contender(name="copy", kind="copy", threads=1, copies=cores)
+    matrix = {
+        precision: Contender(name="matrix", kind="matrix", threads=1, copies=cores, precision=precision)
+        for precision in precisions
+    }
+    return Machine(
+        cores,
+        {precision: MATRIX**3 * per_second(contender) for precision, contender in matrix.items()},
+        2 * COPIED * per_second(copy),
+    )
 
 
 def compare(
-    reference: Contender, others: Sequence[Contender], pairs: int, steps: int, rates: Mapping[str, float]
+    reference: Contender, others: Sequence[Contender], pairs: int, steps: int, on: Machine
 ) -> list[Ratio]:
     """Each of `others` against `reference`, in blocks of `steps` steps, ABBA, `pairs` times.
 
     The reference is also paired with itself: ratios within that range are no difference.
-
-    Args:
-        rates: multiply-adds per second of the matrix product by precision, see `matrix_rate`.
     """
     everyone = [Running.start(contender) for contender in (reference, reference, *others)]
     try:
@@ -94,18 +119,17 @@ def compare(
         for running in everyone:
             running.stop()
     return [
-        _ratio(running, f"{reference.name}, again" if k == 0 else "", speeds[k + 1], speeds[0], rates)
+        _ratio(running, f"{reference.name}, again" if k == 0 else "", speeds[k + 1], speeds[0], on)
         for k, running in enumerate(everyone[1:])
     ]
 
 
-def _ratio(
-    running: Running, name: str, speeds: list[float], reference: list[float], rates: Mapping[str, float]
-) -> Ratio:
+def _ratio(running: Running, name: str, speeds: list[float], reference: list[float], on: Machine) -> Ratio:
     contender = running.contender
     low, high = interval(ratios := [a / b for a, b in zip(speeds, reference, strict=True)])
     speed = statistics.median(speeds)
     batch = run_config(contender).training.batch_size
+    counts = census_of(contender)
     return Ratio(
         name=name or contender.name,
         ratio=statistics.median(ratios),
@@ -117,7 +141,8 @@ def _ratio(
         images_per_second=speed,
         reference_images_per_second=statistics.median(reference),
         step_seconds=batch * contender.copies / speed,
-        matrix_share=3 * multiply_adds(contender) * speed / rates[contender.precision],
+        matrix_share=3 * counts.multiply_adds * speed / on.multiply_adds[contender.precision],
+        floor_share=least_bytes(contender, counts) * speed / batch / on.bytes,
         peak_bytes=running.peak_bytes,
     )
 
@@ -162,10 +187,16 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def multiply_adds(contender: Contender) -> int:
-    """Of one image's forward pass."""
+def least_bytes(contender: Contender, counts: Census) -> float:
+    """That one step must move between cores and memory."""
+    width = 2 if contender.precision == "bf16" else 4
+    batch = run_config(contender).training.batch_size
+    return PASSES[contender.family] * counts.outputs * batch * width + PARAMETER_BYTES * counts.parameters
+
+
+def census_of(contender: Contender) -> Census:
     import torch
 
     from resdeg.runner import check
 
-    return check(run_config(contender), torch.device("cpu")).multiply_adds
+    return check(run_config(contender), torch.device("cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,6 +17,7 @@ from resdeg.errors import UsageError
 if TYPE_CHECKING:
     from resdeg.bench.contenders import Contender
     from resdeg.bench.measure import Line, Ratio
+    from resdeg.bench.profile import Part
 
 Precision = Literal["fp32", "bf16"]
 
@@ -30,10 +32,15 @@ def bench(
     against_depth: Annotated[
         bool, typer.Option("--line", help="Instead: step time against depth (two or more --depths), a line.")
     ] = False,
+    operations: Annotated[
+        bool, typer.Option("--profile", help="Instead: where the time of a step goes, by operation.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure training steps on this CPU, paired and interleaved (about 5 minutes on 2 cores)."""
-    from resdeg.bench.measure import best_textbook, compare, line, matrix_rate
+    from resdeg.bench.contenders import Contender
+    from resdeg.bench.measure import best_textbook, compare, line, machine
+    from resdeg.bench.profile import profile
     from resdeg.sweep.executors.local import has_bf16, start_server
 
     asked = [check_depth(depth) for depth in parse_depths(depths)]
@@ -41,29 +48,43 @@ def bench(
     cores = options.cores()
     pairs = min(pairs, 3) if quick else pairs
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    if operations:
+        engines = [
+            Contender(
+                name=f"residual-{depth} {precision}, one thread",
+                kind="engine", threads=1, precision=precision, depth=depth,
+            )
+            for depth, precision in itertools.product(asked, precisions)
+        ]  # fmt: skip
+        _show_profiles({engine.name: profile(engine, steps) for engine in engines}, as_json)
+        return
     if against_depth:
         if len(set(asked)) < 2:
             raise UsageError("--line needs two depths or more", "write e.g. --line --depths 8,20,56,110")
         _show_lines([line(asked, precision, pairs, max(1, steps // 4)) for precision in precisions], as_json)
         return
-    rates: dict[str, float] = {precision: matrix_rate(cores, precision) for precision in precisions}
+    here = machine(cores, precisions)
     reference = best_textbook(cores, steps, quick, screen.say)
     measured = {}
     for depth in asked:
         at_depth = reference.model_copy(update={"depth": depth})
         screen.say(f"depth {depth}: {pairs} interleaved pairs against {reference.name}")
-        measured[depth] = compare(at_depth, _contenders(depth, cores, precisions), pairs, steps, rates)
+        measured[depth] = compare(at_depth, _contenders(depth, cores, precisions), pairs, steps, here)
     if as_json:
         told = {
             "cores": cores,
-            "gflops": {precision: 2 * rate / 1e9 for precision, rate in rates.items()},
+            "gflops": {precision: 2 * rate / 1e9 for precision, rate in here.multiply_adds.items()},
+            "copied_gb_per_second": here.bytes / 1e9,
             "reference": reference.name,
             "depths": {depth: [asdict(ratio) for ratio in ratios] for depth, ratios in measured.items()},
         }
         emit(json.dumps(told, indent=1))
         return
-    matrix = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {precision}" for precision, rate in rates.items())
-    emit(f"{cores} core(s); matrix product {matrix}; batch 128; reference: {reference.name}")
+    matrix = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in here.multiply_adds.items())
+    emit(
+        f"{cores} core(s); matrix product {matrix}; memory {here.bytes / 1e9:.0f} GB/s; batch 128; "
+        f"reference: {reference.name}"
+    )
     for depth, ratios in measured.items():
         _table(depth, reference.name, ratios)
     if len(precisions) == 1:
@@ -104,16 +125,34 @@ def _show_lines(lines: list[Line], as_json: bool) -> None:
             emit(f"  depth {depth:>4}: {seconds * 1e3:>7.1f} ms/step, line {fitted * 1e3:>7.1f}")
 
 
+def _show_profiles(profiles: dict[str, list[Part]], as_json: bool) -> None:
+    if as_json:
+        told = [{"name": name, "parts": [asdict(part) for part in parts]} for name, parts in profiles.items()]
+        emit(json.dumps(told, indent=1))
+        return
+    for name, parts in profiles.items():
+        emit(f"{name}: {sum(part.seconds for part in parts) * 1e3:.1f} ms/step")
+        for part in parts:
+            emit(
+                f"  {part.name:24} {part.calls:>4.0f} calls {part.seconds * 1e3:>8.2f} ms {part.share:>6.1%}"
+            )
+
+
 def _table(depth: int, reference: str, ratios: list[Ratio]) -> None:
     pairs = ratios[0].pairs
-    emit(f"residual-{depth}: {pairs} pairs, median of ratios, 95 % interval, share of the matrix product")
     emit(
-        f"{'loop':40} {'images/s':>9} {'ms/step':>8} {'ratio':>6}  {'interval':14} {'share':>6} {'memory':>8}"
+        f"residual-{depth}: {pairs} pairs, median of ratios, 95 % interval, shares of the rate of the "
+        "matrix product and of the memory floor"
+    )
+    emit(
+        f"{'loop':40} {'images/s':>9} {'ms/step':>8} {'ratio':>6}  {'interval':14} {'matrix':>6} "
+        f"{'floor':>6} {'memory':>8}"
     )
     speed = ratios[0].reference_images_per_second
     emit(f"{reference:40} {speed:>9.0f} {128 / speed * 1e3:>8.0f} {1:>6.2f}")
     for r in ratios:
         emit(
             f"{r.name:40} {r.images_per_second:>9.0f} {r.step_seconds * 1e3:>8.0f} {r.ratio:>6.2f}  "
-            f"{f'{r.low:.2f} to {r.high:.2f}':14} {r.matrix_share:>6.1%} {size(r.peak_bytes):>8}"
+            f"{f'{r.low:.2f} to {r.high:.2f}':14} {r.matrix_share:>6.1%} {r.floor_share:>6.1%} "
+            f"{size(r.peak_bytes):>8}"
         )

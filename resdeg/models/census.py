@@ -14,22 +14,27 @@ class Census:
 
     depth: weighted layers, the stem, every 3x3 convolution and the classifier; projections left out.
     multiply_adds: of one image's forward pass through convolutions and classifier.
+    outputs: numbers that the convolutions give for one image.
     """
 
     depth: int
     parameters: int
     multiply_adds: int
+    outputs: int
 
 
 def census(model: nn.Module, side: int) -> Census:
     """Count by running one image of `side` x `side` pixels through `model` (on any device, meta too)."""
     layers: list[tuple[nn.Module, int]] = []
+    maps: list[int] = []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = module.weight
         assert isinstance(weight, Tensor)
         positions = output[0, 0].numel() if output.dim() == 4 else 1
         layers.append((module, weight.numel() * positions))
+        if output.dim() == 4:
+            maps.append(output.numel())
 
     weighted = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     hooks = [module.register_forward_hook(count) for module in weighted]
@@ -47,4 +52,5 @@ def census(model: nn.Module, side: int) -> Census:
         depth=len(layers) - projections,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         multiply_adds=sum(work for _, work in layers),
+        outputs=sum(maps),
     )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resdeg.bench.contenders import DATA, LOOPS, Contender, Running
-from resdeg.bench.measure import _ratio, interval, multiply_adds
+from resdeg.bench.measure import Machine, _ratio, census_of, interval, least_bytes
 from resdeg.bench.textbook import TextbookLoop
 from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
 from resdeg.data import load
@@ -35,11 +35,12 @@ def test_its_images_are_those_of_the_engine_s_size() -> None:
 def test_a_ratio_is_the_median_over_pairs() -> None:
     contender = Contender(name="x", kind="engine", threads=1, copies=2)
     running = Running(contender, [], peak_bytes=5)
-    ratio = _ratio(running, "", [20.0, 22.0, 60.0], [10.0, 10.0, 20.0], {"fp32": 3e9})
+    ratio = _ratio(running, "", [20.0, 22.0, 60.0], [10.0, 10.0, 20.0], Machine(2, {"fp32": 3e9}, 1e9))
     assert (ratio.ratio, ratio.least, ratio.most) == (2.2, 2.0, 3.0)
     assert 2.0 <= ratio.low <= 2.2 <= ratio.high <= 3.0
     assert ratio.step_seconds == pytest.approx(2 * 128 / 22)
-    assert ratio.matrix_share == pytest.approx(3 * multiply_adds(contender) * 22 / 3e9)
+    assert ratio.matrix_share == pytest.approx(3 * census_of(contender).multiply_adds * 22 / 3e9)
+    assert ratio.floor_share == pytest.approx(least_bytes(contender, census_of(contender)) * 22 / 128 / 1e9)
     assert ratio.name == "x"
 
 
@@ -59,6 +60,29 @@ def test_every_loop_runs_when_it_is_told_to(kind: str) -> None:
     finally:
         running.stop()
     assert all(process.exitcode == 0 for process, _, _ in running.copies)
+
+
+@pytest.mark.parametrize(("family", "gigabytes"), [("plain", 0.30), ("residual", 0.37)])
+def test_the_least_that_memory_must_carry(family: str, gigabytes: float) -> None:
+    """Depth 20 in bf16, as counted by hand: a map of 48.2 MB, six or seven and a half times."""
+    contender = Contender(name="x", kind="engine", threads=1, precision="bf16", family=family)
+    counts = census_of(contender)
+    assert counts.outputs * 128 * 2 == pytest.approx(48.2e6, rel=1e-3)
+    assert least_bytes(contender, counts) == pytest.approx(gigabytes * 1e9, rel=0.02)
+
+
+@pytest.mark.slow
+def test_a_profile_accounts_for_every_convolution(resdeg) -> None:
+    done = resdeg("bench", "--profile", "--depths", "8", "--steps", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)[0]
+    parts = {part["name"]: part for part in told["parts"]}
+    assert parts["convolution, forward"]["calls"] == parts["convolution, backward"]["calls"] == 7
+    assert parts["batch norm, forward"]["calls"] == parts["batch norm, backward"]["calls"] == 7
+    assert parts["activation"]["calls"] == 14, "forward and backward"
+    assert parts["optimiser"]["calls"] == 1
+    assert sum(part["share"] for part in parts.values()) == pytest.approx(1)
+    assert parts["convolution, backward"]["share"] > 0.2
 
 
 @pytest.mark.slow

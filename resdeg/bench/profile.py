@@ -1,0 +1,88 @@
+"""Where the time of a training step goes, operation by operation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from multiprocessing import connection
+
+from resdeg.bench.contenders import LOOPS, Contender
+from resdeg.errors import ResdegError
+from resdeg.sweep.executors.local import spawn
+
+WARM_UP = 4  # steps: the first ones fetch memory from the kernel
+
+# What each operation of torch is counted as; any other is of the rest.
+_PARTS = {
+    "convolution": "convolution, forward",
+    "convolution_backward": "convolution, backward",
+    "native_batch_norm": "batch norm, forward",
+    "native_batch_norm_backward": "batch norm, backward",
+    "relu_": "activation",
+    "threshold_backward": "activation",
+    "add": "addition",
+    "add_": "addition",
+    "_fused_sgd_": "optimiser",
+}
+_REST, _OUTSIDE = "input, casts, the rest", "between operations"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Operations of one kind in one step: how many, their seconds, their share of the step."""
+
+    name: str
+    calls: float
+    seconds: float
+    share: float
+
+
+def profile(contender: Contender, steps: int) -> list[Part]:
+    """Time every operation of `steps` steps of an engine, in a process of its own; largest first.
+
+    On a CPU an operation has ended when it returns, so its time is its own; timing it costs some
+    microseconds, which count as between operations (Python and autograd).
+
+    Raises:
+        ResdegError: the process died.
+    """
+    process, answers = spawn(_profile, contender.model_dump_json(), steps)
+    try:
+        told = json.loads(answers.recv_bytes())
+    except EOFError:
+        raise ResdegError("bench: the profiled loop died") from None
+    finally:
+        process.join()
+    return [Part(**part) for part in told]
+
+
+def _profile(pipe: connection.Connection, contender: str, steps: int) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seconds: dict[str, float] = defaultdict(float)
+    calls: dict[str, int] = defaultdict(int)
+
+    class Timer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            start = time.perf_counter()
+            out = func(*args, **(kwargs or {}))
+            part = _PARTS.get(func._schema.name.removeprefix("aten::"), _REST)
+            seconds[part] += time.perf_counter() - start
+            calls[part] += 1
+            return out
+
+    settings = Contender.model_validate_json(contender)
+    run = LOOPS[settings.kind](settings)
+    run(WARM_UP)
+    start = time.perf_counter()
+    with Timer():  # type: ignore[no-untyped-call]
+        run(steps)
+    whole = time.perf_counter() - start
+    seconds[_OUTSIDE] = whole - sum(seconds.values())
+    parts = [
+        Part(name, calls[name] / steps, spent / steps, spent / whole)
+        for name, spent in sorted(seconds.items(), key=lambda item: -item[1])
+    ]
+    pipe.send_bytes(json.dumps([asdict(part) for part in parts]).encode())
