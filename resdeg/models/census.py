@@ -42,7 +42,7 @@ def census(model: nn.Module, side: int) -> Census:
     try:
         with torch.no_grad():
             device = next(model.parameters()).device
-            model.eval()(torch.empty(1, 3, side, side, device=device))
+            model.eval()(torch.zeros(1, 3, side, side, device=device))
     finally:
         model.train(mode)
         for hook in hooks:

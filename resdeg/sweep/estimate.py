@@ -15,7 +15,7 @@ from resdeg.sweep.calibration import Facts
 
 FORWARD = 1 / 3  # of a training step's work; the backward pass does the other two thirds
 BYTES_PER_PARAMETER = 16  # weights and momentum in fp32, two generations
-START_SECONDS = 1.0  # fork, data, first batch
+START_SECONDS = 0.3  # fork, data, first batch
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ PROBE_STEPS = 3
 
 
 def preflight(config: SweepConfig, read_data: bool) -> Facts:
-    """Build every distinct net on the meta device, price them, and verify the data.
+    """Build every distinct net, price them, and verify the data.
 
     Args:
         read_data: False where nothing will be trained, so that a dry run needs no data.

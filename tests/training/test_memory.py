@@ -1,6 +1,9 @@
-"""What a training step does with memory, which decides its speed."""
+"""What a start and a step do not do, which decides their speed."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -49,3 +52,21 @@ def test_nothing_is_filled_before_it_is_written(tiny_run) -> None:
     Training.of(config, data.load(config.data), CPU)
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_a_worker_starts_without_what_it_does_not_need() -> None:
+    """Each of these takes torch about a second to import, in every run of a sweep."""
+    code = """
+import sys, torch
+from resdeg.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from resdeg.runner import check
+from resdeg.training.device import prepare
+settings = {"data": DataConfig(), "model": ModelConfig(), "training": TrainingConfig(steps=4)}
+run = RunConfig(family="residual", depth=8, seed=0, **settings)
+check(run, torch.device("cpu"))
+prepare(run.training, torch.device("cpu"))
+assert torch.are_deterministic_algorithms_enabled()
+print([name for name in ("sympy", "torch._inductor", "torch._dynamo") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -44,7 +44,8 @@ def start_server() -> None:
     """Begin to import torch in the fork server, while this process goes on."""
     from multiprocessing import forkserver
 
-    _context.set_forkserver_preload(["resdeg.runner"])
+    # torch.optim imports dynamo at the first optimiser: once here instead of a second in every worker.
+    _context.set_forkserver_preload(["resdeg.runner", "torch._dynamo"])
     # Signals belong to the coordinator: the server and its workers must outlive a Ctrl-C on the terminal.
     forkserver.ensure_running()
 
