@@ -141,7 +141,8 @@ def locked(path: Path, owner: str, wait: bool = False) -> Iterator[None]:
         write(note, f"{owner}\n".encode())
         yield
     finally:
-        remove(note)
+        with contextlib.suppress(StorageError):  # a note left behind misleads nobody
+            remove(note)
         lock.release()
 
 

@@ -1,0 +1,95 @@
+"""A real run in a process of its own, with a fault in it; forked from the server that has torch loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+
+from resdeg.config import RunConfig
+from resdeg.store import RunStore
+from resdeg.sweep.executors.local import spawn, start_server
+from tests.trust import faults
+
+_WRITES = 0o3  # O_WRONLY or O_RDWR among the flags of an open
+
+
+@dataclass
+class Told:
+    """How a process ended, and what it said before.
+
+    shown: steps whose records it showed; begun: the step it continued from; operations: names, in order.
+    """
+
+    exitcode: int
+    shown: list[int]
+    begun: int | None
+    operations: list[str]
+    audited: dict[str, int]
+    status: str | None
+
+
+def run(store: RunStore, config: RunConfig, when: str = "", at: int = 0) -> Told:
+    """Train `config`, killed `when` ('before', 'in', 'after') operation `at`; with no `when`, to its end."""
+    start_server()
+    process, pipe = spawn(_child, str(store.folder), config.model_dump_json(), when, at)
+    told = Told(0, [], None, [], {}, None)
+    try:
+        while True:
+            message = json.loads(pipe.recv_bytes())
+            told.shown += message.get("shown", [])
+            for name in ("begun", "operations", "audited", "status"):
+                if name in message:
+                    setattr(told, name, message[name])
+    except EOFError:
+        pass
+    process.join()
+    told.exitcode = process.exitcode
+    return told
+
+
+def signature(store: RunStore) -> tuple[str, bytes]:
+    """Of weights, momentum and running sums, and the bytes of the metrics."""
+    found = store.checkpoint()
+    assert found is not None
+    return hashlib.sha256(found[1]).hexdigest(), (store.folder / "metrics.jsonl").read_bytes()
+
+
+def _child(pipe: connection.Connection, folder: str, config: str, when: str, at: int) -> None:
+    import torch
+
+    from resdeg.records import Progress
+    from resdeg.runner import execute
+
+    audited: dict[str, int] = {}
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        if not arguments or folder not in str(arguments[0]) or str(arguments[0]).endswith("lock"):
+            return  # of another place, or filelock's own file
+        if event == "open":
+            flags = arguments[2]
+            if not (isinstance(flags, int) and flags & _WRITES):
+                return
+        elif event == "os.mkdir" and Path(str(arguments[0])).exists():
+            return  # filelock makes sure that the folder is there
+        elif event not in ("os.rename", "os.remove", "os.mkdir", "os.truncate"):
+            return
+        audited[event] = audited.get(event, 0) + 1
+
+    def report(progress: Progress) -> None:
+        if progress.record is not None:
+            pipe.send_bytes(json.dumps({"shown": [progress.record.step]}).encode())
+        elif progress.step is not None:
+            pipe.send_bytes(json.dumps({"begun": progress.step} if not began else {}).encode())
+            began.append(progress.step)
+
+    began: list[int] = []
+    store, settings = RunStore(Path(folder)), RunConfig.model_validate_json(config)
+    sys.addaudithook(audit)
+    with faults.Operations(faults.kill(when, at) if when else faults.nothing) as operations:
+        summary = execute(settings, store, None, torch.device("cpu"), report=report)
+    ending = {"operations": operations.log, "audited": audited, "status": summary.status}
+    pipe.send_bytes(json.dumps(ending).encode())

@@ -1,0 +1,50 @@
+"""A run of the store without torch: the same files in the same order, in milliseconds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from resdeg.config import RunConfig
+from resdeg.records import EvalRecord, RunSummary, Segment, TimingRecord
+from resdeg.store import RunStore, open_run
+
+EPOCHS = 3
+_SEGMENT = Segment(
+    from_step=0, semantics=1, data_hash="d", resdeg="0", python="3", torch="2", numpy="2", device="cpu",
+    processor="x", threads=1,
+)  # fmt: skip
+
+
+def tensors(step: int) -> bytes:
+    return hashlib.sha256(str(step).encode()).digest() * 100
+
+
+def train(store: RunStore, config: RunConfig, show: Callable[[int], None] = lambda step: None) -> None:
+    """From wherever `store` continues to the end; `show` is told each epoch once it is committed."""
+    with open_run(store, config) as session:
+        session.begin(_SEGMENT)
+        if session.tensors is not None:
+            assert session.tensors == tensors(session.step), "weights of another step"
+        for step in range(session.recorded + 1, EPOCHS + 1):
+            record = EvalRecord(
+                epoch=step, step=step, lr=0.1, train_loss=1 / step, train_accuracy=0.5, test_loss=1.0,
+                test_accuracy=step / 10,
+            )  # fmt: skip
+            session.append(record, TimingRecord(step=step, training_seconds=1.0, evaluation_seconds=0.5))
+            session.commit(tensors(step), step, step)
+            show(step)
+        session.end(
+            RunSummary(
+                run_id=config.run_id, status="finished", family=config.family, depth=config.depth,
+                seed=config.seed, parameters=1, multiply_adds=1, data_hash="d", precision="fp32",
+                steps=EPOCHS, step=EPOCHS, seconds=1.0,
+            )
+        )  # fmt: skip
+
+
+def signature(store: RunStore) -> tuple[bytes, bytes, bytes]:
+    """Everything of a finished run that counts: weights, metrics, how it ended."""
+    found = store.checkpoint()
+    assert found is not None
+    return found[1], *((store.folder / name).read_bytes() for name in ("metrics.jsonl", "summary.json"))

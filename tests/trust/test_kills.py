@@ -1,0 +1,75 @@
+"""SIGKILL before, in and after every operation on the disk of a real run: nothing is lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from resdeg.config import RunConfig
+from resdeg.store import RunStore
+from tests.trust.child import Told, run, signature
+
+SHARDS = 2
+
+
+@pytest.fixture
+def config(tiny_run) -> RunConfig:
+    """Three epochs of eight steps."""
+    return tiny_run("residual", training={"epochs": 3, "batch_size": 8})
+
+
+@pytest.fixture
+def straight(tmp_path: Path, config: RunConfig) -> tuple[RunStore, Told]:
+    """The run that nothing happened to."""
+    store = RunStore(tmp_path / "straight" / config.run_id)
+    return store, run(store, config)
+
+
+@pytest.mark.slow
+def test_the_count_is_that_of_the_system(straight: tuple[RunStore, Told]) -> None:
+    """What is patched is all there is: an audit hook sees as many operations as the instrument counts."""
+    store, told = straight
+    counted = Counter(told.operations)
+    assert told.status == "finished"
+    assert told.shown == [r.step for r in store.metrics()]
+    assert len(told.shown) == 3
+    assert told.audited == {
+        "open": counted["open"],
+        "os.rename": counted["replace"],
+        "os.remove": counted["unlink"],
+        "os.mkdir": counted["mkdir"],
+        **({"os.truncate": counted["truncate"]} if counted["truncate"] else {}),
+    }
+    assert counted["write"] == counted["open"], "each file that is opened is written in one piece"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("when", ["before", "in", "after"])
+def test_killed_at_every_operation_it_goes_on_with_the_same_bits(
+    straight: tuple[RunStore, Told], config: RunConfig, tmp_path: Path, when: str, shard: int
+) -> None:
+    """Counted, not timed; the loop ends when a run was not killed any more."""
+    reference, unharmed = straight
+    for at in itertools.count(shard + 1, SHARDS):
+        if when == "in" and at <= len(unharmed.operations) and unharmed.operations[at - 1] != "write":
+            continue  # only a write has a middle
+        store = RunStore(tmp_path / f"{when}-{at}" / config.run_id)
+        killed = run(store, config, when, at)
+        if killed.exitcode == 0:
+            assert at > len(unharmed.operations)
+            return
+        assert killed.exitcode == -9
+        place = f"{when} operation {at} ({unharmed.operations[at - 1]})"
+        found = store.checkpoint()
+        kept = found[0].recorded if found else 0
+        assert kept >= max(killed.shown, default=0), f"an epoch that was shown is lost: {place}"
+        resumed = run(store, config)
+        assert (resumed.exitcode, resumed.status) == (0, "finished"), place
+        assert resumed.begun == (found[0].step if found else 0), place
+        assert resumed.shown == [r.step for r in reference.metrics() if r.step > kept], place
+        assert signature(store) == signature(reference), place
+        assert not list(store.folder.rglob("*.tmp-*")), place
