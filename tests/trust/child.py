@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -33,7 +35,12 @@ class Told:
 
 
 def run(store: RunStore, config: RunConfig, when: str = "", at: int = 0) -> Told:
-    """Train `config`, killed `when` ('before', 'in', 'after') operation `at`; with no `when`, to its end."""
+    """Train `config` to its end, or until it is killed.
+
+    Args:
+        when: 'before', 'in' or 'after' operation `at`; at 'step' number `at`; at a 'time', `at`
+            milliseconds after its first step; '' for never.
+    """
     start_server()
     process, pipe = spawn(_child, str(store.folder), config.model_dump_json(), when, at)
     told = Told(0, [], None, [], {}, None)
@@ -80,16 +87,20 @@ def _child(pipe: connection.Connection, folder: str, config: str, when: str, at:
         audited[event] = audited.get(event, 0) + 1
 
     def report(progress: Progress) -> None:
+        told.append(progress.step)
+        if when == "step" and len(told) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if when == "time" and len(told) == 1:
+            signal.setitimer(signal.ITIMER_REAL, at / 1000)  # SIGALRM ends it as abruptly as SIGKILL
         if progress.record is not None:
             pipe.send_bytes(json.dumps({"shown": [progress.record.step]}).encode())
-        elif progress.step is not None:
-            pipe.send_bytes(json.dumps({"begun": progress.step} if not began else {}).encode())
-            began.append(progress.step)
+        elif len(told) == 1:
+            pipe.send_bytes(json.dumps({"begun": progress.step}).encode())
 
-    began: list[int] = []
+    told: list[int] = []
     store, settings = RunStore(Path(folder)), RunConfig.model_validate_json(config)
     sys.addaudithook(audit)
-    with faults.Operations(faults.kill(when, at) if when else faults.nothing) as operations:
+    with faults.Operations(faults.kill(when, at) if when in faults.MOMENTS else faults.nothing) as operations:
         summary = execute(settings, store, None, torch.device("cpu"), report=report)
     ending = {"operations": operations.log, "audited": audited, "status": summary.status}
     pipe.send_bytes(json.dumps(ending).encode())

@@ -16,6 +16,8 @@ from resdeg import files
 
 OPERATIONS = ("open", "write", "fsync", "replace", "truncate", "unlink", "mkdir")
 
+MOMENTS = ("before", "in", "after")
+
 Act = Callable[[int, str, Callable[..., Any], tuple[Any, ...]], Any]
 
 

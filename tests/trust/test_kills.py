@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 
 from resdeg.config import RunConfig
 from resdeg.store import RunStore
+from tests.trust import faults
 from tests.trust.child import Told, run, signature
 
 SHARDS = 2
+KILLS = 50  # at random, in each shard
 
 
 @pytest.fixture
 def config(tiny_run) -> RunConfig:
-    """Three epochs of eight steps."""
+    """Three epochs of 32 steps."""
     return tiny_run("residual", training={"epochs": 3, "batch_size": 8})
 
 
@@ -25,6 +28,7 @@ def config(tiny_run) -> RunConfig:
 def straight(tmp_path: Path, config: RunConfig) -> tuple[RunStore, Told]:
     """The run that nothing happened to."""
     store = RunStore(tmp_path / "straight" / config.run_id)
+    store.folder.parent.mkdir()
     return store, run(store, config)
 
 
@@ -48,7 +52,7 @@ def test_the_count_is_that_of_the_system(straight: tuple[RunStore, Told]) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", range(SHARDS))
-@pytest.mark.parametrize("when", ["before", "in", "after"])
+@pytest.mark.parametrize("when", faults.MOMENTS)
 def test_killed_at_every_operation_it_goes_on_with_the_same_bits(
     straight: tuple[RunStore, Told], config: RunConfig, tmp_path: Path, when: str, shard: int
 ) -> None:
@@ -73,3 +77,31 @@ def test_killed_at_every_operation_it_goes_on_with_the_same_bits(
         assert resumed.shown == [r.step for r in reference.metrics() if r.step > kept], place
         assert signature(store) == signature(reference), place
         assert not list(store.folder.rglob("*.tmp-*")), place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_killed_again_and_again_at_random(
+    straight: tuple[RunStore, Told], config: RunConfig, tmp_path: Path, shard: int
+) -> None:
+    """Chains of up to five deaths of one run, between operations, between steps and at any time."""
+    reference, unharmed = straight
+    draw = random.Random(shard)
+    kills = 0
+    for chain in itertools.count():
+        store = RunStore(tmp_path / f"{chain}" / config.run_id)
+        shown: list[int] = []
+        for _ in range(draw.randint(1, 5)):
+            when = draw.choice([*faults.MOMENTS, "step", "time"])
+            most = {"step": 96, "time": 300}.get(when, len(unharmed.operations))
+            told = run(store, config, when, draw.randint(1, most))
+            kills += told.exitcode < 0
+            shown += told.shown
+            found = store.checkpoint()
+            assert (found[0].recorded if found else 0) >= max(shown, default=0)
+        last = run(store, config)
+        assert (last.exitcode, last.status) == (0, "finished")
+        assert signature(store) == signature(reference)
+        assert len(shown + last.shown) == len(set(shown + last.shown)), "no epoch is done twice once shown"
+        if kills >= KILLS:
+            return
