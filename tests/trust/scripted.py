@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
+
+import numpy as np
+import safetensors.numpy
 
 from resdeg.config import RunConfig
 from resdeg.records import EvalRecord, RunSummary, Segment, TimingRecord
@@ -17,16 +19,22 @@ _SEGMENT = Segment(
 
 
 def tensors(step: int) -> bytes:
-    return hashlib.sha256(str(step).encode()).digest() * 100
+    """In the form of a checkpoint, different at each step."""
+    return safetensors.numpy.save({"weight": np.full((20, 20), step, np.float32), "step": np.array([step])})
 
 
-def train(store: RunStore, config: RunConfig, show: Callable[[int], None] = lambda step: None) -> None:
-    """From wherever `store` continues to the end; `show` is told each epoch once it is committed."""
+def train(
+    store: RunStore, config: RunConfig, show: Callable[[int], None] = lambda step: None, until: int = EPOCHS
+) -> list[str]:
+    """From wherever `store` continues to the end, or `until` an epoch; the notices of its recovery.
+
+    `show` is told each epoch once it is committed.
+    """
     with open_run(store, config) as session:
         session.begin(_SEGMENT)
         if session.tensors is not None:
             assert session.tensors == tensors(session.step), "weights of another step"
-        for step in range(session.recorded + 1, EPOCHS + 1):
+        for step in range(session.recorded + 1, until + 1):
             record = EvalRecord(
                 epoch=step, step=step, lr=0.1, train_loss=1 / step, train_accuracy=0.5, test_loss=1.0,
                 test_accuracy=step / 10,
@@ -34,6 +42,8 @@ def train(store: RunStore, config: RunConfig, show: Callable[[int], None] = lamb
             session.append(record, TimingRecord(step=step, training_seconds=1.0, evaluation_seconds=0.5))
             session.commit(tensors(step), step, step)
             show(step)
+        if until < EPOCHS:
+            return session.notices
         session.end(
             RunSummary(
                 run_id=config.run_id, status="finished", family=config.family, depth=config.depth,
@@ -41,6 +51,7 @@ def train(store: RunStore, config: RunConfig, show: Callable[[int], None] = lamb
                 steps=EPOCHS, step=EPOCHS, seconds=1.0,
             )
         )  # fmt: skip
+        return session.notices
 
 
 def signature(store: RunStore) -> tuple[bytes, bytes, bytes]:
