@@ -1,0 +1,124 @@
+"""Two at once on one folder: one owner, each time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resdeg import files
+from resdeg.config import RunConfig
+from resdeg.errors import BusyError
+from resdeg.store import SweepStore
+from resdeg.sweep.executors.local import spawn, start_server
+from tests.trust import scripted
+
+PAIRS, TOGETHER = 100, 20
+
+
+@contextlib.contextmanager
+def _no_lock(path: Path, owner: str, wait: bool = False) -> Iterator[None]:
+    yield
+
+
+def _contender(
+    pipe: connection.Connection, commands: connection.Connection, folder: str, config: str, unlocked: bool
+) -> None:
+    """Imports are done; when told to, own the sweep, and keep it until told again."""
+    if unlocked:
+        files.locked = _no_lock
+    settings = RunConfig.model_validate_json(config)
+    store = SweepStore(Path(folder))
+    commands.recv_bytes()
+    try:
+        with store.owned():
+            pipe.send_bytes(json.dumps({"owner": os.getpid()}).encode())
+            commands.recv_bytes()
+            if not unlocked:
+                scripted.train(store.run(settings.run_id), settings)
+    except BusyError as error:
+        pipe.send_bytes(json.dumps({"busy": error.what, "code": error.exit_code}).encode())
+
+
+class Pair:
+    """Two contenders for one folder."""
+
+    def __init__(self, folder: Path, config: RunConfig, unlocked: bool) -> None:
+        self.started = []
+        for _ in range(2):
+            theirs, ours = connection.Pipe(duplex=False)
+            process, answers = spawn(_contender, theirs, str(folder), config.model_dump_json(), unlocked)
+            theirs.close()
+            self.started.append((process, answers, ours))
+
+    def go(self) -> None:
+        for _, _, commands in self.started:
+            commands.send_bytes(b"go")
+
+    def answers(self) -> list[dict[str, Any]]:
+        return [json.loads(answers.recv_bytes()) for _, answers, _ in self.started]
+
+    def end(self) -> None:
+        for process, _, commands in self.started:
+            with contextlib.suppress(OSError):
+                commands.send_bytes(b"end")
+            process.join()
+
+
+def pairs(tmp_path: Path, config: RunConfig, unlocked: bool, count: int) -> Iterator[tuple[Path, list[Any]]]:
+    """Folders and the answers of the two, some pairs side by side."""
+    start_server()
+    for first in range(0, count, TOGETHER):
+        folders = [tmp_path / str(number) for number in range(first, min(first + TOGETHER, count))]
+        waiting = [Pair(folder, config, unlocked) for folder in folders]
+        for pair in waiting:
+            pair.go()
+        for folder, pair in zip(folders, waiting, strict=True):
+            yield folder, pair.answers()
+            pair.end()
+
+
+@pytest.mark.slow
+def test_one_of_two_owns_each_time(tmp_path: Path, tiny_run) -> None:
+    config = tiny_run()
+    seen = 0
+    for _, (one, other) in pairs(tmp_path, config, False, PAIRS):
+        owner, busy = (one, other) if "owner" in one else (other, one)
+        assert set(owner) == {"owner"}
+        assert busy["code"] == 6
+        assert f"held by pid {owner['owner']} on " in busy["busy"], "the other says who"
+        seen += 1
+    assert seen == PAIRS
+    for number in range(PAIRS):
+        assert SweepStore(tmp_path / str(number)).run(config.run_id).state() == "finished"
+
+
+@pytest.mark.slow
+def test_without_the_lock_there_are_two_owners(tmp_path: Path, tiny_run) -> None:
+    """What shows that the test above can fail."""
+    answers = [both for _, both in pairs(tmp_path, tiny_run(), True, 2)]
+    assert all("owner" in answer for both in answers for answer in both)
+
+
+@pytest.mark.slow
+def test_a_lock_of_the_dead_needs_no_hand(tmp_path: Path, tiny_run) -> None:
+    """The owner is killed; its note still names it, and the next one owns at once."""
+    start_server()
+    config = tiny_run()
+    pair = Pair(tmp_path, config, False)
+    (process, answers, commands), other = pair.started
+    commands.send_bytes(b"go")
+    assert "owner" in json.loads(answers.recv_bytes())
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert (tmp_path / "lock-owner").exists()
+    other[2].send_bytes(b"go")
+    assert json.loads(other[1].recv_bytes()) == {"owner": other[0].pid}
+    pair.end()
