@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check sweep plot bench figures clean
+.PHONY: help install demo test check sweep plot bench mutants figures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,6 +43,9 @@ plot: $(STAMP) ## draw the last sweep
 
 bench: $(STAMP) ## the engine against a textbook loop
 	$(BIN)/resdeg bench $(ARGS)
+
+mutants: $(STAMP) ## take each safety line away: a test must see it
+	$(BIN)/python -m tests.trust.mutants
 
 figures: $(STAMP) ## draw every published sweep again from its records
 	@for sweep in results/*/sweep.toml results/*/*/sweep.toml; do [ -e "$$sweep" ] || continue; \

@@ -94,3 +94,19 @@ def test_temporaries_of_the_dead_are_removed(tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(b"")
     files.remove_temporaries(tmp_path)
     assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_what_a_dead_writer_left_is_in_nobody_s_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every temporary has a name of its own."""
+
+    def dies(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_os_replace", dies)
+        patch.setattr(files.os, "unlink", lambda path: None)
+        with pytest.raises(KeyboardInterrupt):
+            files.write(tmp_path / "a.json", b"one")
+    assert len(list(tmp_path.glob(".a.json.tmp-*"))) == 1
+    files.write(tmp_path / "a.json", b"two")
+    assert (tmp_path / "a.json").read_bytes() == b"two"

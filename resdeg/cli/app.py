@@ -10,7 +10,7 @@ import typer
 
 from resdeg import __version__
 from resdeg.cli import bench, data, doctor, plot, status, sweep
-from resdeg.cli.console import screen
+from resdeg.cli.console import open_closed_streams, screen
 from resdeg.errors import ResdegError
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ app.command()(doctor.doctor)
 
 def main() -> None:
     """Run a command; leave with its documented exit code."""
+    open_closed_streams()
     try:
         app()
     except ResdegError as error:

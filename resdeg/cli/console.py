@@ -25,7 +25,12 @@ class Screen:
     def rich(self) -> Console:
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        class Patient(Console):
+            def on_broken_pipe(self) -> None:
+                """Rich would leave the program; a sweep outlives its reader."""
+                raise BrokenPipeError
+
+        return Patient(stderr=True, highlight=False, soft_wrap=True)
 
     @property
     def live(self) -> bool:
@@ -53,6 +58,20 @@ class Screen:
 
 
 screen = Screen()
+
+
+def open_closed_streams() -> None:
+    """Give a closed stdin, stdout or stderr (`2>&-`) to /dev/null.
+
+    Otherwise the next file that is opened takes its number, and what is printed goes into that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def printable(text: str) -> str:

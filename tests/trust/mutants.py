@@ -1,0 +1,103 @@
+"""Take the lines that keep results safe away, one at a time: some test must see it (`make mutants`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A safety line: where it is, what stands in its place, and the tests that should fail then."""
+
+    name: str
+    file: str
+    line: str
+    instead: str
+    tests: str
+
+
+POWER, KILLS, DAMAGE = (f"tests/trust/test_{name}.py" for name in ("power", "kills", "damage"))
+MUTANTS = [
+    Mutant(
+        "fsync of a file", "files.py",
+        "                _os_write(handle, content)\n                _os_fsync(handle)\n",
+        "                _os_write(handle, content)\n", POWER,
+    ),
+    Mutant(
+        "fsync of a line", "files.py",
+        "            _os_write(handle, content)\n            _os_fsync(handle)\n",
+        "            _os_write(handle, content)\n", POWER,
+    ),
+    Mutant("fsync of a folder", "files.py", "            raise\n        _sync_folder(path.parent)\n",
+           "            raise\n", POWER),
+    Mutant("rename instead of overwriting", "files.py", "            _os_replace(temporary, path)\n",
+           "            path.write_bytes(content)\n", POWER),
+    Mutant("lock", "files.py", "            lock.acquire()\n", "            pass\n",
+           "tests/trust/test_two_at_once.py"),
+    Mutant("lock released when the disk refuses", "files.py",
+           "with contextlib.suppress(StorageError):  # a note left", "if True:  # a note left",
+           "tests/trust/test_errors.py"),
+    Mutant("temporary names of one's own", "files.py", "{os.getpid()}-{secrets.token_hex(4)}", "0",
+           "tests/test_files.py"),
+    Mutant("no planted link followed", "files.py", "flags | os.O_NOFOLLOW |", "flags |",
+           "tests/test_files.py"),
+    Mutant("cut of what is ahead", "store.py",
+           '            files.truncate(folder / "metrics.jsonl", kept)\n', "            pass\n", DAMAGE),
+    Mutant("hash of the tensors", "store.py",
+           "if hashlib.sha256(tensors).hexdigest() != manifest.sha256:", "if False:", DAMAGE),
+    Mutant("hash of the metrics", "store.py",
+           "elif hashlib.sha256(metrics).hexdigest() != manifest.metrics_sha256:", "elif False:", DAMAGE),
+    Mutant("seal of the manifest", "store.py", "if _sealed(manifest) == content else None", "", DAMAGE),
+    Mutant("tensors before the manifest", "store.py",
+           "        files.write(folder / slot, tensors)\n        manifest = Manifest(",
+           "        self.step and files.write(folder / slot, tensors)\n        manifest = Manifest(", POWER),
+    Mutant("the older slot", "store.py", "slot = _SLOTS[1] if", "slot = _SLOTS[0] if", POWER),
+    Mutant("data hash", "store.py", "if earlier.data_hash != segment.data_hash:", "if False:",
+           "tests/test_store.py"),
+    Mutant("derived randomness", "data/plan.py", "np.random.Philox(key=derive(seed, purpose, epoch))",
+           "np.random.Philox()", "tests/test_runner.py"),
+    Mutant("momentum in the checkpoint", "training/state.py",
+           'if "momentum_buffer" in state.optimizer.state[parameter]:', "if False:", "tests/test_runner.py"),
+    Mutant("a reader that left", "cli/console.py", "except BrokenPipeError:", "except ZeroDivisionError:",
+           "tests/trust/test_pipes.py"),
+]  # fmt: skip
+
+
+def survives(mutant: Mutant) -> bool:
+    """Whether the tests pass without the line."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("resdeg", "tests", "configs"):
+            shutil.copytree(ROOT / name, Path(folder) / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        path = Path(folder) / "resdeg" / mutant.file
+        path.write_text(path.read_text().replace(mutant.line, mutant.instead))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutant.tests],
+            cwd=folder, env=os.environ | {"PYTHONPATH": folder}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode not in (0, 1):
+            raise SystemExit(
+                f"{mutant.name}: the tests did not run\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
+        return done.returncode == 0
+
+
+def main() -> None:
+    left = []
+    for mutant in MUTANTS:
+        alive = survives(mutant)
+        print(f"{'SURVIVED' if alive else 'caught':8} {mutant.name} ({mutant.tests})", flush=True)
+        left += [mutant.name] * alive
+    raise SystemExit(f"not caught: {', '.join(left)}" if left else 0)
+
+
+if __name__ == "__main__":
+    main()
