@@ -65,13 +65,13 @@ def open_closed_streams() -> None:
 
     Otherwise the next file that is opened takes its number, and what is printed goes into that file.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def printable(text: str) -> str:
