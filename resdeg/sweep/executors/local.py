@@ -132,6 +132,7 @@ class LocalExecutor:
 
 def spawn(target: Callable[..., None], *arguments: Any) -> tuple[Any, connection.Connection]:
     """A worker that calls `target(pipe, *arguments)`, and our end of that pipe."""
+    start_server()  # one that was started without its imports would leave them to every worker
     ours, theirs = _context.Pipe(duplex=False)
     process = _context.Process(target=target, args=(theirs, *arguments), daemon=False)
     process.start()
