@@ -13,7 +13,7 @@ from pathlib import Path
 
 from resdeg.config import RunConfig
 from resdeg.store import RunStore
-from resdeg.sweep.executors.local import spawn, start_server
+from resdeg.sweep.executors.local import spawn
 from tests.trust import faults
 
 _WRITES = 0o3  # O_WRONLY or O_RDWR among the flags of an open
@@ -41,7 +41,6 @@ def run(store: RunStore, config: RunConfig, when: str = "", at: int = 0) -> Told
         when: 'before', 'in' or 'after' operation `at`; at 'step' number `at`; at a 'time', `at`
             milliseconds after its first step; '' for never.
     """
-    start_server()
     process, pipe = spawn(_child, str(store.folder), config.model_dump_json(), when, at)
     told = Told(0, [], None, [], {}, None)
     try:

@@ -52,45 +52,40 @@ def newest(store: RunStore, part: str) -> tuple[Path, range]:
     return path, range(header) if part == "header" else range(header, len(found[1]))
 
 
-def check(stopped, damaged: Path, name: str) -> None:
-    _, config, signature = stopped
-    store = RunStore(damaged)
+def check(stopped, place: Path, path: Path, content: bytes, name: str) -> None:
+    """A copy of the run at `place` with `content` in its file `path`: refused, and gone on with."""
+    whole, config, signature = stopped
+    store = RunStore(place / whole.folder.name)
+    shutil.copytree(whole.folder, store.folder)
+    (store.folder / path.relative_to(whole.folder)).write_bytes(content)
     found = store.checkpoint()
     assert found is not None, name
     assert found[0].step == 1, f"{name}: the damaged generation was let in"
     notices = scripted.train(store, config)
     assert any("is damaged, trying the" in notice for notice in notices), name
     assert scripted.signature(store) == signature, name
+    shutil.rmtree(place)
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_single_bit_flips(stopped, tmp_path: Path, part: str) -> None:
-    store, _, _ = stopped
-    path, places = newest(store, part)
+    path, places = newest(stopped[0], part)
     draw = random.Random(part)
     for number in range(-(-FLIPS // len(PARTS))):
         place, bit = draw.choice(places), draw.randrange(8)
-        damaged = tmp_path / f"{number}" / store.folder.name
-        shutil.copytree(store.folder, damaged)
         content = bytearray(path.read_bytes())
         content[place] ^= 1 << bit
-        (damaged / "checkpoint" / path.name).write_bytes(content)
-        check(stopped, damaged, f"{path.name} byte {place} bit {bit}")
-        shutil.rmtree(damaged)
+        check(stopped, tmp_path / f"{number}", path, content, f"{path.name} byte {place} bit {bit}")
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_truncations(stopped, tmp_path: Path, part: str) -> None:
-    store, _, _ = stopped
-    path, places = newest(store, part)
+    path, places = newest(stopped[0], part)
     draw = random.Random(part)
     for number in range(-(-CUTS // len(PARTS))):
         length = 0 if not number else draw.choice(places)
-        damaged = tmp_path / f"{number}" / store.folder.name
-        shutil.copytree(store.folder, damaged)
-        (damaged / "checkpoint" / path.name).write_bytes(path.read_bytes()[:length])
-        check(stopped, damaged, f"{path.name} cut to {length}")
-        shutil.rmtree(damaged)
+        content = path.read_bytes()[:length]
+        check(stopped, tmp_path / f"{number}", path, content, f"{path.name} cut to {length}")
 
 
 def test_metrics_cut_at_every_byte_of_the_last_lines(stopped, tmp_path: Path) -> None:

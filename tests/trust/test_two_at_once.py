@@ -17,7 +17,7 @@ from resdeg import files
 from resdeg.config import RunConfig
 from resdeg.errors import BusyError
 from resdeg.store import SweepStore
-from resdeg.sweep.executors.local import spawn, start_server
+from resdeg.sweep.executors.local import spawn
 from tests.trust import scripted
 
 PAIRS, TOGETHER = 100, 20
@@ -74,7 +74,6 @@ class Pair:
 
 def pairs(tmp_path: Path, config: RunConfig, unlocked: bool, count: int) -> Iterator[tuple[Path, list[Any]]]:
     """Folders and the answers of the two, some pairs side by side."""
-    start_server()
     for first in range(0, count, TOGETHER):
         folders = [tmp_path / str(number) for number in range(first, min(first + TOGETHER, count))]
         waiting = [Pair(folder, config, unlocked) for folder in folders]
@@ -110,7 +109,6 @@ def test_without_the_lock_there_are_two_owners(tmp_path: Path, tiny_run) -> None
 @pytest.mark.slow
 def test_a_lock_of_the_dead_needs_no_hand(tmp_path: Path, tiny_run) -> None:
     """The owner is killed; its note still names it, and the next one owns at once."""
-    start_server()
     config = tiny_run()
     pair = Pair(tmp_path, config, False)
     (process, answers, commands), other = pair.started
