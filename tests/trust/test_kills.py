@@ -27,9 +27,14 @@ def config(tiny_run) -> RunConfig:
 @pytest.fixture
 def straight(tmp_path: Path, config: RunConfig) -> tuple[RunStore, Told]:
     """The run that nothing happened to."""
-    store = RunStore(tmp_path / "straight" / config.run_id)
-    store.folder.parent.mkdir()
+    store = fresh(tmp_path / "straight", config)
     return store, run(store, config)
+
+
+def fresh(sweep: Path, config: RunConfig) -> RunStore:
+    """A store in a sweep's folder that is there, so that every run makes the same operations."""
+    sweep.mkdir()
+    return RunStore(sweep / config.run_id)
 
 
 @pytest.mark.slow
@@ -61,12 +66,13 @@ def test_killed_at_every_operation_it_goes_on_with_the_same_bits(
     for at in itertools.count(shard + 1, SHARDS):
         if when == "in" and at <= len(unharmed.operations) and unharmed.operations[at - 1] != "write":
             continue  # only a write has a middle
-        store = RunStore(tmp_path / f"{when}-{at}" / config.run_id)
+        store = fresh(tmp_path / f"{when}-{at}", config)
         killed = run(store, config, when, at)
         if killed.exitcode == 0:
             assert at > len(unharmed.operations)
             return
         assert killed.exitcode == -9
+        assert at <= len(unharmed.operations)
         place = f"{when} operation {at} ({unharmed.operations[at - 1]})"
         found = store.checkpoint()
         kept = found[0].recorded if found else 0
@@ -89,7 +95,7 @@ def test_killed_again_and_again_at_random(
     draw = random.Random(shard)
     kills = 0
     for chain in itertools.count():
-        store = RunStore(tmp_path / f"{chain}" / config.run_id)
+        store = fresh(tmp_path / f"{chain}", config)
         shown: list[int] = []
         for _ in range(draw.randint(1, 5)):
             when = draw.choice([*faults.MOMENTS, "step", "time"])
