@@ -30,6 +30,12 @@ class UsageError(ResdegError, ValueError):
     exit_code = 2
 
 
+class LostError(ResdegError):
+    """A worker left no result: killed, silent, or out of memory. Another attempt may get through."""
+
+    exit_code = 3
+
+
 class DataError(ResdegError):
     """A data set is missing or cannot be verified."""
 

@@ -11,6 +11,7 @@ import typer
 from resdeg import __version__
 from resdeg.cli import bench, data, doctor, plot, status, sweep
 from resdeg.cli.console import open_closed_streams, screen
+from resdeg.cli.signals import leaving_on_signals
 from resdeg.errors import ResdegError
 
 app = typer.Typer(
@@ -56,7 +57,8 @@ def main() -> None:
     """Run a command; leave with its documented exit code."""
     open_closed_streams()
     try:
-        app()
+        with leaving_on_signals():
+            app()
     except ResdegError as error:
         if _debug:
             traceback.print_exc()
@@ -64,8 +66,6 @@ def main() -> None:
         if error.remedy:
             screen.insist(f"       {error.remedy}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:
         if _debug:
             raise

@@ -66,6 +66,10 @@ class Board:
             )
         self._show()
 
+    def lost(self, run_id: str) -> None:
+        """Its worker is gone; it will say again where it stands."""
+        self._running.pop(run_id, None)
+
     def ended(self, run_id: str, summary: RunSummary | None, why: str | None) -> None:
         self._running.pop(run_id, None)
         if summary is None or summary.status == "failed":

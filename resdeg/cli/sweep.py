@@ -251,7 +251,7 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int, deadlin
     from resdeg.sweep.calibration import correct
     from resdeg.sweep.executors import EXECUTORS, Where
     from resdeg.sweep.executors.local import Ended
-    from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
+    from resdeg.sweep.supervisor import RETRIES, Retry, StopNow, StopRequests, carry_out
 
     todo = plan.todo
     executor = EXECUTORS["local"](Where(plan.store.folder, plan.config.execution))
@@ -263,6 +263,10 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int, deadlin
         try:
             with board:
                 for event in carry_out(todo, executor, jobs, requests, deadline):
+                    if isinstance(event, Retry):
+                        board.lost(event.run_id)
+                        screen.insist(f"{event.why}; to be tried again ({event.attempt} of {RETRIES})")
+                        continue
                     if not isinstance(event, Ended):
                         board.progress(event)
                         continue
@@ -288,7 +292,8 @@ def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int, deadlin
         codes = {error.exit_code for error in failed}
         _draw(plan)
         screen.insist(
-            f"{len(failed)} of {len(todo)} runs failed; see error.txt in their folders. {_resume_line()}"
+            f"{len(failed)} of {len(todo)} runs failed; see above, and error.txt in their folders. "
+            + _resume_line()
         )
         raise SystemExit(codes.pop() if len(codes) == 1 and codes <= {4, 5, 6} else 3)
 

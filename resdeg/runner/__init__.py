@@ -16,7 +16,7 @@ import torch
 from resdeg import __version__, data
 from resdeg.config import RunConfig
 from resdeg.data.images import Dataset
-from resdeg.errors import ResdegError, StorageError
+from resdeg.errors import LostError, ResdegError, StorageError
 from resdeg.models import CifarNet, build_model
 from resdeg.models.census import Census, census
 from resdeg.records import SEMANTICS, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
@@ -73,6 +73,7 @@ def execute(
 
     Raises:
         BusyError, StorageError: the run could not be opened; nothing was stored.
+        ResdegError: it failed as it may for any user, and is stored as failed; out of memory as LostError.
     """
     with open_run(store, config) as session:
         end = _Ending(config, check(config, device))
@@ -84,10 +85,19 @@ def execute(
             raise
         except Exception as error:
             session.fail(traceback.format_exc())
+            if _out_of_memory(error):
+                what = f"{config.run_id}: out of memory on {device}"
+                session.end(end("failed", session, reason=what))
+                raise LostError(what, "try fewer --jobs, or a smaller training.batch_size") from error
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             summary = end("failed", session, reason=reason)
         session.end(summary)
         return summary
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch's allocator for the CPU raises no kind of its own."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def load_model(folder: Path | str) -> CifarNet:

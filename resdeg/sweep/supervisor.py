@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from resdeg.config import RunConfig
+from resdeg.errors import LostError
 from resdeg.records import Progress
 from resdeg.sweep.executors import Executor
 from resdeg.sweep.executors.local import Ended
 
 GRACE = 10.0  # seconds before a time limit at which running work is asked to save
+PATIENCE = 8.0  # seconds for that; a step that takes longer is lost, back to its last checkpoint
+RETRIES = 2
 _POLL = 0.5
 
 
@@ -23,7 +27,10 @@ class StopNow(BaseException):
 
 
 class StopRequests:
-    """Within `with`: the first signal asks to stop, the second leaves. The handler does nothing else."""
+    """Within `with`: the first signal asks to stop, the second leaves. The handler does nothing else.
+
+    One that was ignored when the program started stays so: that is what `nohup` is for.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -32,7 +39,10 @@ class StopRequests:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._heard) for number in self.SIGNALS}
+        for number in self.SIGNALS:
+            if (handler := signal.getsignal(number)) is not signal.SIG_IGN:
+                self._before[number] = handler
+                signal.signal(number, self._heard)
         return self
 
     def __exit__(
@@ -47,36 +57,59 @@ class StopRequests:
         self.number = number
 
 
+@dataclass(frozen=True)
+class Retry:
+    """A worker was lost; its run will be tried again from its checkpoint, for the `attempt`-th time."""
+
+    run_id: str
+    why: str
+    attempt: int
+
+
 def carry_out(
     runs: Sequence[RunConfig],
     executor: Executor,
     jobs: int,
     requests: StopRequests,
     deadline: float | None = None,
-) -> Iterator[Progress | Ended]:
+) -> Iterator[Progress | Retry | Ended]:
     """Train `runs`, `jobs` at a time, in their order; what happens is yielded as it happens.
 
+    A run that fails stops no other. One whose worker was lost is tried again at most RETRIES times:
+    after the others and alone, because memory that was short is the likeliest reason.
+
     Ends early, with every worker saved and gone, at a signal or GRACE seconds before `deadline` (on
-    the monotonic clock). A run that fails stops no other.
+    the monotonic clock). A worker that does not go within PATIENCE seconds is killed.
 
     Raises:
         StopNow: a second signal came; the workers are killed.
     """
-    waiting, running = deque(runs), set[str]()
-    cancelled = False
+    waiting, again, running = deque(runs), deque[RunConfig](), dict[str, RunConfig]()
+    lost = Counter[str]()
+    cancelled: float | None = None
     try:
-        while running or (waiting and not cancelled):
-            late = deadline is not None and time.monotonic() > deadline - GRACE
-            if (requests.number is not None or late) and not cancelled:
-                cancelled = True
+        while running or ((waiting or again) and cancelled is None):
+            now = time.monotonic()
+            late = deadline is not None and now > deadline - GRACE
+            if (requests.number is not None or late) and cancelled is None:
+                cancelled = now
                 executor.cancel()
-            while waiting and len(running) < jobs and not cancelled:
+            if cancelled is not None and now > cancelled + PATIENCE:
+                return
+            if not running and not waiting and again:
+                waiting.append(again.popleft())
+            while waiting and len(running) < jobs and cancelled is None:
                 run = waiting.popleft()
                 executor.submit(run)
-                running.add(run.run_id)
+                running[run.run_id] = run
             for event in executor.poll(_POLL) if running else []:
                 if isinstance(event, Ended):
-                    running.discard(event.run_id)
+                    run = running.pop(event.run_id)
+                    if isinstance(event.error, LostError) and lost[run.run_id] < RETRIES:
+                        lost[run.run_id] += 1
+                        again.append(run)
+                        yield Retry(run.run_id, event.error.what, lost[run.run_id])
+                        continue
                 yield event
     finally:
         executor.kill()  # nobody, when all went well

@@ -14,20 +14,24 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 from resdeg.config import ExecutionConfig, RunConfig, SweepConfig
-from resdeg.errors import BusyError, DataError, ResdegError, StorageError, UsageError
+from resdeg.errors import BusyError, DataError, LostError, ResdegError, StorageError, UsageError
 from resdeg.records import Progress, RunSummary
 from resdeg.sweep.calibration import Facts
 from resdeg.sweep.preflight import preflight
 
 _context = multiprocessing.get_context("forkserver")
-_ERRORS = {kind.exit_code: kind for kind in (ResdegError, UsageError, DataError, StorageError, BusyError)}
+_ERRORS = {
+    kind.exit_code: kind for kind in (ResdegError, UsageError, LostError, DataError, StorageError, BusyError)
+}
 _PROGRESS_EVERY = 0.2  # seconds between two messages of one worker
+_ALIVE_EVERY = 10.0  # seconds between two signs of life where there is no progress
+SILENCE = 600.0  # seconds without one after which a worker hangs; no step takes as long
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 
@@ -63,10 +67,9 @@ def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
     except EOFError:
         process.join()
         raise ResdegError(f"the check before the sweep died (exit code {process.exitcode})") from None
-    finally:
-        if process.is_alive():
-            process.join(5)
-            process.kill()
+    except BaseException:  # a signal: nothing in the worker is worth waiting for
+        process.kill()
+        raise
     if "error" in message:
         raise _error(message["error"])
     return Facts.model_validate(message["facts"])
@@ -80,54 +83,76 @@ def has_bf16() -> bool:
     return there
 
 
+@dataclass
+class _Worker:
+    process: Any
+    pipe: connection.Connection
+    heard: float = field(default_factory=time.monotonic)  # when it last said something
+
+
 class LocalExecutor:
     """Runs in worker processes of this machine."""
 
-    def __init__(self, folder: Path, execution: ExecutionConfig) -> None:
-        self._folder, self._execution = folder, execution
-        self._workers: dict[str, tuple[Any, connection.Connection]] = {}
+    def __init__(self, folder: Path, execution: ExecutionConfig, silence: float = SILENCE) -> None:
+        self._folder, self._execution, self._silence = folder, execution, silence
+        self._workers: dict[str, _Worker] = {}
 
     def submit(self, run: RunConfig) -> None:
         arguments = (run.model_dump_json(), str(self._folder), self._execution.model_dump_json())
-        self._workers[run.run_id] = spawn(_train, *arguments)
+        self._workers[run.run_id] = _Worker(*spawn(_train, *arguments))
 
     def poll(self, timeout: float) -> list[Progress | Ended]:
-        pipes = {pipe: run_id for run_id, (_, pipe) in self._workers.items()}
+        pipes = {worker.pipe: run_id for run_id, worker in self._workers.items()}
         if not pipes:
             time.sleep(timeout)
         events: list[Progress | Ended] = []
         for ready in connection.wait(list(pipes), timeout):
             assert isinstance(ready, connection.Connection)
-            events.append(self._receive(pipes[ready], ready))
+            events += self._receive(pipes[ready])
+        for run_id, worker in list(self._workers.items()):
+            if time.monotonic() - worker.heard > self._silence:
+                worker.process.kill()
+                events.append(
+                    self._gone(run_id, f"its worker gave no sign of life for {self._silence:.0f} s")
+                )
         return events
 
-    def _receive(self, run_id: str, pipe: connection.Connection) -> Progress | Ended:
-        process, _ = self._workers[run_id]
+    def _receive(self, run_id: str) -> list[Progress | Ended]:
+        worker = self._workers[run_id]
+        worker.heard = time.monotonic()
         try:
-            message = json.loads(pipe.recv_bytes())
-        except (EOFError, OSError):
-            process.join()
-            del self._workers[run_id]
-            how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
-            return Ended(run_id, None, ResdegError(f"{run_id}: its worker died ({how})"))
+            message = json.loads(worker.pipe.recv_bytes())
+        except (EOFError, OSError):  # dead, perhaps in the middle of a message
+            return [self._gone(run_id, "its worker died")]
+        if "alive" in message:
+            return []
         if "progress" in message:
-            return Progress.model_validate(message["progress"])
-        process.join()
-        del self._workers[run_id]
+            return [Progress.model_validate(message["progress"])]
+        self._forget(run_id)
         if "error" in message:
-            return Ended(run_id, None, _error(message["error"]))
-        return Ended(run_id, RunSummary.from_json(message["summary"], "worker"))
+            return [Ended(run_id, None, _error(message["error"]))]
+        return [Ended(run_id, RunSummary.from_json(message["summary"], "worker"))]
+
+    def _gone(self, run_id: str, why: str) -> Ended:
+        code = self._forget(run_id)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        hint = ", perhaps for want of memory" if code == -signal.SIGKILL and "died" in why else ""
+        return Ended(run_id, None, LostError(f"{run_id}: {why} ({how}{hint})"))
+
+    def _forget(self, run_id: str) -> int:
+        worker = self._workers.pop(run_id)
+        worker.process.join()
+        return int(worker.process.exitcode)
 
     def cancel(self) -> None:
-        for process, _ in self._workers.values():
-            process.terminate()
+        for worker in self._workers.values():
+            worker.process.terminate()
 
     def kill(self) -> None:
-        for process, _ in self._workers.values():
-            process.kill()
-        for process, _ in self._workers.values():
-            process.join()
-        self._workers.clear()
+        for worker in self._workers.values():
+            worker.process.kill()
+        for run_id in list(self._workers):
+            self._forget(run_id)
 
 
 def spawn(target: Callable[..., None], *arguments: Any) -> tuple[Any, connection.Connection]:
@@ -162,7 +187,8 @@ class _StopFlag:
         self.raised = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the coordinator
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._raise)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._raise)
         if sys.platform == "linux":
             # The fork server dies with the coordinator, and we with the fork server.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -177,18 +203,26 @@ class _StopFlag:
 
 
 def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -> None:
-    stop = _StopFlag()
+    asked = _StopFlag()
     last = 0.0
 
-    def report(progress: Progress) -> None:
+    def tell(**message: object) -> None:
         nonlocal last
-        now = time.monotonic()
-        if progress.record or progress.notice or now - last >= _PROGRESS_EVERY:
-            last = now
-            try:
-                _send(pipe, progress=progress.model_dump())
-            except OSError:  # nobody listens: the coordinator is gone
-                stop.raised = True
+        last = time.monotonic()
+        try:
+            _send(pipe, **message)
+        except OSError:  # nobody listens: the coordinator is gone
+            asked.raised = True
+
+    def report(progress: Progress) -> None:
+        if progress.record or progress.notice or time.monotonic() - last >= _PROGRESS_EVERY:
+            tell(progress=progress.model_dump())
+
+    def stop() -> bool:
+        """Asked at every step and every batch of an evaluation."""
+        if time.monotonic() - last >= _ALIVE_EVERY:
+            tell(alive=True)
+        return asked()
 
     from resdeg.runner import execute
     from resdeg.store import SweepStore

@@ -1,0 +1,94 @@
+"""The command, with a signal to it in a phase of a sweep.
+
+Run as `python -m tests.trust.signalled PHASE NUMBER TIMES WHOM SENT ARGUMENT...`. WHOM is the 'command'
+or its process 'group', as a terminal does it; SENT is a file that gets the time of the last signal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from resdeg import files
+from resdeg.cli import app, plot
+from resdeg.sweep.executors import local
+
+WORKER_PHASES = ("start", "loading", "training", "evaluating", "saving")
+PHASES = ("check", *WORKER_PHASES, "plotting")
+BETWEEN = 0.2  # seconds between two signals
+
+_train, _preflight = local._train, local._preflight
+
+
+def send() -> None:
+    """The signals, once in the whole sweep."""
+    number, times, whom, sent, command = os.environ["SIGNALLED"].split("|")
+    if Path(sent).exists():
+        return
+    Path(sent).touch()
+    for k in range(int(times)):
+        time.sleep(BETWEEN if k else 0)
+        Path(sent).write_text(str(time.monotonic()))
+        if whom == "group":
+            os.killpg(os.getpgid(int(command)), int(number))
+        else:
+            os.kill(int(command), int(number))
+
+
+def sending(original: Callable[..., Any], at: int = 1) -> Callable[..., Any]:
+    """`original`, with the signals before call number `at`."""
+    calls = 0
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            send()
+        return original(*arguments, **named)
+
+    return call
+
+
+def worker(pipe: Any, *arguments: str) -> None:
+    from resdeg import data
+    from resdeg.runner.live import Training
+
+    match os.environ["SIGNALLED_PHASE"]:
+        case "start":
+            send()
+        case "loading":
+            data.load = sending(data.load)  # type: ignore[assignment]
+        case "training":
+            Training.batch_at = sending(Training.batch_at, at=12)  # type: ignore[method-assign]
+        case "evaluating":
+            Training.scores = sending(Training.scores, at=2)  # type: ignore[method-assign]
+        case "saving":  # the tensors of the second checkpoint
+            files._os_replace = sending(files._os_replace, at=8)
+    _train(pipe, *arguments)
+
+
+def check(pipe: Any, *arguments: Any) -> None:
+    send()
+    _preflight(pipe, *arguments)
+
+
+def main() -> None:
+    phase, number, times, whom, sent, *arguments = sys.argv[1:]
+    os.environ["SIGNALLED"] = "|".join((number, times, whom, sent, str(os.getpid())))
+    os.environ["SIGNALLED_PHASE"] = phase
+    if phase in WORKER_PHASES:
+        local._train = worker
+    elif phase == "check":
+        local._preflight = check
+    else:
+        plot.draw = sending(plot.draw)  # type: ignore[assignment]
+    sys.argv = ["resdeg", *arguments]
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
