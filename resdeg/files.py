@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
@@ -116,27 +116,29 @@ def read(path: Path) -> bytes | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, owner: str, wait: bool = False) -> Iterator[None]:
+def locked(path: Path, owner: str, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock at `path`, which the kernel frees on any death of this process.
 
     Args:
         owner: one line about us, for whoever finds the lock held.
-        wait: until it is free, else fail at once.
+        wait: told who holds it, and then we wait until it is free; without it, fail at once.
 
     Raises:
         BusyError: another process holds it.
     """
     # A second of patience, because `is_locked` of a reader holds it for an instant.
-    lock = filelock.FileLock(path, timeout=-1 if wait else 1, thread_local=False)
+    lock = filelock.FileLock(path, timeout=1, thread_local=False)
     note = path.with_name(path.name + "-owner")
     with _reported("lock", path):
         try:
             lock.acquire()
         except filelock.Timeout as error:
             holder = (read(note) or b"another process").decode(errors="replace").strip()
-            raise BusyError(
-                f"{path.parent} is busy: held by {holder}", "wait for it (--wait), or give another --out"
-            ) from error
+            busy = f"{path.parent} is busy: held by {holder}"
+            if wait is None:
+                raise BusyError(busy, "wait for it (--wait), or give another --out") from error
+            wait(busy)
+            lock.acquire(timeout=-1)
     try:
         write(note, f"{owner}\n".encode())
         yield

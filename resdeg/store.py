@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -55,8 +55,8 @@ class SweepStore:
         return self.folder / "sweep.toml"
 
     @contextlib.contextmanager
-    def owned(self, wait: bool = False) -> Iterator[None]:
-        """Be the one process that schedules here.
+    def owned(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Be the one process that schedules here; `wait` as in `files.locked`.
 
         Raises:
             BusyError: another process is; StorageError: the folder cannot be written.
@@ -241,7 +241,7 @@ class RunSession:
 
 
 @contextlib.contextmanager
-def open_run(store: RunStore, config: RunConfig, wait: bool = False) -> Iterator[RunSession]:
+def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
     """Own the run of `config` in `store`: lock it, compare its settings, recover its checkpoint.
 
     Raises:
@@ -249,7 +249,7 @@ def open_run(store: RunStore, config: RunConfig, wait: bool = False) -> Iterator
         StorageError: the disk refuses, or other settings stand under its name.
     """
     files.make_folder(store.folder)
-    with files.locked(store.folder / "lock", _owner(), wait):
+    with files.locked(store.folder / "lock", _owner()):
         for folder in (store.folder, store.folder / "checkpoint"):
             files.remove_temporaries(folder)
         path = store.folder / "config.json"

@@ -122,10 +122,11 @@ def _carry_through(
         start_server()
     plan = Plan.of(config, store)
     wanted = config.runs() if dry_run or fresh else plan.todo
+    waiting = (lambda busy: screen.say(f"waiting: {busy}")) if wait else None
     if not wanted:
-        with store.owned(wait):
+        with store.owned(waiting):
             _write_plan(plan, one)
-        screen.say(f"all {len(plan.states)} runs are finished: nothing to train")
+        _announce_nothing(plan)
         _draw(plan)
         return
     if missing is not None:
@@ -136,14 +137,17 @@ def _carry_through(
     if dry_run:
         _show_dry_run(plan, facts, priced, as_json)
         return
-    with store.owned(wait):
+    with store.owned(waiting):
         if fresh:
             _set_aside(plan)
-        plan = Plan.of(config, store)
+        plan = Plan.of(config, store)  # another process may have finished it while we waited
         _write_plan(plan, one)
-        jobs = options.default_jobs(config, facts, len(plan.todo))
-        _announce(plan, facts, priced, jobs)
-        _train(plan, facts, priced, jobs, started + limit if limit else None)
+        if plan.todo:
+            jobs = options.default_jobs(config, facts, len(plan.todo))
+            _announce(plan, facts, priced, jobs)
+            _train(plan, facts, priced, jobs, started + limit if limit else None)
+        else:
+            _announce_nothing(plan)
     _draw(plan)
 
 
@@ -186,6 +190,10 @@ def _set_aside(plan: Plan) -> None:
     for run_id, state in plan.states.items():
         if state != "missing":
             screen.say(f"set aside: {plan.store.set_aside(run_id)}")
+
+
+def _announce_nothing(plan: Plan) -> None:
+    screen.say(f"all {len(plan.states)} runs are finished: nothing to train")
 
 
 def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> None:

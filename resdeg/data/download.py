@@ -77,7 +77,7 @@ def download(
             return _unlocked(wanted, target, say, progress, patience)
     except BusyError:
         say(f"another process is fetching {wanted.name}: waiting for it")
-    with files.locked(lock, "resdeg data fetch", wait=True):
+    with files.locked(lock, "resdeg data fetch", wait=lambda busy: None):
         return _unlocked(wanted, target, say, progress, patience)
 
 

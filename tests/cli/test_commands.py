@@ -6,10 +6,8 @@ import csv
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -82,54 +80,6 @@ def test_dry_run_prices_and_trains_nothing(resdeg, tmp_path: Path) -> None:
     # 3 x 2 x 12.24 M multiply-adds x 3906 x 128 images, and the evaluations
     assert tree["runs"][0]["pflop"] == pytest.approx(0.0390, rel=0.05)
     assert not (tmp_path / "results").exists()
-
-
-def start(resdeg_arguments: list[object], cwd: Path, **options) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "resdeg", *map(str, resdeg_arguments)],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_how_to_go_on(resdeg, tiny_toml, tmp_path: Path, number: int) -> None:
-    arguments = ["sweep", tiny_toml, "--depths", "8", "--seeds", "0", "--epochs", "400", "--out", "out"]
-    process = start(arguments, tmp_path)
-    wait_for(lambda: len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) == 2)
-    process.send_signal(number)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 128 + number
-    assert "2 of 2 runs are left. Go on with: resdeg sweep" in told
-    states = json.loads(resdeg("status", "out", "--json").stdout)
-    assert {row["state"] for row in states["rows"]} == {"stopped"}
-    assert all(row["step"] > 0 for row in states["rows"])
-    going_on = start(arguments, tmp_path)
-    wait_for(lambda: (tmp_path / "out" / "lock-owner").exists())
-    time.sleep(2)
-    busy = resdeg(*arguments)
-    assert busy.returncode == 6, busy.stderr
-    assert "is busy: held by pid" in busy.stderr
-    going_on.kill()
-    going_on.communicate()
-
-
-def test_a_killed_coordinator_leaves_no_orphan(tiny_toml, tmp_path: Path, resdeg) -> None:
-    process = start(
-        ["sweep", tiny_toml, "--depths", "8", "--seeds", "0", "--epochs", "400", "--out", "out"], tmp_path
-    )
-    wait_for(lambda: list(tmp_path.glob("out/runs/*/metrics.jsonl")))
-    process.kill()
-    process.communicate()
-    wait_for(
-        lambda: "running" not in json.loads(resdeg("status", "out", "--json").stdout)["counts"], seconds=10
-    )
 
 
 def test_the_time_limit_stops_cleanly_with_the_number_left(resdeg, tiny_toml, tmp_path: Path) -> None:

@@ -6,13 +6,11 @@ import time
 
 import pytest
 
-from resdeg.config import ExecutionConfig
 from resdeg.errors import ResdegError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts
 from resdeg.sweep.estimate import START_SECONDS, run_cost, wall_seconds
-from resdeg.sweep.executors import EXECUTORS, Where
 from resdeg.sweep.executors.local import Ended, ask_preflight
 from resdeg.sweep.plan import Plan, resolve
 from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
@@ -104,28 +102,6 @@ def test_cost_is_steps_times_their_seconds_and_the_evaluations() -> None:
 def test_the_deepest_come_first(tmp_path) -> None:
     config = resolve(None, {}, [], {"depths": "8,20,14", "seeds": "0-1"})
     assert [run.depth for run in Plan.of(config, SweepStore(tmp_path)).todo] == [20] * 4 + [14] * 4 + [8] * 4
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_is_said_and_harms_nobody(tmp_path, tiny_run) -> None:
-    executor = EXECUTORS["local"](Where(tmp_path, ExecutionConfig()))
-    victim, other = tiny_run(training={"epochs": 4000}), tiny_run("residual")
-    for run in (victim, other):
-        executor.submit(run)
-    ended: list[Ended] = []
-    killed = False
-    while len(ended) < 2:
-        for event in executor.poll(10):
-            if isinstance(event, Ended):
-                ended.append(event)
-            elif event.run_id == victim.run_id and event.record and not killed:
-                executor._workers[victim.run_id][0].kill()
-                killed = True
-    executor.kill()
-    by_id = {event.run_id: event for event in ended}
-    assert "its worker died (signal 9)" in by_id[victim.run_id].error.what
-    assert by_id[other.run_id].summary.status == "finished"
-    assert SweepStore(tmp_path).run(victim.run_id).state() == "interrupted"
 
 
 @pytest.mark.slow

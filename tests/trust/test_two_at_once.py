@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from multiprocessing import connection
 from pathlib import Path
@@ -18,13 +20,15 @@ from resdeg.config import RunConfig
 from resdeg.errors import BusyError
 from resdeg.store import SweepStore
 from resdeg.sweep.executors.local import spawn
+from resdeg.sweep.plan import resolve
 from tests.trust import scripted
 
 PAIRS, TOGETHER = 100, 20
+COMMANDS = 4  # pairs of whole commands
 
 
 @contextlib.contextmanager
-def _no_lock(path: Path, owner: str, wait: bool = False) -> Iterator[None]:
+def _no_lock(path: Path, owner: str, wait: object = None) -> Iterator[None]:
     yield
 
 
@@ -120,3 +124,48 @@ def test_a_lock_of_the_dead_needs_no_hand(tmp_path: Path, tiny_run) -> None:
     other[2].send_bytes(b"go")
     assert json.loads(other[1].recv_bytes()) == {"owner": other[0].pid}
     pair.end()
+
+
+# The imports of the coordinator, then the barrier, then the command.
+_COMMAND = """
+import sys
+from resdeg.cli import app
+import resdeg.report.figures, resdeg.sweep.executors.local, resdeg.sweep.plan
+print("ready", flush=True)
+sys.stdin.readline()
+app.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [False, True])
+def test_two_commands(tmp_path: Path, tiny_toml: Path, wait: bool) -> None:
+    """One trains; the other says who does, or waits and finds nothing left to train."""
+    grid = {"depths": "8", "families": "plain", "seeds": "0", "training": {"epochs": 60}}
+    config = resolve(tiny_toml, {}, [], grid).runs()[0]
+    arguments = ["--depths", "8", "--families", "plain", "--seeds", "0", "--epochs", "60", *["--wait"] * wait]
+    for number in range(COMMANDS // 2):
+        folder = tmp_path / str(number)
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-c", _COMMAND, "sweep", tiny_toml, *arguments, "--out", folder],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for _ in range(2)
+        ]  # fmt: skip
+        for process in both:
+            assert process.stdout.readline() == "ready\n"
+        for process in both:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        told = [process.communicate(timeout=120)[1] for process in both]
+        codes = [process.returncode for process in both]
+        assert sorted(codes) == ([0, 0] if wait else [0, 6]), told
+        idle = told[codes.index(6)] if not wait else next(text for text in told if "waiting: " in text)
+        owner = both[1 - told.index(idle)]
+        assert f"{folder} is busy: held by pid {owner.pid} on " in idle
+        assert ("nothing to train" in idle) == wait
+        store = SweepStore(folder).run(config.run_id)
+        assert store.state() == "finished"
+        assert [record.epoch for record in store.metrics()] == list(range(1, 61))
+        assert len(store.environment().segments) == 1, "trained once"

@@ -6,7 +6,6 @@ one that dies takes nobody with it. Messages are lines of JSON; no object of a w
 
 from __future__ import annotations
 
-import ctypes
 import json
 import multiprocessing
 import os
@@ -23,6 +22,7 @@ from resdeg.config import ExecutionConfig, RunConfig, SweepConfig
 from resdeg.errors import BusyError, DataError, LostError, ResdegError, StorageError, UsageError
 from resdeg.records import Progress, RunSummary
 from resdeg.sweep.calibration import Facts
+from resdeg.sweep.executors.parent import die_with_parent
 from resdeg.sweep.preflight import preflight
 
 _context = multiprocessing.get_context("forkserver")
@@ -32,7 +32,6 @@ _ERRORS = {
 _PROGRESS_EVERY = 0.2  # seconds between two messages of one worker
 _ALIVE_EVERY = 10.0  # seconds between two signs of life where there is no progress
 SILENCE = 600.0  # seconds without one after which a worker hangs; no step takes as long
-_PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ def start_server() -> None:
     """Begin to import torch in the fork server, while this process goes on."""
     from multiprocessing import forkserver
 
-    # torch.optim imports dynamo at the first optimiser: once here instead of a second in every worker.
-    _context.set_forkserver_preload(["resdeg.runner", "torch._dynamo"])
+    _context.set_forkserver_preload(["resdeg.sweep.executors.server"])
     # Signals belong to the coordinator: the server and its workers must outlive a Ctrl-C on the terminal.
     forkserver.ensure_running()
 
@@ -172,8 +170,13 @@ def _error(told: dict[str, Any]) -> ResdegError:
 # ---------------------------------------------------------------- in the worker
 
 
-def _send(pipe: connection.Connection, **message: object) -> None:
-    pipe.send_bytes(json.dumps(message).encode())
+def _send(pipe: connection.Connection, **message: object) -> bool:
+    """Whether somebody listens; a coordinator that is gone is no error of its worker."""
+    try:
+        pipe.send_bytes(json.dumps(message).encode())
+    except OSError:
+        return False
+    return True
 
 
 def _send_error(pipe: connection.Connection, error: ResdegError) -> None:
@@ -191,7 +194,7 @@ class _StopFlag:
                 signal.signal(number, self._raise)
         if sys.platform == "linux":
             # The fork server dies with the coordinator, and we with the fork server.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            die_with_parent(signal.SIGTERM)
             self._parent = os.getppid()
 
     def _raise(self, number: int, frame: object) -> None:
@@ -209,10 +212,7 @@ def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -
     def tell(**message: object) -> None:
         nonlocal last
         last = time.monotonic()
-        try:
-            _send(pipe, **message)
-        except OSError:  # nobody listens: the coordinator is gone
-            asked.raised = True
+        asked.raised |= not _send(pipe, **message)
 
     def report(progress: Progress) -> None:
         if progress.record or progress.notice or time.monotonic() - last >= _PROGRESS_EVERY:

@@ -1,0 +1,15 @@
+"""What the fork server imports before it forks the first worker."""
+
+from __future__ import annotations
+
+import signal
+
+import torch._dynamo  # torch.optim imports it at the first optimiser: once here, not a second in every worker
+
+import resdeg.runner
+from resdeg.sweep.executors.parent import die_with_parent
+
+__all__ = ["resdeg", "torch"]
+
+# It would leave by itself when the coordinator is gone, but takes two seconds to unload torch.
+die_with_parent(signal.SIGKILL)
