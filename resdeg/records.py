@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resdeg.errors import StorageError
 
-SCHEMA = 2  # of the files; 2 added the image_* numbers and the parts of `seconds`
+SCHEMA = 3  # of the files; 2 added the image_* numbers and the parts of `seconds`, 3 a segment's code
 SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
@@ -101,12 +101,16 @@ class Segment(BaseModel):
     semantics: int
     data_hash: str
     resdeg: str
+    code: str = ""  # digest of the source that makes numbers; unknown before schema 3
     python: str
     torch: str
     numpy: str
     device: str
     processor: str
     threads: int
+
+
+MAKES_BITS = ("resdeg", "code", "torch", "numpy", "processor", "device", "threads")  # of a segment
 
 
 class Environment(Record):

@@ -20,6 +20,7 @@ from resdeg.config import RunConfig
 from resdeg.errors import StorageError, UsageError
 from resdeg.records import (
     ENDED,
+    MAKES_BITS,
     Environment,
     EvalRecord,
     Manifest,
@@ -183,7 +184,7 @@ class RunSession:
             last = before.segments[-1]
             changed = [
                 f"{name} {getattr(last, name)} -> {getattr(segment, name)}"
-                for name in ("torch", "processor", "device", "threads")
+                for name in MAKES_BITS
                 if getattr(last, name) != getattr(segment, name)
             ]
             if changed:

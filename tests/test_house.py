@@ -64,7 +64,17 @@ def test_no_global_generator() -> None:
         (DEPTH, "if depth == 110: lr = 0.01"),
         (WRITES, "Path('x').write_text('y')"),
         (WRITES, "open(path, 'wb')"),
-        (UNSAFE, "torch.load(path)"),
+        *[
+            (UNSAFE, line)
+            for line in (
+                "torch.load(path)",
+                "pickle.load(f)",
+                "tar.extractall(to)",
+                "run(x, shell=True)",
+                "eval(x)",
+            )
+        ],
+        (UNSAFE, "except:"),
         (PICKLE, "import pickle"),
         (GLOBAL_RANDOM, "torch.manual_seed(0)"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resdeg.analysis.frame import wanted_runs
+from resdeg.analysis.provenance import differences
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError
 from resdeg.records import ENDED
@@ -31,13 +32,17 @@ class RunRow:
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """Every run, how many are in which state, and seconds of one worker to the end, if known."""
+    """Every run, how many are in which state, and seconds of one worker to the end, if known.
+
+    `problems` and `mixed` as in SweepFrame.
+    """
 
     folder: str
     rows: list[RunRow]
     counts: dict[str, int]
     seconds_left: float | None
     problems: list[str]
+    mixed: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,7 +62,9 @@ def read_status(folder: Path) -> SweepStatus:
             rows.append(_row(store.run(run.run_id), run))
         except StorageError as error:
             problems.append(error.what)
-    return SweepStatus(str(folder), rows, dict(Counter(row.state for row in rows)), _left(rows), problems)
+    counts: dict[str, int] = dict(Counter(row.state for row in rows))
+    mixed = differences(store.run(run.run_id) for run in runs)
+    return SweepStatus(str(folder), rows, counts, _left(rows), problems, mixed)
 
 
 def _row(store: RunStore, run: RunConfig) -> RunRow:

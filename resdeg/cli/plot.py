@@ -85,6 +85,8 @@ def draw(
     _one_schedule(folders, [sweep.config.training for sweep in loaded])
     for problem in (problem for sweep in loaded for problem in sweep.problems):
         screen.insist(f"left out: {problem}")
+    for line in (line for sweep in loaded for line in sweep.mixed):
+        screen.say(f"note: {line}")
     if out is not None:
         files.make_folder(out.parent)
     shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in loaded]

@@ -30,6 +30,8 @@ def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False)
             emit(f"{row.run_id}: {row.reason}")
     for problem in found.problems:
         screen.insist(f"damaged: {problem}")
+    for line in found.mixed:
+        screen.insist(f"note: {line}")
     if found.seconds_left is not None and found.seconds_left > 0:
         emit(f"about {duration(found.seconds_left)} of one worker left, by the runs that are finished")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 import traceback
 from collections.abc import Callable
@@ -10,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from resdeg import __version__, data
+from resdeg import data
 from resdeg.config import RunConfig
-from resdeg.data.images import Dataset
 from resdeg.errors import LostError, ResdegError, StorageError
 from resdeg.models import CifarNet, build_model
 from resdeg.models.census import Census, census
-from resdeg.records import SEMANTICS, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
+from resdeg.records import EvalRecord, Progress, RunSummary, Status, TimingRecord
 from resdeg.runner.live import Inputs, Stop, Training
+from resdeg.runner.provenance import segment
 from resdeg.store import RunSession, RunStore, open_run
 from resdeg.training.device import check_precision
 from resdeg.training.evaluate import Interrupted, Score
@@ -172,7 +170,7 @@ def _run(
     training = Training.of(config, dataset, device)
     state, inputs, closing = training.state, training.inputs, training.closing
     end.data_hash, end.steps = dataset.hash, closing[-1]
-    session.begin(_segment(config, dataset, device, session.step))
+    session.begin(segment(config, dataset, device, session.step))
     if session.tensors is not None:
         load_bytes(state, session.tensors, session.step)
 
@@ -270,19 +268,3 @@ class _Clock:
 
     def since_save(self) -> float:
         return time.monotonic() - self._saved
-
-
-def _segment(config: RunConfig, dataset: Dataset, device: torch.device, step: int) -> Segment:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return Segment(
-        from_step=step,
-        semantics=SEMANTICS,
-        data_hash=dataset.hash,
-        resdeg=__version__,
-        python=platform.python_version(),
-        torch=torch.__version__,
-        numpy=np.__version__,
-        device=name,
-        processor=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        threads=config.training.threads,
-    )

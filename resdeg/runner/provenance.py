@@ -1,0 +1,48 @@
+"""What the bits of a run depend on beside its settings."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import resdeg
+from resdeg.config import RunConfig
+from resdeg.data.images import Dataset
+from resdeg.records import SEMANTICS, Segment
+
+_COMPUTING = ("data", "models", "training", "runner", "randomness.py")  # the rooms whose code makes numbers
+
+
+def segment(config: RunConfig, dataset: Dataset, device: torch.device, step: int) -> Segment:
+    """Of this process, from `step` on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Segment(
+        from_step=step,
+        semantics=SEMANTICS,
+        data_hash=dataset.hash,
+        resdeg=resdeg.__version__,
+        code=code_digest(Path(__file__).parents[1]),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        device=name,
+        processor=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        threads=config.training.threads,
+    )
+
+
+@functools.cache
+def code_digest(package: Path) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of all source that makes numbers, its names included."""
+    digest = hashlib.sha256()
+    for room in _COMPUTING:
+        found = package / room
+        for path in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:12]
