@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check sweep plot bench mutants figures clean
+.PHONY: help install demo test check sweep plot bench trust mutants figures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,6 +43,9 @@ plot: $(STAMP) ## draw the last sweep
 
 bench: $(STAMP) ## the engine against a textbook loop
 	$(BIN)/resdeg bench $(ARGS)
+
+trust: $(STAMP) ## ten times as many kills, flips, images and pairs (about half an hour)
+	RESDEG_TRUST=10 $(BIN)/python -m pytest -n 2 tests/trust
 
 mutants: $(STAMP) ## take each safety line away: a test must see it
 	$(BIN)/python -m tests.trust.mutants

@@ -10,6 +10,8 @@ import contextlib
 import errno
 import os
 import secrets
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import filelock
 from resdeg.errors import BusyError, StorageError
 
 _TEMPORARY = ".tmp-"
+_MODE = 0o666  # of every file; the umask takes its part
 
 
 def write(path: Path, content: bytes) -> None:
@@ -116,11 +119,10 @@ def read(path: Path) -> bytes | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, owner: str, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+def locked(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock at `path`, which the kernel frees on any death of this process.
 
     Args:
-        owner: one line about us, for whoever finds the lock held.
         wait: told who holds it, and then we wait until it is free; without it, fail at once.
 
     Raises:
@@ -130,6 +132,8 @@ def locked(path: Path, owner: str, wait: Callable[[str], None] | None = None) ->
     lock = filelock.FileLock(path, timeout=1, thread_local=False)
     note = path.with_name(path.name + "-owner")
     with _reported("lock", path):
+        if not path.exists():  # filelock would leave the group out, whatever the umask says
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -140,7 +144,8 @@ def locked(path: Path, owner: str, wait: Callable[[str], None] | None = None) ->
             wait(busy)
             lock.acquire(timeout=-1)
     try:
-        write(note, f"{owner}\n".encode())
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        write(note, f"pid {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
         yield
     finally:
         with contextlib.suppress(StorageError):  # a note left behind misleads nobody
@@ -185,7 +190,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _os_open(path: Path, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)  # umask takes its part
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
 
 
 def _os_write(handle: int, content: bytes) -> None:

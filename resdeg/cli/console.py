@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,14 +77,18 @@ def open_closed_streams() -> None:
 def printable(text: str) -> str:
     """`text` without control characters, in what stderr can encode: a path may hold anything."""
     shown = "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
+    return _encodable(shown, sys.stderr)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def emit(text: str) -> None:
     """Data, on stdout. A reader that has left (`| head`) is no error."""
     try:
-        print(text, flush=True)
+        print(_encodable(text, sys.stdout), flush=True)
     except BrokenPipeError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

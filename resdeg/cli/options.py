@@ -144,7 +144,7 @@ def sweep_folder(given: Path | None) -> Path:
     if given is not None:
         return given
     try:
-        last = Path(POINTER.read_text().strip())
+        last = Path(os.fsdecode(POINTER.read_bytes().removesuffix(b"\n")))
     except OSError:
         last = None
     if last is None or not last.is_dir():
@@ -160,7 +160,7 @@ def remember(folder: Path) -> None:
     from resdeg import files
 
     files.make_folder(POINTER.parent)
-    files.write(POINTER, f"{os.path.relpath(folder)}\n".encode())
+    files.write(POINTER, os.fsencode(f"{os.path.relpath(folder)}\n"))
 
 
 def place(data_dir: Path | None) -> Path | None:

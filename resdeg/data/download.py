@@ -19,7 +19,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from resdeg import __version__, files
-from resdeg.errors import BusyError, DataError
+from resdeg.errors import DataError
 
 Progress = Callable[[int, int], None]  # bytes there, bytes in all
 
@@ -72,12 +72,8 @@ def download(
     """
     files.make_folder(folder)
     target, lock = folder / wanted.name, folder / f"{wanted.name}.lock"
-    try:
-        with files.locked(lock, "resdeg data fetch"):
-            return _unlocked(wanted, target, say, progress, patience)
-    except BusyError:
-        say(f"another process is fetching {wanted.name}: waiting for it")
-    with files.locked(lock, "resdeg data fetch", wait=lambda busy: None):
+    waiting = f"another process is fetching {wanted.name}: waiting for it"
+    with files.locked(lock, wait=lambda busy: say(waiting)):
         return _unlocked(wanted, target, say, progress, patience)
 
 

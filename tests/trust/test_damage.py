@@ -14,8 +14,9 @@ import pytest
 from resdeg.store import RunStore
 from tests.planted import planted
 from tests.trust import faults, scripted
+from tests.trust.more import MORE
 
-FLIPS, CUTS = 1_000, 200
+FLIPS, CUTS = 1_000 * MORE, 200 * MORE
 PARTS = ("header", "tensors", "manifest")
 
 

@@ -11,8 +11,9 @@ import pytest
 from resdeg.config import SweepConfig
 from resdeg.sweep import calibration
 from resdeg.sweep.calibration import Calibration, Counts
+from tests.trust.more import MORE
 
-FILES, ARGUMENTS, SHARDS = 2_000, 1_000, 2
+FILES, ARGUMENTS, SHARDS = 2_000 * MORE, 1_000 * MORE, 2
 CONFIGS = Path(__file__).parents[2] / "configs"
 # What people and editors put where something else belongs.
 ODD = [

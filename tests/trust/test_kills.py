@@ -13,9 +13,10 @@ from resdeg.config import RunConfig
 from resdeg.store import RunStore
 from tests.trust import faults
 from tests.trust.child import Told, run, signature
+from tests.trust.more import MORE
 
 SHARDS = 2
-KILLS = 50  # at random, in each shard
+KILLS = 50 * MORE  # at random, in each shard
 
 
 @pytest.fixture

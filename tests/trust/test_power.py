@@ -10,9 +10,10 @@ import pytest
 
 from resdeg.store import RunStore
 from tests.trust import faults, scripted
+from tests.trust.more import MORE
 from tests.trust.power import Disk, Recorded, recorder
 
-IMAGES = 6  # of each crash: one with nothing that was not synced, the others drawn
+IMAGES = 6 * MORE  # of each crash: one with nothing that was not synced, the others drawn
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names open files by /proc")
 

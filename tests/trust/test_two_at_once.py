@@ -22,13 +22,14 @@ from resdeg.store import SweepStore
 from resdeg.sweep.executors.local import spawn
 from resdeg.sweep.plan import resolve
 from tests.trust import scripted
+from tests.trust.more import MORE
 
-PAIRS, TOGETHER = 100, 20
-COMMANDS = 4  # pairs of whole commands
+PAIRS, TOGETHER = 100 * MORE, 20
+COMMANDS = 4 * MORE  # pairs of whole commands
 
 
 @contextlib.contextmanager
-def _no_lock(path: Path, owner: str, wait: object = None) -> Iterator[None]:
+def _no_lock(path: Path, wait: object = None) -> Iterator[None]:
     yield
 
 

@@ -1,143 +1,21 @@
-"""Where the records of a sweep lie on disk, how a run commits to them, and how it recovers."""
+"""A run that this process owns: commits to it, and recovery from whatever the last owner left."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import os
-import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, TypeVar
-
-from pydantic import ValidationError
+from typing import Literal
 
 from resdeg import files
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError, UsageError
-from resdeg.records import (
-    ENDED,
-    MAKES_BITS,
-    Environment,
-    EvalRecord,
-    Manifest,
-    Record,
-    RunSummary,
-    Segment,
-    Status,
-    TimingRecord,
-)
+from resdeg.records import MAKES_BITS, Environment, EvalRecord, Manifest, RunSummary, Segment, TimingRecord
+from resdeg.store.folders import RunStore
+from resdeg.store.generations import newest, sealed
 
-RunState = Status | Literal["running", "interrupted", "missing"]
 _SLOTS: tuple[Literal["a.safetensors"], Literal["b.safetensors"]] = ("a.safetensors", "b.safetensors")
-R = TypeVar("R", bound=Record)
-
-
-@dataclass(frozen=True)
-class SweepStore:
-    """results/<sweep>/: the grid, the runs, and what is drawn from them."""
-
-    folder: Path
-
-    def run(self, run_id: str) -> RunStore:
-        return RunStore(self.folder / "runs" / run_id)
-
-    def run_ids(self) -> list[str]:
-        """Names of the run folders there, sorted; foreign files are passed over."""
-        with contextlib.suppress(OSError):
-            return sorted(p.name for p in (self.folder / "runs").iterdir() if (p / "config.json").is_file())
-        return []
-
-    @property
-    def plan(self) -> Path:
-        return self.folder / "sweep.toml"
-
-    @contextlib.contextmanager
-    def owned(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Be the one process that schedules here; `wait` as in `files.locked`.
-
-        Raises:
-            BusyError: another process is; StorageError: the folder cannot be written.
-        """
-        files.make_folder(self.folder / "runs")
-        with files.locked(self.folder / "lock", _owner(), wait):
-            files.remove_temporaries(self.folder)
-            yield
-
-    def set_aside(self, run_id: str) -> Path:
-        """Move a run out of the way, keeping it; the next one starts from nothing."""
-        number = 1
-        while (aside := self.folder / "set-aside" / f"{run_id}.{number}").exists():
-            number += 1
-        files.make_folder(aside.parent)
-        files.move(self.run(run_id).folder, aside)
-        return aside
-
-
-@dataclass(frozen=True)
-class RunStore:
-    """results/<sweep>/runs/<run_id>/: what one training left. Reading needs no lock."""
-
-    folder: Path
-
-    def config(self) -> RunConfig:
-        """The settings that the run was started with.
-
-        Raises:
-            StorageError: there are none, or they are damaged.
-        """
-        content = files.read(self.folder / "config.json")
-        try:
-            if content is None:
-                raise ValueError("missing")
-            return RunConfig.model_validate_json(content)
-        except (ValueError, ValidationError) as error:
-            raise StorageError(f"{self.folder / 'config.json'}: damaged or missing") from error
-
-    def summary(self) -> RunSummary | None:
-        return self._one(RunSummary, "summary.json")
-
-    def environment(self) -> Environment:
-        return self._one(Environment, "environment.json") or Environment()
-
-    def metrics(self) -> list[EvalRecord]:
-        """The records of whole epochs, in order; an unfinished last line is passed over."""
-        return self._lines(EvalRecord, "metrics.jsonl")
-
-    def timing(self) -> list[TimingRecord]:
-        """The clock of each record; a step that was done twice counts as it went last."""
-        return list({record.step: record for record in self._lines(TimingRecord, "timing.jsonl")}.values())
-
-    def state(self) -> RunState:
-        """Only the store decides; 'running' is the lock being held, so a crash needs no clean-up."""
-        if files.is_locked(self.folder / "lock"):
-            return "running"
-        summary = self.summary()
-        if summary is not None:
-            return summary.status
-        return "interrupted" if (self.folder / "config.json").exists() else "missing"
-
-    def ended(self) -> bool:
-        """Whether nothing is left to train: finished or diverged."""
-        summary = self.summary()
-        return summary is not None and summary.status in ENDED
-
-    def checkpoint(self) -> tuple[Manifest, bytes] | None:
-        """The newest generation whose every hash holds, and its tensors; notices are dropped."""
-        return _newest(self.folder, self.folder.name, [])
-
-    def _one(self, kind: type[R], name: str) -> R | None:
-        content = files.read(self.folder / name)
-        return None if content is None else kind.from_json(content, str(self.folder / name))
-
-    def _lines(self, kind: type[R], name: str) -> list[R]:
-        content = files.read(self.folder / name) or b""
-        whole = content[: content.rfind(b"\n") + 1].splitlines()
-        where = self.folder / name
-        return [kind.from_json(line, f"{where}:{number}") for number, line in enumerate(whole, start=1)]
 
 
 @dataclass
@@ -230,7 +108,7 @@ class RunSession:
         )
         if (folder / "manifest.json").exists():
             files.move(folder / "manifest.json", folder / "manifest-previous.json")
-        files.write(folder / "manifest.json", _sealed(manifest))
+        files.write(folder / "manifest.json", sealed(manifest))
         self.manifest = manifest
 
     def end(self, summary: RunSummary) -> None:
@@ -238,7 +116,7 @@ class RunSession:
         files.write(self.store.folder / "summary.json", summary.to_json().encode() + b"\n")
 
     def fail(self, traceback: str) -> None:
-        files.write(self.store.folder / "error.txt", traceback.encode())
+        files.write(self.store.folder / "error.txt", traceback.encode(errors="backslashreplace"))
 
 
 @contextlib.contextmanager
@@ -250,7 +128,7 @@ def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
         StorageError: the disk refuses, or other settings stand under its name.
     """
     files.make_folder(store.folder)
-    with files.locked(store.folder / "lock", _owner()):
+    with files.locked(store.folder / "lock"):
         for folder in (store.folder, store.folder / "checkpoint"):
             files.remove_temporaries(folder)
         path = store.folder / "config.json"
@@ -263,17 +141,13 @@ def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
         yield session
 
 
-def _owner() -> str:
-    return f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-
-
 # ---------------------------------------------------------------- recovery, always under the lock
 
 
 def _recover(session: RunSession) -> None:
     """Continue from the newest generation that verifies; what is beyond it is cut and compared."""
     folder = session.store.folder
-    found = _newest(folder, session.run_id, session.notices)
+    found = newest(folder, session.run_id, session.notices)
     metrics = files.read(folder / "metrics.jsonl") or b""
     if found is None:
         _quarantine(session, metrics)
@@ -306,40 +180,3 @@ def _quarantine(session: RunSession, metrics: bytes) -> None:
     elif metrics:  # killed in the first epoch, before its commit: the line will be computed again
         session._ahead = metrics[: metrics.rfind(b"\n") + 1].splitlines(keepends=True)
         files.truncate(folder / "metrics.jsonl", 0)
-
-
-def _newest(folder: Path, run_id: str, notices: list[str]) -> tuple[Manifest, bytes] | None:
-    for name in ("manifest.json", "manifest-previous.json"):
-        content = files.read(folder / "checkpoint" / name)
-        if content is None:
-            continue
-        manifest = _unsealed(content)
-        if manifest is None or manifest.run_id != run_id:
-            notices.append(f"{run_id}: {name} is damaged, trying the generation before")
-            continue
-        tensors = files.read(folder / "checkpoint" / manifest.file) or b""
-        metrics = (files.read(folder / "metrics.jsonl") or b"")[: manifest.metrics_bytes]
-        if hashlib.sha256(tensors).hexdigest() != manifest.sha256:
-            damage: str = manifest.file
-        elif hashlib.sha256(metrics).hexdigest() != manifest.metrics_sha256:
-            damage = "metrics.jsonl"
-        else:
-            return manifest, tensors
-        notices.append(
-            f"{run_id}: generation {manifest.generation}: {damage} is damaged, trying the one before"
-        )
-    return None
-
-
-def _sealed(manifest: Manifest) -> bytes:
-    """The manifest beside its own SHA-256, so that a flipped bit in it is seen."""
-    seal = hashlib.sha256(manifest.to_json().encode()).hexdigest()
-    return json.dumps({"manifest": json.loads(manifest.to_json()), "sha256": seal}).encode() + b"\n"
-
-
-def _unsealed(content: bytes) -> Manifest | None:
-    try:
-        manifest = Manifest.from_json(json.dumps(json.loads(content)["manifest"]), "manifest.json")
-        return manifest if _sealed(manifest) == content else None
-    except (ValueError, KeyError, TypeError, StorageError):
-        return None
