@@ -7,6 +7,7 @@ or its process 'group', as a terminal does it; SENT is a file that gets the time
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -37,6 +38,15 @@ def send() -> None:
             os.killpg(os.getpgid(int(command)), int(number))
         else:
             os.kill(int(command), int(number))
+    wait_until_told()
+
+
+def wait_until_told(at_most: float = 3.0) -> None:
+    """In a worker: until it has been asked to stop, so that a short run does not end before that."""
+    flag = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    end = time.monotonic() + at_most
+    while isinstance(flag, local._StopFlag) and not flag.raised and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def sending(original: Callable[..., Any], at: int = 1) -> Callable[..., Any]:
