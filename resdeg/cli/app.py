@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -11,8 +12,8 @@ import typer
 from resdeg import __version__
 from resdeg.cli import bench, data, doctor, plot, status, sweep
 from resdeg.cli.console import open_closed_streams, screen
-from resdeg.cli.signals import leaving_on_signals
 from resdeg.errors import ResdegError
+from resdeg.sweep.signals import handling
 
 app = typer.Typer(
     name="resdeg",
@@ -53,11 +54,16 @@ app.command()(bench.bench)
 app.command()(doctor.doctor)
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Where there is nothing to save, a signal lets locks and workers go, with the documented code."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run a command; leave with its documented exit code."""
     open_closed_streams()
     try:
-        with leaving_on_signals():
+        with handling(_leave):
             app()
     except ResdegError as error:
         if _debug:

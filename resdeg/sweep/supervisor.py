@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 from resdeg.config import RunConfig
 from resdeg.errors import LostError
 from resdeg.records import Progress
 from resdeg.sweep.executors import Executor
 from resdeg.sweep.executors.local import Ended
+from resdeg.sweep.signals import handling
 
 GRACE = 10.0  # seconds before a time limit at which running work is asked to save
 PATIENCE = 8.0  # seconds for that; a step that takes longer is lost, back to its last checkpoint
@@ -27,29 +27,20 @@ class StopNow(BaseException):
 
 
 class StopRequests:
-    """Within `with`: the first signal asks to stop, the second leaves. The handler does nothing else.
-
-    One that was ignored when the program started stays so: that is what `nohup` is for.
-    """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """Within `with`: the first signal asks to stop, the second leaves. The handler does nothing else."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._before: dict[int, Any] = {}
+        self._handling = handling(self._heard)
 
     def __enter__(self) -> Self:
-        for number in self.SIGNALS:
-            if (handler := signal.getsignal(number)) is not signal.SIG_IGN:
-                self._before[number] = handler
-                signal.signal(number, self._heard)
+        self._handling.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handling.__exit__(kind, error, trace)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

@@ -121,7 +121,7 @@ class LocalExecutor:
         try:
             message = json.loads(worker.pipe.recv_bytes())
         except (EOFError, OSError):  # dead, perhaps in the middle of a message
-            return [self._gone(run_id, "its worker died")]
+            return [self._gone(run_id, "its worker died", if_killed=", perhaps for want of memory")]
         if "alive" in message:
             return []
         if "progress" in message:
@@ -131,10 +131,10 @@ class LocalExecutor:
             return [Ended(run_id, None, _error(message["error"]))]
         return [Ended(run_id, RunSummary.from_json(message["summary"], "worker"))]
 
-    def _gone(self, run_id: str, why: str) -> Ended:
+    def _gone(self, run_id: str, why: str, if_killed: str = "") -> Ended:
         code = self._forget(run_id)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        hint = ", perhaps for want of memory" if code == -signal.SIGKILL and "died" in why else ""
+        hint = if_killed if code == -signal.SIGKILL else ""
         return Ended(run_id, None, LostError(f"{run_id}: {why} ({how}{hint})"))
 
     def _forget(self, run_id: str) -> int:
