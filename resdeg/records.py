@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resdeg.errors import StorageError
 
-SCHEMA = 3  # of the files; 2 added the image_* numbers and the parts of `seconds`, 3 a segment's code
+# Of the files. 2 added the image_* numbers and the parts of `seconds`, 3 a segment's code, 4 the clean
+# numbers of every record (clean_train_*, clean_seconds) and the recomputed_* ones at a run's end.
+SCHEMA = 4
 SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
@@ -61,8 +63,10 @@ class EvalRecord(Record):
     """One line of metrics.jsonl: what is known after `step`. Deterministic fields only.
 
     Training numbers are running means over the epoch's augmented batches; test numbers are of the
-    evaluation mode. `image_*`: the same with each image's own statistics in place of the running
-    ones, for a net with instance norms alone. Losses in nats, accuracies as fractions.
+    evaluation mode. `clean_train_*`: evaluation mode, no augmentation, on the same training images for
+    every seed, family and depth, as many as there are test images; None before schema 4.
+    `image_*`: with each image's own statistics in place of the running ones, for a net with instance
+    norms alone. Losses in nats, accuracies as fractions.
     """
 
     epoch: int
@@ -74,22 +78,30 @@ class EvalRecord(Record):
     test_accuracy: float
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    clean_train_loss: float | None = None
+    clean_train_accuracy: float | None = None
     image_test_loss: float | None = None
     image_test_accuracy: float | None = None
     image_validation_loss: float | None = None
     image_validation_accuracy: float | None = None
+    image_clean_train_loss: float | None = None
+    image_clean_train_accuracy: float | None = None
 
 
 class TimingRecord(Record):
-    """One line of timing.jsonl: clocks, which differ between identical runs."""
+    """One line of timing.jsonl: clocks, which differ between identical runs.
+
+    Seconds since the line before: of training, of test and validation scores, of clean training scores.
+    """
 
     step: int
     training_seconds: float
     evaluation_seconds: float
+    clean_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
-        return self.training_seconds + self.evaluation_seconds
+        return self.training_seconds + self.evaluation_seconds + self.clean_seconds
 
 
 class Segment(BaseModel):
@@ -136,9 +148,11 @@ class Manifest(Record):
 class RunSummary(Record):
     """How a run ended. Clean training numbers: evaluation mode, no augmentation, all training images.
 
+    `recomputed_*`: the clean ones once more, each batch norm's running statistics, which lag behind
+    moving weights, replaced by averages over all training images; None for a net without batch norms.
     `image_*`: each image's own statistics in place of the running ones, see EvalRecord. Seconds: `start`
     from the worker's first line to its first step, `training` and `evaluation` of all records, `clean`
-    of the clean training numbers at the end; `seconds` is all but the start.
+    of all clean training numbers, those at the end among them; `seconds` is all but the start.
     """
 
     run_id: str
@@ -155,6 +169,8 @@ class RunSummary(Record):
     precision: str
     train_loss: float | None = None
     train_accuracy: float | None = None
+    recomputed_train_loss: float | None = None
+    recomputed_train_accuracy: float | None = None
     running_train_loss: float | None = None
     running_train_accuracy: float | None = None
     test_loss: float | None = None

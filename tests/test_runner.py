@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from resdeg import runner
-from resdeg.runner import check, execute
+from resdeg.runner import check, execute, live
 from resdeg.store import SweepStore
 from resdeg.training import state as training_state
+from resdeg.training.evaluate import Score
 
 CPU = torch.device("cpu")
 
@@ -47,6 +48,8 @@ def test_a_run_leaves_what_it_should(tmp_path: Path, tiny_run) -> None:
     parts = (summary.training_seconds, summary.evaluation_seconds, summary.clean_seconds)
     assert min(*parts, summary.start_seconds) > 0
     assert summary.seconds == pytest.approx(sum(parts))
+    assert all(t.clean_seconds > 0 for t in store.timing())
+    assert summary.clean_seconds > sum(t.clean_seconds for t in store.timing())
 
 
 def test_golden_losses(tmp_path: Path, tiny_run) -> None:
@@ -64,7 +67,8 @@ def test_stopped_at_every_few_steps_it_ends_with_the_same_bits(tmp_path: Path, t
     straight, _ = go(tmp_path / "a", config)
     starts = 0
     while True:
-        store, summary = go(tmp_path / "b", config, stop=stopped_at(7))
+        # More each time: the numbers at the end are taken in one go.
+        store, summary = go(tmp_path / "b", config, stop=stopped_at(7 + starts))
         starts += 1
         if summary.status != "stopped":
             break
@@ -209,3 +213,86 @@ def test_a_net_with_instance_norms_is_scored_in_both_ways(tmp_path: Path, tiny_r
     assert signature(resumed) == signature(straight)
     batch, _ = go(tmp_path / "c", tiny_run("residual"))
     assert batch.metrics()[-1].image_test_loss is None
+    last = straight.metrics()[-1]
+    assert None not in (last.clean_train_loss, last.image_clean_train_loss)
+    assert last.image_clean_train_loss != last.clean_train_loss
+    assert (summary.recomputed_train_loss, summary.recomputed_train_accuracy) == (None, None)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_recomputed_statistics_are_scored_where_there_are_any(tmp_path: Path, tiny_run, norm: str) -> None:
+    _, summary = go(tmp_path, tiny_run(model={"norm": norm}))
+    if norm == "none":
+        assert summary.recomputed_train_loss is None
+        assert summary.recomputed_train_accuracy is None
+    else:
+        assert summary.recomputed_train_loss is not None
+        assert abs(summary.recomputed_train_loss - summary.train_loss) > 1e-4, "they are two scores"
+        assert 0 <= summary.recomputed_train_accuracy <= 1
+
+
+def test_the_fixed_images_are_the_same_for_every_run(tiny_run) -> None:
+    from resdeg import data
+    from resdeg.runner import Training
+
+    runs = [tiny_run(), tiny_run("residual", depth=14, seed=7)]
+    found = [Training.of(run, data.load(run.data), CPU).inputs for run in runs]
+    assert torch.equal(found[0].fixed[0], found[1].fixed[0])
+    assert torch.equal(found[0].fixed[1], found[1].fixed[1])
+    assert len(found[0].fixed[1]) == data.shape(runs[0].data).fixed == 60
+    few = runs[0].data.model_copy(update={"validation": 226})
+    assert len(runner.Inputs.of(data.load(few), CPU).fixed[1]) == data.shape(few).fixed == 30
+
+
+def test_a_record_s_clean_score_is_that_of_the_fixed_images(tmp_path: Path, tiny_run) -> None:
+    from resdeg import data
+
+    config = tiny_run("residual")
+    store, _ = go(tmp_path, config)
+    inputs = runner.Inputs.of(data.load(config.data), CPU)
+    images, labels = inputs.fixed
+    with torch.no_grad():
+        right = runner.load_model(store.folder)(inputs.standardise(images)).argmax(dim=1) == labels
+    assert store.metrics()[-1].clean_train_accuracy == pytest.approx(right.double().mean().item())
+
+
+def test_stopped_while_it_evaluates_it_ends_with_the_same_bits(tmp_path: Path, tiny_run) -> None:
+    """At each call of `stop` from the eighth step to the next epoch: test images, then the fixed ones."""
+    config = tiny_run()
+    straight, _ = go(tmp_path / "a", config)
+    for calls in (8, 9, 10):
+        store, summary = go(tmp_path / f"b{calls}", config, stop=stopped_at(calls))
+        assert (summary.status, summary.step) == ("stopped", 8)
+        assert [r.step for r in store.metrics()] == ([8] if calls == 10 else [])
+        store, summary = go(tmp_path / f"b{calls}", config)
+        assert signature(store) == signature(straight)
+        assert summary.clean_seconds > 0
+        assert summary.seconds == pytest.approx(
+            summary.training_seconds + summary.evaluation_seconds + summary.clean_seconds
+        )
+        assert min(min(t.training_seconds, t.evaluation_seconds) for t in store.timing()) >= 0
+
+
+def test_numbers_at_the_end_honour_a_stop(tmp_path: Path, tiny_run) -> None:
+    """Three calls of `stop` to score all images, eight for the statistics, three to score by them."""
+    config = tiny_run()
+    for calls in (31, 35, 42):
+        _, summary = go(tmp_path / f"{calls}", config, stop=stopped_at(calls))
+        assert (summary.status, summary.step) == ("stopped", 24)
+    assert go(tmp_path / "all", config, stop=stopped_at(45))[1].status == "finished"
+
+
+def test_a_clean_training_loss_that_is_not_finite_is_a_divergence(
+    tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, calls = live.evaluate, iter(range(9))
+
+    def broken(*arguments: object) -> Score:
+        score = evaluate(*arguments)
+        return Score(float("nan"), score.accuracy) if next(calls) == 3 else score
+
+    monkeypatch.setattr(live, "evaluate", broken)  # test, clean, test, clean of the second epoch
+    store, summary = go(tmp_path, tiny_run())
+    assert (summary.status, summary.step) == ("diverged", 16)
+    assert store.metrics()[-1].clean_train_loss is None
+    assert store.metrics()[-1].test_loss is not None

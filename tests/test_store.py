@@ -162,6 +162,24 @@ def test_numbers_that_are_not_finite_stay_strict_json() -> None:
     assert EvalRecord.from_json(line, "x").test_loss is None
 
 
+def test_records_of_schema_3_are_read_and_say_nothing_of_what_came_later() -> None:
+    old = (
+        '{"schema_version":3,"epoch":1,"step":8,"lr":0.1,"train_loss":1.0,"train_accuracy":0.5,'
+        '"test_loss":null,"test_accuracy":0.5,"validation_loss":null,"validation_accuracy":null,'
+        '"not_finite":{"test_loss":"inf"}}'
+    )
+    read = EvalRecord.from_json(old, "metrics.jsonl:1")
+    assert (read.schema_version, read.clean_train_loss, read.clean_train_accuracy) == (3, None, None)
+    clocks = '{"schema_version":3,"step":8,"training_seconds":2.0,"evaluation_seconds":1.0}'
+    assert TimingRecord.from_json(clocks, "timing.jsonl:1").seconds == 3.0
+    ended = (
+        '{"schema_version":3,"run_id":"r","status":"finished","family":"plain","depth":8,"seed":0,"step":8,'
+        '"parameters":1,"multiply_adds":1,"steps":8,"data_hash":"d","precision":"fp32","train_accuracy":0.5}'
+    )
+    summary = RunSummary.from_json(ended, "summary.json")
+    assert (summary.train_accuracy, summary.recomputed_train_accuracy) == (0.5, None)
+
+
 def test_a_newer_schema_and_a_damaged_record_are_refused() -> None:
     newer = record(1).model_copy(update={"schema_version": 99}).to_json()
     with pytest.raises(StorageError, match="newer resdeg"):

@@ -12,6 +12,7 @@ METRICS = (
     "test_accuracy", "train_accuracy", "running_train_accuracy", "validation_accuracy",
     "test_error", "train_error", "running_train_error", "test_loss", "train_loss",
     "image_test_accuracy", "image_train_accuracy", "image_test_error", "image_train_error",
+    "recomputed_train_accuracy", "recomputed_train_error",
 )  # fmt: skip
 CURVE_COLUMNS = ["family", "depth", "metric", "seeds", "mean", "low", "high"]
 

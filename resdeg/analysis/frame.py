@@ -19,8 +19,10 @@ RUN_COLUMNS = [
     "step", "steps", "epochs", "test_accuracy", "test_loss", "train_accuracy", "train_loss",
     "running_train_accuracy", "running_train_loss", "validation_accuracy", "validation_loss",
     "image_test_accuracy", "image_test_loss", "image_train_accuracy", "image_train_loss",
-    "image_validation_accuracy", "image_validation_loss", "seconds",
+    "image_validation_accuracy", "image_validation_loss",
+    "recomputed_train_accuracy", "recomputed_train_loss", "seconds",
 ]  # fmt: skip
+NOT_EVERYWHERE = ("image_", "recomputed_", "clean_train_")  # of some nets alone, or of later schemas
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ class SweepFrame:
 
 
 def _present(table: pd.DataFrame) -> pd.DataFrame:
-    """`table` without the `image_*` columns that no net of the sweep has."""
-    return table.drop(columns=[n for n in table if str(n).startswith("image_") and table[n].isna().all()])
+    """`table` without the columns NOT_EVERYWHERE that no run of the sweep has."""
+    return table.drop(
+        columns=[n for n in table if str(n).startswith(NOT_EVERYWHERE) and table[n].isna().all()]
+    )
 
 
 def _by_image(table: pd.DataFrame) -> pd.DataFrame:

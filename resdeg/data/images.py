@@ -24,6 +24,10 @@ class Shape:
     test: int
     validation: int = 0
 
+    @property
+    def fixed(self) -> int:
+        return fixed_images(self.train, self.test)
+
     def hold_out(self, count: int) -> Shape:
         if count >= self.train:
             raise UsageError(f"data.validation={count} leaves no training image of {self.train:,}")
@@ -68,6 +72,13 @@ class Dataset:
         order = generator.permutation(len(self.train))
         held, kept = np.sort(order[:count]), np.sort(order[count:])
         return replace(self, train=self.train.take(kept), validation=self.train.take(held))
+
+
+def fixed_images(train: int, test: int) -> int:
+    """How many training images are scored after every epoch: the first ones of the canonical order, which
+    is that of hashes, so that they are a random sample; as many as test images, for the same noise.
+    """
+    return min(train, test)
 
 
 def canonical(records: Bytes) -> Bytes:

@@ -18,8 +18,9 @@ from resdeg.config import ModelConfig, SweepConfig
 from resdeg.report.style import Ink, Theme, applied
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
-Style = Literal["-", "--"]
+Style = Literal["-", "--", ":"]
 TRAINING: Style = "--"
+CLEAN: Style = ":"
 TEST: Style = "-"
 EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
 
@@ -210,7 +211,9 @@ def _line_handles(look: Theme, evaluation: str) -> list[Line2D]:
 
 
 def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
-    """Error against epoch, a panel per depth: training (running) dashed, test solid; seeds thin."""
+    """Error against epoch, a panel per depth: test solid, training dashed (running) and, where it was
+    recorded, dotted (clean, on fixed images; the mean alone); seeds thin.
+    """
     panels = [(sweep, depth) for sweep in sweeps for depth in sorted(set(sweep.metrics["depth"]))]
     rows = -(-len(panels) // 4)
     columns = -(-len(panels) // rows)
@@ -232,9 +235,11 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = _family_handles(sweeps[0], look)
-        styles: tuple[tuple[str, Style], ...] = (("test", TEST), ("training (running mean)", TRAINING))
+        styles: list[tuple[str, Style]] = [("test", TEST), ("training (running mean)", TRAINING)]
+        if any("clean_train_accuracy" in sweep.metrics for sweep in sweeps):
+            styles.append(("training (clean, fixed images)", CLEAN))
         handles += [Line2D([], [], color=look.text, linestyle=s, label=label) for label, s in styles]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         title = f"Error during training on {data_name(sweeps[0].config)}"
         figure.suptitle(
             f"{title}\n{describe(sweeps[0], 'thin: each seed, bold: their mean')}",
@@ -246,8 +251,10 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
 
 
 def _training_lines(axes: Axes, lines: pd.DataFrame, ink: Ink) -> None:
-    for metric, style in (("train_accuracy", TRAINING), ("test_accuracy", TEST)):
-        for _, one in lines.groupby("seed"):
+    styles: list[tuple[str, Style]] = [("train_accuracy", TRAINING), ("test_accuracy", TEST)]
+    styles += [("clean_train_accuracy", CLEAN)] if "clean_train_accuracy" in lines else []
+    for metric, style in styles:
+        for _, one in lines.groupby("seed") if style != CLEAN else ():
             axes.plot(
                 one["epoch"], 1 - one[metric], color=ink.colour, linestyle=style, linewidth=0.7, alpha=0.4
             )
@@ -256,7 +263,7 @@ def _training_lines(axes: Axes, lines: pd.DataFrame, ink: Ink) -> None:
         together = together[together["count"] == lines["seed"].nunique()]
         axes.plot(
             together.index, 1 - together["mean"], color=ink.colour, linestyle=style, linewidth=1.8,
-            marker=ink.marker if len(together) <= 12 else None, markersize=4,
+            marker=ink.marker if len(together) <= 12 and style != CLEAN else None, markersize=4,
             markerfacecolor=ink.colour if ink.filled else axes.get_facecolor(),
         )  # fmt: skip
 

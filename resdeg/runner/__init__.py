@@ -16,7 +16,8 @@ from resdeg.config import RunConfig
 from resdeg.errors import LostError, ResdegError, StorageError
 from resdeg.models import CifarNet, build_model
 from resdeg.models.census import Census, census
-from resdeg.records import EvalRecord, Progress, RunSummary, Status, TimingRecord
+from resdeg.records import EvalRecord, Progress, RunSummary, Status
+from resdeg.runner.clock import Clock
 from resdeg.runner.live import Inputs, Stop, Training
 from resdeg.runner.provenance import segment
 from resdeg.store import RunSession, RunStore, open_run
@@ -150,7 +151,7 @@ class _Ending:
             start_seconds=self.start_seconds,
             training_seconds=sum(t.training_seconds for t in timing),
             evaluation_seconds=sum(t.evaluation_seconds for t in timing),
-            clean_seconds=self.clean_seconds,
+            clean_seconds=sum(t.clean_seconds for t in timing) + self.clean_seconds,
             seconds=sum(t.seconds for t in timing) + self.clean_seconds,
             **numbers,
         )
@@ -175,8 +176,8 @@ def _run(
         load_bytes(state, session.tensors, session.step)
 
     last: EvalRecord | None = None
-    clock = _Clock()
-    end.start_seconds = clock.now - end.began
+    clock = Clock()
+    end.start_seconds = time.monotonic() - end.began
 
     def tell(record: EvalRecord | None = None) -> None:
         report(Progress(run_id=config.run_id, step=state.step, steps=closing[-1], record=record))
@@ -191,11 +192,12 @@ def _run(
             clock.saved()
 
     def scores() -> dict[str, Score]:
-        clock.evaluation_starts()
+        clock.turn_to("evaluation")
         found: dict[str, Score] = {}
         for name, split in inputs.held.items():
             found |= training.scores(name, *split, stop)
-        return found
+        clock.turn_to("clean")
+        return found | training.scores("clean_train", *inputs.fixed, stop)
 
     tell()
     for event in train(
@@ -219,9 +221,9 @@ def _run(
     try:
         if state.step < closing[-1] or session.recorded < closing[-1]:
             raise Interrupted
-        before = clock.now
-        clean = training.scores("train", inputs.images, inputs.labels, stop)
-        end.clean_seconds = clock.now - before
+        before = time.monotonic()
+        clean = training.scores("train", inputs.images, inputs.labels, stop) | training.recomputed(stop)
+        end.clean_seconds = time.monotonic() - before
     except Interrupted:
         if state.step != session.step:
             session.note(clock.record(state.step))
@@ -238,33 +240,3 @@ def _run(
         **{f"{name}_loss": score.loss for name, score in clean.items()},
         **{f"{name}_accuracy": score.accuracy for name, score in clean.items()},
     )
-
-
-class _Clock:
-    """Seconds of training and evaluation since the last record, on a clock that never steps back."""
-
-    def __init__(self) -> None:
-        self._start = self._saved = time.monotonic()
-        self._evaluation: float | None = None
-
-    @property
-    def now(self) -> float:
-        return time.monotonic()
-
-    def evaluation_starts(self) -> None:
-        self._evaluation = self.now
-
-    def record(self, step: int) -> TimingRecord:
-        now = time.monotonic()
-        middle = self._evaluation or now
-        timing = TimingRecord(
-            step=step, training_seconds=middle - self._start, evaluation_seconds=now - middle
-        )
-        self._start = now
-        return timing
-
-    def saved(self) -> None:
-        self._saved = time.monotonic()
-
-    def since_save(self) -> float:
-        return time.monotonic() - self._saved

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from resdeg.config import RunConfig
 from resdeg.data.augment import Standardiser, augment
-from resdeg.data.images import Dataset, Split
+from resdeg.data.images import Dataset, Split, fixed_images
 from resdeg.data.plan import Plan, batch_plan, record_steps
 from resdeg.models import build_model, image_statistics
 from resdeg.training.device import autocast, prepare
 from resdeg.training.evaluate import Score, evaluate
 from resdeg.training.graph import StaticStep
 from resdeg.training.loop import Batch, Take, eager
+from resdeg.training.recompute import recomputed_statistics
 from resdeg.training.schedule import learning_rate
 from resdeg.training.state import TrainState, new_state
 
@@ -43,6 +44,12 @@ class Inputs:
             held["validation"] = put(dataset.validation)
         images, labels = put(dataset.train)
         return cls(images, labels, held, Standardiser.of(dataset.train, device))
+
+    @property
+    def fixed(self) -> tuple[Tensor, Tensor]:
+        """The training images scored after every epoch: the same for every seed, family and depth."""
+        count = fixed_images(len(self.labels), len(self.held["test"][1]))
+        return self.images[:count], self.labels[:count]
 
     def batch(self, config: RunConfig, step: int) -> Batch:
         """The batch of `step`: a function of the seed and the step alone."""
@@ -91,6 +98,18 @@ class Training:
             if any_norm:
                 found[f"image_{name}"] = evaluate(model, images, labels, standardise, cast, stop)
         return found
+
+    def recomputed(self, stop: Stop) -> dict[str, Score]:
+        """The score of all training images under `recomputed_train`, with batch norm statistics that are
+        averages over them, as in training a batch at a time; nothing for a net without batch norms.
+        """
+        t, inputs, model = self.config.training, self.inputs, self.state.model
+        images, labels, standardise = inputs.images, inputs.labels, inputs.standardise
+        cast = autocast(t, images.device)
+        with recomputed_statistics(model, images, t.batch_size, standardise, cast, stop) as any_norm:
+            if not any_norm:
+                return {}
+            return {"recomputed_train": evaluate(model, images, labels, standardise, cast, stop)}
 
     def batch_at(self, step: int) -> Batch:
         return self.inputs.batch(self.config, step)

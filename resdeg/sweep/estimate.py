@@ -22,7 +22,7 @@ START_SECONDS = 0.3  # fork, data, first batch
 class Cost:
     """Of one run: training seconds with its evaluations, multiply-adds with backward, bytes kept.
 
-    clean: the share of the seconds that is spent after the last step, on the clean training numbers.
+    clean: the share of the seconds that is spent after the last step, on the final clean training numbers.
     """
 
     seconds: float
@@ -39,8 +39,11 @@ def run_cost(run: RunConfig, facts: Facts) -> Cost:
     records = len(record_steps(size.train, t.batch_size, steps))
     # A net with instance norms is scored twice: by running and by each image's own statistics.
     ways = 2 if run.model.norm == "instance" else 1
-    clean = FORWARD * ways * size.train
-    images = steps * t.batch_size + FORWARD * ways * records * (size.test + size.validation) + clean
+    # One with batch norms sees all training images twice more: for their statistics, and scored by them.
+    passes = ways + (2 if run.model.norm == "batch" else 0)
+    clean = FORWARD * passes * size.train
+    scored = records * (size.test + size.validation + size.fixed)
+    images = steps * t.batch_size + FORWARD * ways * scored + clean
     work = 3 * facts.multiply_adds[run.run_id] * images
     seconds = facts.step_seconds[run.run_id] * images / t.batch_size + START_SECONDS
     kept = facts.parameters[run.run_id] * BYTES_PER_PARAMETER + 10_000

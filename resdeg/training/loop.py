@@ -79,7 +79,8 @@ def train(
     Args:
         take: takes the step it is told, whatever came before, so that a continued run does what an
             unbroken one does; see `eager`.
-        evaluate: scores by split ('test', perhaps 'validation'); may raise Interrupted.
+        evaluate: scores by what their fields in EvalRecord begin with ('test', 'clean_train', ...); may raise
+            Interrupted.
         closing: rising; the steps that close an epoch, and the last one.
         recorded: the last step whose record was yielded before.
     """
@@ -111,8 +112,8 @@ def train(
             lr=learning_rate(config, end - 1, total),
             train_loss=losses.mean().item(),
             train_accuracy=correct / ((end - start) * config.batch_size),
-            **{f"{split}_loss": score.loss for split, score in scores.items()},
-            **{f"{split}_accuracy": score.accuracy for split, score in scores.items()},
+            **{f"{name}_loss": score.loss for name, score in scores.items()},
+            **{f"{name}_accuracy": score.accuracy for name, score in scores.items()},
         )
         if any(not math.isfinite(score.loss) for score in scores.values()):
             yield Divergence(epoch, end, "evaluation loss is not finite")

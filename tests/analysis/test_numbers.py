@@ -11,7 +11,9 @@ import pytest
 from resdeg.analysis.curve import curve, paired_difference
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.stats import mean_interval
+from resdeg.analysis.trained import untrainable
 from resdeg.errors import UsageError
+from resdeg.store import RunStore
 from resdeg.sweep.plan import resolve
 from tests.planted import CELLS, planted
 
@@ -95,3 +97,47 @@ def test_a_sweep_without_a_record_is_said(tmp_path: Path) -> None:
 def test_an_empty_table_has_the_columns() -> None:
     empty = pd.DataFrame(columns=["status", "family", "depth", "test_accuracy"])
     assert list(curve(empty).columns) == ["family", "depth", "metric", "seeds", "mean", "low", "high"]
+
+
+def test_recomputed_numbers_have_points_where_they_were_recorded(tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS)
+    old = load_sweep(tmp_path / "s")
+    assert not [name for name in [*old.runs, *old.metrics] if name.startswith(("recomputed_", "clean_"))]
+    run = store.run(next(run_id for run_id in store.run_ids() if run_id.startswith("plain-d20")))
+    changed(run, recomputed_train_accuracy=0.75, recomputed_train_loss=0.5)
+    points = load_sweep(tmp_path / "s").curve
+    found = points[points["metric"].str.startswith("recomputed_")]
+    assert found[["family", "depth", "metric", "seeds", "mean"]].to_numpy().tolist() == [
+        ["plain", 20, "recomputed_train_accuracy", 1, 0.75], ["plain", 20, "recomputed_train_error", 1, 0.25],
+    ]  # fmt: skip
+    assert len(points) == len(old.curve) + 2, "and no other point moved"
+
+
+def changed(run: RunStore, **fields: object) -> None:
+    """Rewrite how a planted run ended."""
+    (run.folder / "summary.json").write_text(run.summary().model_copy(update=fields).to_json())
+
+
+def test_untrainable_is_near_chance_in_training_and_degraded_is_not(tmp_path: Path) -> None:
+    """Clean training accuracy is test accuracy + .01 here; the limit for ten classes is .235."""
+    cells = {
+        ("plain", 8): [0.90, 0.90], ("plain", 32): [0.30, 0.56], ("plain", 56): [0.22, 0.228],
+        ("plain", 110): [0.21, 0.21], ("residual", 8): [0.20, 0.26], ("residual", 32): [0.90, 0.90],
+        ("residual", 56): [0.1, 0.1], ("residual", 110): [0.1, 0.1],
+    }  # fmt: skip
+    store = planted(tmp_path / "s", cells)
+    runs = {name: store.run(name) for name in store.run_ids()}
+
+    def of(cell: str) -> list[RunStore]:
+        return [run for name, run in sorted(runs.items()) if name.startswith(f"{cell}-")]
+
+    for run in of("residual-d56"):
+        changed(run, status="diverged", train_accuracy=None)
+    changed(of("residual-d110")[0], status="diverged", train_accuracy=None)
+    changed(of("residual-d110")[1], status="stopped", train_accuracy=None)
+    changed(of("plain-d56")[1], status="diverged", train_accuracy=None)
+    assert untrainable(load_sweep(tmp_path / "s")) == [("plain", 56), ("plain", 110), ("residual", 56)]
+
+
+def test_the_published_demo_is_degraded_and_not_untrainable() -> None:
+    assert untrainable(load_sweep(Path(__file__).parents[2] / "results" / "demo")) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from resdeg.config import DataConfig, HierarchyConfig
 from resdeg.data import hierarchy, load
 from resdeg.data.augment import Standardiser, augment
-from resdeg.data.images import Split
+from resdeg.data.images import Split, fixed_images
 from resdeg.data.plan import batch_plan, epoch_plan, record_steps
 
 
@@ -136,3 +138,28 @@ def test_validation_is_one_split_for_all_seeds_and_no_image_is_in_both() -> None
     assert sorted(map(bytes, both)) == sorted(map(bytes, whole))
     with pytest.raises(ValueError, match="leaves no training image"):
         load(DataConfig(name="hierarchy", validation=200, hierarchy=SMALL))
+
+
+def classes_of_the_fixed(config: DataConfig, place: Path | None = None) -> tuple[float, int]:
+    """Chi-square of the classes among the fixed training images, and how many classes there are."""
+    dataset = load(config, place)
+    count = fixed_images(len(dataset.train), len(dataset.test))
+    found = np.bincount(dataset.train.labels[:count], minlength=dataset.classes)
+    assert found.sum() == count < len(dataset.train)
+    expected = count / dataset.classes
+    return float(((found - expected) ** 2 / expected).sum()), dataset.classes
+
+
+def test_the_first_images_of_the_generated_data_are_random_in_class() -> None:
+    """Drawn in turn, but sorted by hash: neither all of one class nor exactly as many of each."""
+    chi_square, classes = classes_of_the_fixed(DataConfig(name="hierarchy"))
+    assert classes == 10
+    assert 0 < chi_square < 23.6  # 99.5 % of draws with nine degrees of freedom
+
+
+@pytest.mark.slow
+@pytest.mark.cifar
+def test_the_first_images_of_cifar_are_random_in_class(cifar_folder: Path) -> None:
+    chi_square, classes = classes_of_the_fixed(DataConfig(), cifar_folder)
+    assert classes == 10
+    assert 0 < chi_square < 23.6

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 
 from resdeg.analysis.frame import load_sweep
 from resdeg.errors import UsageError
-from resdeg.report.figures import FIGURES, TEST, TRAINING, describe
+from resdeg.report.figures import CLEAN, FIGURES, TEST, TRAINING, describe
 from resdeg.report.style import FORMATS, THEMES, render
 from tests.planted import CELLS, planted
 
@@ -107,3 +107,20 @@ def test_an_evaluation_that_was_not_recorded_is_refused(sweep) -> None:
     assert "evaluated" not in describe(sweep)
     with pytest.raises(UsageError, match="'image' was not recorded"):
         sweep.evaluated("image")
+
+
+def test_clean_training_error_is_drawn_where_it_was_recorded(sweep, tmp_path: Path) -> None:
+    def drawn(shown) -> tuple[list[list[float]], list[str]]:
+        figure = FIGURES["training"]([shown], THEMES["light"])
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() == CLEAN]
+        return [list(line.get_ydata()) for line in lines], [t.get_text() for t in figure.legends[0].texts]
+
+    assert drawn(sweep) == ([], ["plain", "residual", "test", "training (running mean)"])
+    store = planted(tmp_path / "new", CELLS)
+    for run_id in store.run_ids():
+        run = store.run(run_id)
+        lines = [r.model_copy(update={"clean_train_accuracy": 0.9}).to_json() for r in run.metrics()]
+        (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    dotted, told = drawn(load_sweep(tmp_path / "new"))
+    assert dotted == [pytest.approx([0.1, 0.1])] * 2, "the mean of each family, no hair of seeds"
+    assert told[-1] == "training (clean, fixed images)"
