@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from resdeg.analysis.curve import curve
-from resdeg.analysis.provenance import differences
+from resdeg.analysis.provenance import Provenance, differences, provenance
 from resdeg.config import FAMILIES, RunConfig, SweepConfig, read_toml, validate
 from resdeg.errors import StorageError, UsageError
 from resdeg.records import EvalRecord
@@ -30,8 +30,8 @@ class SweepFrame:
     """What is known of the sweep in `folder`. `runs`: RUN_COLUMNS; `metrics`: a row per run and record.
 
     Depth 2 is one net in both families: trained once, here a row in each family of the grid.
-    `problems` says of each run that could not be read why it is left out, `mixed` in what the runs differ
-    though their settings do not (see `provenance.differences`). `evaluation` is what the
+    `problems` says of each run that could not be read why it is left out, `provenance` what the others were
+    computed with, `mixed` in what of it they differ. `evaluation` is what the
     test and clean training numbers are of: "running" statistics (`model.eval()`), or each "image"'s own.
     """
 
@@ -40,12 +40,17 @@ class SweepFrame:
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: list[str]
-    mixed: list[str]
+    provenance: Provenance = field(default_factory=dict)
     evaluation: str = "running"
 
     @property
     def name(self) -> str:
         return self.folder.resolve().name
+
+    @property
+    def mixed(self) -> list[str]:
+        """In what the runs differ though their settings do not."""
+        return differences(self.provenance)
 
     @property
     def curve(self) -> pd.DataFrame:
@@ -112,8 +117,8 @@ def load_sweep(folder: Path | str) -> SweepFrame:
         raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
     columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]
     records = _present(pd.DataFrame(metrics, columns=columns))
-    mixed = differences(store.run(run.run_id) for run in wanted)
-    return SweepFrame(store.folder, config, _present(frame), records, problems, mixed)
+    found = provenance(store.run(run.run_id) for run in wanted)
+    return SweepFrame(store.folder, config, _present(frame), records, problems, found)
 
 
 def key_of(run: RunConfig) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resdeg.analysis.frame import wanted_runs
-from resdeg.analysis.provenance import differences
+from resdeg.analysis.provenance import differences, provenance
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError
 from resdeg.records import ENDED
@@ -63,7 +63,7 @@ def read_status(folder: Path) -> SweepStatus:
         except StorageError as error:
             problems.append(error.what)
     counts: dict[str, int] = dict(Counter(row.state for row in rows))
-    mixed = differences(store.run(run.run_id) for run in runs)
+    mixed = differences(provenance(store.run(run.run_id) for run in runs))
     return SweepStatus(str(folder), rows, counts, _left(rows), problems, mixed)
 
 
