@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from resdeg.analysis.verdict import Verdict
 from resdeg.records import EvalRecord, RunSummary
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import resolve
 
+Cells = dict[tuple[str, int], list[float]]
 
-def planted(folder: Path, accuracy: dict[tuple[str, int], list[float]], missing: int = 0) -> SweepStore:
-    """A finished sweep with these test accuracies by family and depth, a seed each."""
-    depths = sorted({depth for _, depth in accuracy})
-    seeds = len(next(iter(accuracy.values())))
-    config = resolve(None, {}, [], {"depths": depths, "seeds": list(range(seeds)), "training": {"epochs": 2}})
+
+def planted(
+    folder: Path, accuracy: Cells, missing: int = 0, training: Cells | None = None, **settings: object
+) -> SweepStore:
+    """A finished sweep with these test accuracies by family and depth, a seed each.
+
+    Clean training accuracy is that of `training`, and a point more than in test where it has none.
+    """
+    grid = {
+        "depths": sorted({depth for _, depth in accuracy}),
+        "families": list(dict.fromkeys(family for family, _ in accuracy)),
+        "seeds": list(range(len(next(iter(accuracy.values()))))),
+    }
+    config = resolve(None, {}, [], {**grid, "training": {"epochs": 2}, **settings})
     store = SweepStore(folder)
     folder.mkdir(parents=True)
     store.plan.write_text(config.to_toml())
@@ -22,6 +33,8 @@ def planted(folder: Path, accuracy: dict[tuple[str, int], list[float]], missing:
         run_folder.mkdir(parents=True)
         (run_folder / "config.json").write_text(run.model_dump_json())
         value = accuracy[run.family, run.depth][run.seed]
+        other = (training or {}).get((run.family, run.depth))
+        trained = other[run.seed] if other else value + 0.01
         lines = [
             EvalRecord(
                 epoch=epoch, step=391 * epoch, lr=0.1, train_loss=1.0,
@@ -34,7 +47,7 @@ def planted(folder: Path, accuracy: dict[tuple[str, int], list[float]], missing:
         summary = RunSummary(
             run_id=run.run_id, status="finished", family=run.family, depth=run.depth, seed=run.seed,
             parameters=1, multiply_adds=1, step=782, steps=782, data_hash="d", precision="fp32",
-            train_accuracy=value + 0.01, train_loss=1.0, running_train_accuracy=value, running_train_loss=1.0,
+            train_accuracy=trained, train_loss=1.0, running_train_accuracy=value, running_train_loss=1.0,
             test_accuracy=value, test_loss=1.0,
         )  # fmt: skip
         (run_folder / "summary.json").write_text(summary.to_json())
@@ -45,3 +58,27 @@ CELLS = {
     ("plain", 8): [0.70, 0.72, 0.71], ("plain", 20): [0.60, 0.64, 0.62],
     ("residual", 8): [0.70, 0.71, 0.72], ("residual", 20): [0.80, 0.82, 0.81],
 }  # fmt: skip
+
+
+def _near(means: tuple[float, ...], spread: float, turn: int) -> dict[int, list[float]]:
+    """Three seeds about each mean, by depth; the same pattern at no two depths, nor for two turns."""
+    patterns = ((-1, 0, 1), (1, -1, 0), (0, 1, -1), (1, 0, -1), (0, -1, 1), (-1, 1, 0))
+    return {
+        depth: [mean + spread * step for step in patterns[(number + turn) % 6]]
+        for number, (depth, mean) in enumerate(zip((8, 20, 56), means, strict=True))
+    }
+
+
+def _plant(plain: tuple[float, ...], training: tuple[float, ...], residual: tuple[float, ...], spread: float):
+    tables = {"plain": _near(plain, spread, 0), "residual": _near(residual, spread, 3)}
+    accuracy = {(f, depth): values for f, table in tables.items() for depth, values in table.items()}
+    trained = {("plain", depth): values for depth, values in _near(training, spread, 1).items()}
+    return {"accuracy": accuracy, "training": trained}
+
+
+# Sweeps in which C1 to C4 all come out alike.
+PLANTS = {
+    Verdict.SUPPORTED: _plant((0.6, 0.9, 0.5), (0.7, 0.95, 0.6), (0.6, 0.9, 0.95), 0.002),
+    Verdict.REFUTED: _plant((0.6, 0.7, 0.9), (0.6, 0.8, 0.95), (0.85, 0.9, 0.7), 0.002),
+    Verdict.UNDECIDED: _plant((0.7, 0.8, 0.75), (0.7, 0.8, 0.78), (0.7, 0.8, 0.78), 0.1),
+}

@@ -1,0 +1,86 @@
+"""The numbers of a sweep as claims read them: a row per seed, a column per depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.trained import untrainable
+from resdeg.config import Family
+
+FULL_SCHEDULE = 64_000 * 128  # images of the paper's training (He et al. 2015, Sec. 4.2)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a sweep would have to hold for a claim to be asked."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A sweep without its untrainable networks, which are at chance in training and not degraded."""
+
+    sweep: SweepFrame
+    left_out: tuple[tuple[Family, int], ...]
+
+    @classmethod
+    def of(cls, sweep: SweepFrame) -> Cells:
+        return cls(sweep, tuple(untrainable(sweep)))
+
+    @property
+    def schedule(self) -> Literal["full", "short"]:
+        """Whether the training was as long as the paper's."""
+        images = self.sweep.runs["steps"].max() * self.sweep.config.training.batch_size
+        return "full" if images >= FULL_SCHEDULE else "short"
+
+    def training_metrics(self, family: Family) -> list[str]:
+        """Clean training accuracy, and the one with recomputed statistics where every network has it."""
+        runs = self._finished(family)
+        recomputed = "recomputed_train_accuracy"
+        whole = recomputed in runs and len(runs) > 0 and bool(runs[recomputed].notna().all())
+        return ["train_accuracy", recomputed] if whole else ["train_accuracy"]
+
+    def table(self, family: Family, metric: str, least: int) -> pd.DataFrame | Needs:
+        """Seeds by depths of `metric`: the seeds that are finished at every depth that has any.
+
+        Args:
+            least: how many depths the question takes.
+        """
+        return _whole(self._pivot(family, metric), least, f"{family} networks")
+
+    def gap(self, metric: str, least: int) -> pd.DataFrame | Needs:
+        """Seeds by depths of residual minus plain, where both are there; not at depth 2, which is one net."""
+        residual, plain = self._pivot("residual", metric), self._pivot("plain", metric)
+        return _whole(
+            (residual - plain).drop(columns=[2], errors="ignore"), least, "both families beyond depth 2"
+        )
+
+    def _finished(self, family: Family) -> pd.DataFrame:
+        runs = self.sweep.runs
+        kept = runs[(runs["family"] == family) & (runs["status"] == "finished")]
+        out = [depth for of, depth in self.left_out if of == family]
+        return kept[~kept["depth"].isin(out)]
+
+    def _pivot(self, family: Family, metric: str) -> pd.DataFrame:
+        runs = self._finished(family)
+        return runs.pivot(index="seed", columns="depth", values=metric).astype(float)
+
+
+def _whole(table: pd.DataFrame, least: int, of: str) -> pd.DataFrame | Needs:
+    if table.isna().to_numpy().any():  # dropna on a whole table costs as much as all that follows
+        table = table.dropna(axis="columns", how="all").dropna(axis="index")
+    depths = list(table.columns)
+    if len(depths) < least:
+        known = f"there is {', '.join(map(str, depths))}" if depths else "there is none"
+        return Needs(f"{_COUNTED[least]} depths of {of} that trained; {known}")
+    if table.empty:
+        return Needs(f"a seed that is finished at every depth of {of}")
+    return table
+
+
+_COUNTED = {2: "two", 3: "three"}
