@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen, size
+from resdeg.cli.console import emit, screen
 from resdeg.config import check_depth, parse_depths
 from resdeg.errors import UsageError
+from resdeg.report.units import size
 
 if TYPE_CHECKING:
     from resdeg.bench.contenders import Contender

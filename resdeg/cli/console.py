@@ -92,26 +92,3 @@ def emit(text: str) -> None:
     except BrokenPipeError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> duration(8), duration(95), duration(4100)
-    ('8 s', '1 min 35 s', '1 h 8 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def size(count: float) -> str:
-    """Bytes as people say it.
-
-    >>> size(48_000_000)
-    '48.0 MB'
-    """
-    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

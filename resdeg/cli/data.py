@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen, size
+from resdeg.cli.console import emit, screen
 from resdeg.config import is_true
 from resdeg.errors import DataError, UsageError
+from resdeg.report.units import size
 
 if TYPE_CHECKING:
     from resdeg.data.cifar import Distribution

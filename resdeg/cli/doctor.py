@@ -12,8 +12,9 @@ from pathlib import Path
 
 from resdeg import __version__
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen, size
+from resdeg.cli.console import emit, screen
 from resdeg.errors import ResdegError
+from resdeg.report.units import size
 
 _LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "pydantic", "typer", "safetensors")
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from resdeg.cli.console import duration, screen
+from resdeg.cli.console import screen
 from resdeg.records import Progress, RunSummary
+from resdeg.report.units import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from resdeg.cli import options
-from resdeg.cli.console import duration, emit, screen
+from resdeg.cli.console import emit, screen
+from resdeg.report.units import duration
 
 
 def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False) -> None:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import duration, emit, screen, size
+from resdeg.cli.console import emit, screen
 from resdeg.cli.data import download
 from resdeg.config import SweepConfig
 from resdeg.errors import DataError, ResdegError, UsageError
+from resdeg.report.units import duration, size
 
 if TYPE_CHECKING:
     from resdeg.data.cifar import Distribution
