@@ -84,6 +84,13 @@ Fresh = Annotated[
     bool, typer.Option("--fresh", help="Set earlier runs of this grid aside (kept) and train anew.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Evaluation = Annotated[
+    str | None,
+    typer.Option(
+        help="running or image statistics, for nets with instance norms [image, as trained].",
+        autocompletion=one_of("running", "image"),
+    ),
+]
 SweepArgument = Annotated[
     Path | None, typer.Argument(metavar="[SWEEP]", help="A sweep's folder; without one, the last that ran.")
 ]

@@ -31,13 +31,7 @@ def plot(
     theme: Annotated[
         str, typer.Option(help="light or dark.", autocompletion=options.one_of("light", "dark"))
     ] = "light",
-    evaluation: Annotated[
-        str | None,
-        typer.Option(
-            help="running or image statistics, for nets with instance norms [image, as trained].",
-            autocompletion=options.one_of("running", "image"),
-        ),
-    ] = None,
+    evaluation: options.Evaluation = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw accuracy against depth, or training curves; print where the figure is."""

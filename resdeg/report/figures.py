@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,13 +14,12 @@ from resdeg import data
 from resdeg.analysis.curve import with_errors
 from resdeg.analysis.frame import SweepFrame
 from resdeg.config import ModelConfig, SweepConfig
-from resdeg.report.style import Ink, Theme, applied
+from resdeg.report.style import Ink, LineStyle, Theme, applied
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
-Style = Literal["-", "--", ":"]
-TRAINING: Style = "--"
-CLEAN: Style = ":"
-TEST: Style = "-"
+TRAINING: LineStyle = "--"
+CLEAN: LineStyle = ":"
+TEST: LineStyle = "-"
 EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
 
 
@@ -81,19 +79,14 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             for family in sweep.config.families:
                 ink = look.families[family]
                 shift = DODGE if family == "residual" else 1 / DODGE
-                _series(top, points, runs, family, "test_accuracy", ink, TEST, shift)
-                _series(bottom, points, runs, family, "test_error", ink, TEST, shift)
-                _series(bottom, points, runs, family, "train_error", ink, TRAINING, shift**2, seeds=False)
+                series(top, points, runs, family, "test_accuracy", ink, TEST, shift)
+                series(bottom, points, runs, family, "test_error", ink, TEST, shift)
+                series(bottom, points, runs, family, "train_error", ink, TRAINING, shift**2, seeds=False)
             _unfinished(top, runs, look)
-            _depth_axis(bottom, sorted(set(sweep.runs["depth"])))
+            depth_axis(bottom, sorted(set(sweep.runs["depth"])))
             name = "" if len(sweeps) == 1 else f"{sweep.name}\n"
             top.set_title(name + describe(sweep), loc="left", fontsize=8.5)
-            chance = 1 / data.shape(sweep.config.data).classes
-            top.axhline(chance, color=look.text, linewidth=0.8, linestyle=":")
-            top.annotate(
-                "chance", (0.25, chance), xycoords=("axes fraction", "data"), fontsize=8,
-                xytext=(0, 3), textcoords="offset points", ha="center",
-            )  # fmt: skip
+            chance_line(top, sweep, look)
             _legends(top, bottom, sweep, look)
         images = " and ".join(dict.fromkeys(data_name(sweep.config) for sweep in sweeps))
         figure.suptitle(f"Accuracy against depth on {images}", x=0.01, ha="left", weight="bold", fontsize=12)
@@ -106,17 +99,28 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         return figure
 
 
-def _series(
+def chance_line(axes: Axes, sweep: SweepFrame, look: Theme) -> None:
+    """The accuracy of a guess, dotted."""
+    chance = 1 / data.shape(sweep.config.data).classes
+    axes.axhline(chance, color=look.text, linewidth=0.8, linestyle=":")
+    axes.annotate(
+        "chance", (0.25, chance), xycoords=("axes fraction", "data"), fontsize=8,
+        xytext=(0, 3), textcoords="offset points", ha="center",
+    )  # fmt: skip
+
+
+def series(
     axes: Axes,
     points: pd.DataFrame,
     runs: pd.DataFrame,
     family: str,
     metric: str,
     ink: Ink,
-    style: Style,
+    style: LineStyle,
     shift: float,
     seeds: bool = True,
 ) -> None:
+    """One metric of one family against depth: means joined, intervals as bars, seeds as dots."""
     rows = points[(points["family"] == family) & (points["metric"] == metric)]
     if rows.empty:
         return
@@ -133,7 +137,7 @@ def _series(
         center = whole["mean"].astype(float)
         reach = [center - whole["low"].astype(float), whole["high"].astype(float) - center]
         axes.errorbar(
-            whole["depth"] * shift, center, yerr=reach, fmt="none", ecolor=ink.colour,
+            whole["depth"] * shift, center, yerr=reach, fmt="none", color=ink.colour,
             elinewidth=1.2, capsize=3, zorder=2,
         )  # fmt: skip
     if seeds:
@@ -162,7 +166,8 @@ def _unfinished(axes: Axes, runs: pd.DataFrame, look: Theme) -> None:
             )  # fmt: skip
 
 
-def _depth_axis(axes: Axes, depths: list[int]) -> None:
+def depth_axis(axes: Axes, depths: list[int]) -> None:
+    """Depth on a log scale, with the depths that were trained as its ticks."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(depths))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -171,7 +176,8 @@ def _depth_axis(axes: Axes, depths: list[int]) -> None:
     axes.set_xlabel("depth (weighted layers, 6n+2; log scale)")
 
 
-def _family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
+def family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
+    """What the legend says of the families."""
     handles = []
     for family in sweep.config.families:
         ink = look.families[family]
@@ -185,7 +191,7 @@ def _family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
 
 
 def _legends(top: Axes, bottom: Axes, sweep: SweepFrame, look: Theme) -> None:
-    handles = _family_handles(sweep, look)
+    handles = family_handles(sweep, look)
     statuses = set(sweep.runs["status"])
     if "diverged" in statuses:
         handles.append(Line2D([], [], color=look.text, marker="X", linestyle="none", label="diverged"))
@@ -203,7 +209,7 @@ def _legends(top: Axes, bottom: Axes, sweep: SweepFrame, look: Theme) -> None:
 def _line_handles(look: Theme, evaluation: str) -> list[Line2D]:
     mode = "evaluation mode, " if evaluation == "running" else ""
     clean = f"training error (clean: {mode}no augmentation)"
-    named: tuple[tuple[str, Style], ...] = (("test error", TEST), (clean, TRAINING))
+    named: tuple[tuple[str, LineStyle], ...] = (("test error", TEST), (clean, TRAINING))
     return [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in named]
 
 
@@ -234,8 +240,8 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         for axes in grid[-1]:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles = _family_handles(sweeps[0], look)
-        styles: list[tuple[str, Style]] = [("test", TEST), ("training (running mean)", TRAINING)]
+        handles = family_handles(sweeps[0], look)
+        styles: list[tuple[str, LineStyle]] = [("test", TEST), ("training (running mean)", TRAINING)]
         if any("clean_train_accuracy" in sweep.metrics for sweep in sweeps):
             styles.append(("training (clean, fixed images)", CLEAN))
         handles += [Line2D([], [], color=look.text, linestyle=s, label=label) for label, s in styles]
@@ -251,7 +257,7 @@ def training_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
 
 
 def _training_lines(axes: Axes, lines: pd.DataFrame, ink: Ink) -> None:
-    styles: list[tuple[str, Style]] = [("train_accuracy", TRAINING), ("test_accuracy", TEST)]
+    styles: list[tuple[str, LineStyle]] = [("train_accuracy", TRAINING), ("test_accuracy", TEST)]
     styles += [("clean_train_accuracy", CLEAN)] if "clean_train_accuracy" in lines else []
     for metric, style in styles:
         for _, one in lines.groupby("seed") if style != CLEAN else ():

@@ -6,12 +6,14 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from resdeg.errors import UsageError, did_you_mean
+
+LineStyle = Literal["-", "--", "-.", ":"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,189 @@
+"""One figure for each claim: the numbers that it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from resdeg.analysis.cells import Cells, Needs
+from resdeg.analysis.claims import CLAIMS
+from resdeg.analysis.curve import with_errors
+from resdeg.analysis.effects import possible_peaks
+from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.stats import mean_interval
+from resdeg.config import Family
+from resdeg.report.figures import DODGE, chance_line, depth_axis, family_handles, series
+from resdeg.report.style import LineStyle, Theme, applied
+
+SIZE = (4.5, 3.1)  # inches; small, so that on a phone the words in it are not
+TRAINING_LINES: dict[str, tuple[str, LineStyle]] = {
+    "test_error": ("test", "-"),
+    "running_train_error": ("training, running", ":"),
+    "train_error": ("training, clean", "--"),
+    "recomputed_train_error": ("training, statistics recomputed", "-."),
+}
+
+
+def accuracy_figure(sweep: SweepFrame, look: Theme) -> Figure:
+    """Test accuracy against depth, both families: the curve itself."""
+    with applied(look):
+        figure, axes = _new()
+        for family in sweep.config.families:
+            shift = DODGE if family == "residual" else 1 / DODGE
+            series(axes, sweep.curve, sweep.runs, family, "test_accuracy", look.families[family], "-", shift)
+        chance_line(axes, sweep, look)
+        _finish(axes, sweep, "test accuracy")
+        axes.legend(handles=family_handles(sweep, look), loc="best")
+        return figure
+
+
+def rise_and_fall(sweep: SweepFrame, look: Theme) -> Figure | None:
+    """C1: plain test accuracy, and the depths that may be its peak."""
+    table = Cells.of(sweep).table("plain", "test_accuracy", least=2)
+    if isinstance(table, Needs):
+        return None
+    with applied(look):
+        figure, axes = _new()
+        ink = look.families["plain"]
+        series(axes, sweep.curve, sweep.runs, "plain", "test_accuracy", ink, "-", 1.0)
+        if len(table) > 1:
+            for number, depth in enumerate(possible_peaks(table)):
+                axes.axvspan(
+                    depth / 1.09, depth * 1.09, color=look.faint, alpha=0.55, linewidth=0, zorder=0,
+                    label="may be the peak" if number == 0 else None,
+                )  # fmt: skip
+            axes.legend(loc="best")
+        chance_line(axes, sweep, look)
+        _finish(axes, sweep, "test accuracy")
+        return figure
+
+
+def training_errors(sweep: SweepFrame, look: Theme) -> Figure | None:
+    """C2: the training errors of plain networks beside their test error."""
+    points = sweep.curve
+    plain = points[points["family"] == "plain"]
+    there = [metric for metric in TRAINING_LINES if metric in set(plain["metric"])]
+    if plain.empty:
+        return None
+    with applied(look):
+        figure, axes = _new()
+        ink, runs = look.families["plain"], with_errors(sweep.runs)
+        for number, metric in enumerate(there):
+            shift = DODGE ** (number - (len(there) - 1) / 2)
+            series(axes, points, runs, "plain", metric, ink, TRAINING_LINES[metric][1], shift, seeds=False)
+        handles = [
+            Line2D([], [], color=ink.colour, linestyle=TRAINING_LINES[m][1], label=TRAINING_LINES[m][0])
+            for m in there
+        ]
+        _finish(axes, sweep, "error of plain networks")
+        axes.legend(handles=handles, loc="best")
+        return figure
+
+
+def residual_holds(sweep: SweepFrame, look: Theme) -> Figure | None:
+    """C3: residual test accuracy beyond depth 2, and the fall that the margin allows."""
+    cells = Cells.of(sweep)
+    table = cells.table("residual", "test_accuracy", least=2)
+    if isinstance(table, Needs):
+        return None
+    beyond = sweep.runs[sweep.runs["depth"] > 2]
+    points = sweep.curve[sweep.curve["depth"] > 2]
+    best = float(table[table.columns[:-1]].mean().max())
+    margin = CLAIMS["C3"].margin(cells)
+    with applied(look):
+        figure, axes = _new()
+        series(axes, points, beyond, "residual", "test_accuracy", look.families["residual"], "-", 1.0)
+        axes.axhspan(
+            best + margin, best, color=look.faint, alpha=0.55, linewidth=0, zorder=0,
+            label=f"within {-margin * 100:.0f} points of the best shallower depth",
+        )  # fmt: skip
+        _finish(axes, sweep, "test accuracy of residual networks", sorted(set(beyond["depth"])), decimals=1)
+        axes.legend(loc="best")
+        return figure
+
+
+def gap_grows(sweep: SweepFrame, look: Theme) -> Figure | None:
+    """C4: what the shortcut is worth at each depth, seed by seed."""
+    gap = Cells.of(sweep).gap("test_accuracy", least=2)
+    if isinstance(gap, Needs):
+        return None
+    points = 100 * gap
+    with applied(look):
+        figure, axes = _new()
+        for _, one in points.iterrows():
+            axes.plot(points.columns, one, color=look.text, linewidth=0.8, alpha=0.45)
+        axes.plot(points.columns, points.mean(), color=look.text, linewidth=1.8, marker="D", markersize=5)
+        if len(points) > 1:
+            _bars(axes, points, look)
+        axes.axhline(0, color=look.text, linewidth=0.8, linestyle=":")
+        depth_axis(axes, [int(depth) for depth in points.columns])
+        axes.set_ylabel("residual minus plain, points")
+        return figure
+
+
+def _bars(axes: Axes, points: pd.DataFrame, look: Theme) -> None:
+    estimates = [mean_interval([float(value) for value in points[depth]]) for depth in points]
+    reach = [(e.high or e.mean) - e.mean for e in estimates]
+    axes.errorbar(
+        list(points.columns), [e.mean for e in estimates], yerr=reach, fmt="none", color=look.text,
+        elinewidth=1.2, capsize=3,
+    )  # fmt: skip
+
+
+def _new() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _finish(
+    axes: Axes, sweep: SweepFrame, label: str, depths: Sequence[int] | None = None, decimals: int = 0
+) -> None:
+    depth_axis(axes, list(depths or sorted(set(sweep.runs["depth"]))))
+    axes.set_ylabel(label)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.02), min(high, 1.02))
+
+
+@dataclass(frozen=True)
+class ClaimFigure:
+    """How a claim is drawn, and the points of the curve that are in the picture."""
+
+    draw: Callable[[SweepFrame, Theme], Figure | None]
+    families: tuple[Family, ...]
+    metrics: tuple[str, ...]
+    caption: str
+
+
+CLAIM_FIGURES = {
+    "C1": ClaimFigure(
+        rise_and_fall,
+        ("plain",),
+        ("test_accuracy",),
+        "Test accuracy of plain networks. Shaded: depths that these runs do not exclude as the best.",
+    ),
+    "C2": ClaimFigure(
+        training_errors,
+        ("plain",),
+        tuple(TRAINING_LINES),
+        "Errors of plain networks, in training and test. Running: over augmented batches while weights move.",
+    ),
+    "C3": ClaimFigure(
+        residual_holds,
+        ("residual",),
+        ("test_accuracy",),
+        "Test accuracy of residual networks beyond depth 2, and the fall that the margin allows.",
+    ),
+    "C4": ClaimFigure(
+        gap_grows,
+        ("plain", "residual"),
+        ("test_accuracy",),
+        "Residual minus plain in test accuracy: thin lines are seeds, the bold one their mean.",
+    ),
+}

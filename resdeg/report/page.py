@@ -1,0 +1,218 @@
+"""The report of a sweep, in Markdown and as one HTML file: each claim, and how it was obtained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from resdeg.analysis.cells import Cells
+from resdeg.analysis.effects import LEVEL
+from resdeg.analysis.findings import Finding, findings, peaks
+from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.verdict import RULE
+from resdeg.report import words
+from resdeg.report.claim_figures import CLAIM_FIGURES, ClaimFigure, accuracy_figure
+from resdeg.report.figures import data_name, describe
+from resdeg.report.inline import colours, inline_svg
+from resdeg.report.style import THEMES
+from resdeg.report.units import duration
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture, its text alternative, and the line below it."""
+
+    svg: str
+    text: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report has of one claim."""
+
+    finding: Finding
+    sentence: str
+    numbers: str
+    seeds: str
+    bar: Bar | None
+    figure: Shown | None
+    table: Table | None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval beside its margin, as places from 0 to 100 on a common scale."""
+
+    low: float
+    high: float
+    effect: float
+    margin: float
+
+    @classmethod
+    def of(cls, finding: Finding) -> Bar | None:
+        if finding.effect is None or finding.low is None or finding.high is None:
+            return None
+        places = (finding.low, finding.high, finding.effect, finding.margin)
+        span = max(places) - min(places) or 1.0
+        return cls(*(round(4 + 92 * (place - min(places)) / span, 1) for place in places))
+
+
+def context(sweep: SweepFrame) -> dict[str, Any]:
+    """All that the templates print."""
+    found = findings(sweep)
+    t = sweep.config.training
+    return {
+        "sweep": sweep,
+        "images": data_name(sweep.config),
+        "generated": sweep.config.data.name == "hierarchy",
+        "about": describe(sweep).splitlines(),
+        "budget": f"recipe {t.recipe}, {t.length}",
+        "schedule": Cells.of(sweep).schedule,
+        "curve": _curve(sweep),
+        "curve_table": _by_depth(sweep, sweep.config.families, ("test_accuracy",)),
+        "peaks": [
+            f"The best {family} depth in test accuracy is {words.spelt(depths, 'or')}, "
+            "as far as these runs tell."
+            for family, depths in peaks(sweep).items()
+        ],
+        "sections": [_section(sweep, finding) for finding in found],
+        "rule": RULE,
+        "level": 100 * (1 - LEVEL),
+        "sign_flip": _sign_flip(found),
+        "networks": _networks(sweep),
+        "made_with": [
+            (name.replace("_", " "), words.spelt(values))
+            for name, values in sweep.provenance.items()
+            if values
+        ],
+        "seconds": float(sweep.runs.drop_duplicates("run_id")["seconds"].fillna(0).sum()),
+        "missing": _missing(sweep),
+        "beyond": [(f.claim.id, f.claim.says, f.claim.beyond) for f in found if f.claim.beyond],
+        "ink": {name: colours(look) for name, look in THEMES.items()},
+    }
+
+
+def markdown(sweep: SweepFrame) -> str:
+    """The report for a terminal, an editor or a repository's page; its figure is curve.png."""
+    return _template("report.md.j2").render(context(sweep))
+
+
+def html(sweep: SweepFrame) -> str:
+    """The report as one file that opens from disk: figures inside, light and dark, no script."""
+    return _template("report.html.j2").render(context(sweep))
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("resdeg.report"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["duration"] = duration
+    return environment.get_template(name)
+
+
+def _section(sweep: SweepFrame, finding: Finding) -> Section:
+    of = CLAIM_FIGURES.get(finding.claim.id)
+    return Section(
+        finding,
+        words.sentence(finding),
+        words.numbers(finding),
+        words.more_seeds(finding),
+        Bar.of(finding),
+        _shown(sweep, finding, of) if of else None,
+        _by_depth(sweep, of.families, of.metrics) if of else None,
+    )
+
+
+def _shown(sweep: SweepFrame, finding: Finding, of: ClaimFigure) -> Shown | None:
+    figure = of.draw(sweep, THEMES["light"])
+    if figure is None:
+        return None
+    text = words.told(sweep, of.metrics, of.families)
+    title = f"{finding.claim.id}: {finding.claim.title}"
+    return Shown(inline_svg(figure, finding.claim.id, title, text), text, of.caption)
+
+
+def _curve(sweep: SweepFrame) -> Shown:
+    text = words.told(sweep, ("test_accuracy",), sweep.config.families)
+    title = f"Test accuracy against depth on {data_name(sweep.config)}"
+    drawn = inline_svg(accuracy_figure(sweep, THEMES["light"]), "curve", title, text)
+    return Shown(
+        drawn, text, "Test accuracy against depth: dots are seeds, bars 95 % intervals of the mean over them."
+    )
+
+
+def _by_depth(sweep: SweepFrame, families: Sequence[str], metrics: Sequence[str]) -> Table | None:
+    """A row per depth, a column per family and metric: mean, interval and seeds."""
+    columns = [
+        (family, metric, words.points_of(sweep, family, metric)) for family in families for metric in metrics
+    ]
+    there = [(family, metric, points) for family, metric, points in columns if points]
+    if not there:
+        return None
+    depths = sorted({depth for *_, points in there for depth in points})
+    head = ["depth", *(f"{family}, {words.METRIC_NAMES[metric]}" for family, metric, _ in there), "seeds"]
+    body = [
+        [
+            str(depth),
+            *(words.cell(points.get(depth)) for *_, points in there),
+            " / ".join(dict.fromkeys(str(points[depth].seeds) for *_, points in there if depth in points)),
+        ]
+        for depth in depths
+    ]
+    return head, body
+
+
+def _networks(sweep: SweepFrame) -> Table:
+    """What each depth costs: parameters and multiply-adds, and seconds of a training."""
+    rows = []
+    for depth, runs in sweep.runs.groupby("depth"):
+        seconds = [
+            duration(float(mean)) if pd.notna(mean := of["seconds"].mean()) else "-"
+            for family in sweep.config.families
+            if len(of := runs[runs["family"] == family])
+        ]
+        first = runs[["parameters", "multiply_adds"]].max()
+        counts = [f"{int(n):,}" if pd.notna(n) else "-" for n in first]
+        rows.append([str(depth), *counts, " / ".join(seconds)])
+    trained = f"training ({' / '.join(sweep.config.families)})"
+    return ["depth", "parameters", "multiply-adds per image", trained], rows
+
+
+def _missing(sweep: SweepFrame) -> list[str]:
+    """What the verdicts do without."""
+    said = [
+        f"{family}-{depth} is untrainable: near chance in training, which is another thing than degraded. "
+        "It is left out of every claim."
+        for family, depth in Cells.of(sweep).left_out
+    ]
+    for status, runs in sweep.runs.drop_duplicates("run_id").groupby("status"):
+        if status != "finished":
+            names = words.spelt(f"{r['family']}-{r['depth']} seed {r['seed']}" for _, r in runs.iterrows())
+            said.append(f"{status}: {names}")
+    said += [f"damaged, left out: {problem}" for problem in sweep.problems]
+    return said + [f"note: {line}" for line in sweep.mixed]
+
+
+def _sign_flip(found: Sequence[Finding]) -> str:
+    """What a test without Student's assumptions could say with so few seeds, at best."""
+    seeds = max((finding.seeds for finding in found), default=0)
+    if seeds < 2:
+        return ""
+    least = 2 / 2**seeds
+    return (
+        f"Intervals take differences between seeds to be roughly normal. Without that, {seeds} paired seeds "
+        f"can give a two-sided sign-flip p of {least:.4f} at the least"
+        + (", which is not below .05." if least >= LEVEL else ".")
+    )

@@ -1,0 +1,180 @@
+"""The report: what is in it, that its bytes repeat, and how a browser lays it out."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from resdeg.analysis.claims import CLAIMS
+from resdeg.analysis.frame import load_sweep
+from resdeg.analysis.verdict import RULE, Verdict
+from resdeg.report import page
+from resdeg.report.inline import colours
+from resdeg.report.style import THEMES
+from tests.planted import CELLS, PLANTS, planted
+from tests.report.browser import laid_out
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def supported(tmp_path: Path) -> Path:
+    planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED])
+    return tmp_path / "s"
+
+
+def test_bytes_repeat(supported: Path) -> None:
+    sweep = load_sweep(supported)
+    assert page.html(sweep) == page.html(sweep)
+    assert page.markdown(sweep) == page.markdown(load_sweep(supported))
+
+
+class Outline(HTMLParser):
+    """Opening and closing tags, and whatever refers outside of the file."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and not (value or "").startswith("#"):
+                self.outside.append(f"{tag} {name}={value}")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_it_is_one_whole_file_without_script(supported: Path) -> None:
+    outline = Outline()
+    outline.feed(page.html(load_sweep(supported)))
+    assert outline.open == []
+    assert outline.outside == []
+    assert "script" not in outline.seen
+    assert outline.seen.index("figure") < outline.seen.index("section"), "the curve comes first"
+
+
+def test_every_colour_of_a_figure_is_the_page_s(supported: Path) -> None:
+    text = page.html(load_sweep(supported))
+    body = text[text.index("<body>") :]
+    assert set(re.findall(r"#[0-9a-f]{6}\b", body)) == set()
+    for variable in colours(THEMES["dark"]):
+        assert f"var({variable})" in text
+
+
+def test_it_says_how_it_was_obtained_and_where_the_notes_go_further(supported: Path) -> None:
+    text = page.markdown(load_sweep(supported))
+    for part in (
+        RULE, "2 epochs", "fp32", "seeds 0-2", "sign-flip p of 0.2500", "not below .05",
+        "Every verdict speaks for recipe short, 2 epochs, and for nothing longer", "Holm",
+        "unlikely that identity mappings", "Nothing of the grid",
+    ):  # fmt: skip
+        assert part in text, part
+    for claim in CLAIMS.values():
+        assert claim.says in text
+
+
+def test_generated_images_are_named_as_such(tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS, data={"name": "hierarchy"})
+    sweep = load_sweep(tmp_path / "s")
+    assert "**Generated images, not a natural data set.**" in page.markdown(sweep)
+    assert "Generated images, not a natural data set." in page.html(sweep)
+
+
+def test_a_diverged_a_missing_and_a_damaged_run_are_reported(tmp_path: Path, resdeg) -> None:
+    store = planted(tmp_path / "s", PLANTS[Verdict.SUPPORTED]["accuracy"], missing=1)
+    ids = store.run_ids()
+    diverged = store.run(ids[0])
+    summary = diverged.summary().model_copy(update={"status": "diverged", "test_accuracy": None})
+    (diverged.folder / "summary.json").write_text(summary.to_json())
+    (store.run(ids[-1]).folder / "metrics.jsonl").write_text("rot\n")
+    done = resdeg("report", tmp_path / "s")
+    assert done.returncode == 0, done.stderr
+    assert "left out: " in done.stderr
+    for form in ("report.md", "report.html"):
+        text = (tmp_path / "s" / form).read_text()
+        for part in ("diverged: ", "missing: ", "metrics.jsonl:1: damaged"):
+            assert part in text, (form, part)
+
+
+def test_labels_are_text_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "<script>$x"
+    planted(folder, CELLS)
+    text = page.html(load_sweep(folder))
+    assert "<script" not in text
+    assert "&lt;script&gt;$x" in text
+
+
+def test_json_holds_effect_interval_margin_and_verdict(supported: Path, resdeg) -> None:
+    done = resdeg("report", supported, "--json")
+    claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
+    assert set(claims) == set(CLAIMS)
+    assert claims["C1"]["verdict"] == "SUPPORTED"
+    assert claims["C1"]["low"] <= claims["C1"]["effect"] <= claims["C1"]["high"]
+    assert claims["C3"]["margin"] == -0.02
+    assert claims["C5"]["needs"]
+
+
+def test_nothing_to_report_is_said(resdeg, tmp_path: Path) -> None:
+    assert resdeg("report").returncode == 2
+    assert resdeg("report", tmp_path).returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("name", ["planted", "first-light", "stargan-first-light"])
+def test_a_browser_lays_it_out_without_overflow(width: int, name: str, tmp_path: Path) -> None:
+    """Nothing is wider than the window, and every figure can be read out."""
+    if name == "planted":
+        planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED])
+    sweep = load_sweep(tmp_path / "s" if name == "planted" else ROOT / "results" / name)
+    shown = sweep.evaluated(sweep.evaluations[0])
+    (tmp_path / "report.html").write_text(page.html(shown))
+    told = laid_out(tmp_path / "report.html", width, tmp_path)
+    assert told["width"] == width
+    assert told["scrolls"] <= width
+    assert told["wide"] == []
+    assert told["figures"] >= 5
+    assert told["silent"] == []
+    assert told["empty"] == []
+    assert told["twice"] == []
+    assert told["scripts"] == 0
+    if width == 1440:
+        assert told["tables"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_it_is_dark_where_the_reader_is(supported: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(page.html(load_sweep(supported)))
+    light = laid_out(tmp_path / "report.html", 360, tmp_path)
+    dark = laid_out(tmp_path / "report.html", 360, tmp_path, dark=True)
+    assert (light["paper"], dark["paper"]) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
+    assert light["ink"] != dark["ink"]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_browser_sees_what_is_too_wide_or_silent(tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text(
+        '<!DOCTYPE html><body><p style="width:900px">x</p><svg role="img" height="20"></svg></body>'
+    )
+    told = laid_out(tmp_path / "bad.html", 360, tmp_path)
+    assert told["wide"] == ["P."]
+    assert told["scrolls"] > 360
+    assert told["silent"] == ["svg."]
