@@ -13,18 +13,18 @@ Cells = dict[tuple[str, int], list[float]]
 
 
 def planted(
-    folder: Path, accuracy: Cells, missing: int = 0, training: Cells | None = None, **settings: object
+    folder: Path, accuracy: Cells, missing: int = 0, trained: Cells | None = None, **tables: object
 ) -> SweepStore:
     """A finished sweep with these test accuracies by family and depth, a seed each.
 
-    Clean training accuracy is that of `training`, and a point more than in test where it has none.
+    Clean training accuracy is that of `trained`, and a point more than in test where it has none.
     """
     grid = {
         "depths": sorted({depth for _, depth in accuracy}),
         "families": list(dict.fromkeys(family for family, _ in accuracy)),
         "seeds": list(range(len(next(iter(accuracy.values()))))),
     }
-    config = resolve(None, {}, [], {**grid, "training": {"epochs": 2}, **settings})
+    config = resolve(None, {}, [], {**grid, "training": {"epochs": 2}, **tables})
     store = SweepStore(folder)
     folder.mkdir(parents=True)
     store.plan.write_text(config.to_toml())
@@ -33,8 +33,8 @@ def planted(
         run_folder.mkdir(parents=True)
         (run_folder / "config.json").write_text(run.model_dump_json())
         value = accuracy[run.family, run.depth][run.seed]
-        other = (training or {}).get((run.family, run.depth))
-        trained = other[run.seed] if other else value + 0.01
+        other = (trained or {}).get((run.family, run.depth))
+        clean = other[run.seed] if other else value + 0.01
         lines = [
             EvalRecord(
                 epoch=epoch, step=391 * epoch, lr=0.1, train_loss=1.0,
@@ -47,7 +47,7 @@ def planted(
         summary = RunSummary(
             run_id=run.run_id, status="finished", family=run.family, depth=run.depth, seed=run.seed,
             parameters=1, multiply_adds=1, step=782, steps=782, data_hash="d", precision="fp32",
-            train_accuracy=trained, train_loss=1.0, running_train_accuracy=value, running_train_loss=1.0,
+            train_accuracy=clean, train_loss=1.0, running_train_accuracy=value, running_train_loss=1.0,
             test_accuracy=value, test_loss=1.0,
         )  # fmt: skip
         (run_folder / "summary.json").write_text(summary.to_json())
@@ -73,7 +73,7 @@ def _plant(plain: tuple[float, ...], training: tuple[float, ...], residual: tupl
     tables = {"plain": _near(plain, spread, 0), "residual": _near(residual, spread, 3)}
     accuracy = {(f, depth): values for f, table in tables.items() for depth, values in table.items()}
     trained = {("plain", depth): values for depth, values in _near(training, spread, 1).items()}
-    return {"accuracy": accuracy, "training": trained}
+    return {"accuracy": accuracy, "trained": trained}
 
 
 # Sweeps in which C1 to C4 all come out alike.

@@ -44,4 +44,10 @@ def test_a_wheel_works_outside_the_clone(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0].startswith(str(site))
     assert "residual-d8-s0" in done.stdout
     assert (site / "resdeg" / "py.typed").is_file()
+    table = subprocess.run(
+        [sys.executable, "-c", script, "anchors"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert table.returncode == 0, table.stderr
+    assert "He et al. 2015" in table.stdout
     assert (site / "bin" / "resdeg").is_file()

@@ -148,18 +148,22 @@ def sweep_folder(given: Path | None) -> Path:
     Raises:
         UsageError: none was given and no sweep has run here.
     """
-    if given is not None:
-        return given
-    try:
-        last = Path(os.fsdecode(POINTER.read_bytes().removesuffix(b"\n")))
-    except OSError:
-        last = None
-    if last is None or not last.is_dir():
+    found = given or last_sweep()
+    if found is None:
         raise UsageError(
             "no sweep has run here yet",
             "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light",
         )
-    return last
+    return found
+
+
+def last_sweep() -> Path | None:
+    """The folder that `resdeg sweep` last wrote; None where none has run here, or it is gone."""
+    try:
+        last = Path(os.fsdecode(POINTER.read_bytes().removesuffix(b"\n")))
+    except OSError:
+        return None
+    return last if last.is_dir() else None
 
 
 def remember(folder: Path) -> None:

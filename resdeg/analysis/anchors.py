@@ -1,0 +1,179 @@
+"""Published errors of the paper's networks under its schedule, and ours beside them."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from resdeg import data
+from resdeg.analysis.curve import with_errors
+from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.stats import Estimate, mean_interval
+from resdeg.config import DataConfig, Family, ModelConfig, SweepConfig, TrainingConfig
+from resdeg.errors import UsageError
+from resdeg.training.recipes import recipe
+
+Metric = Literal["test_error", "train_error"]
+Provenance = Literal["primary", "digitised", "secondary"]
+
+# He's training error is a mean over the last 9k steps of a curve over training, which ours is nearest to.
+OURS: dict[Metric, str] = {"test_error": "test_error", "train_error": "running_train_error"}
+PUBLISHED = TrainingConfig.model_validate(recipe("he2015"))
+_FREE = (
+    "recipe",
+    "epochs",
+    "steps",
+    "warmup_steps",
+    "warmup_lr",
+    "precision",
+    "threads",
+)  # or compared apart
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One published number: an error as a fraction, with its standard deviation over seeds if there is one.
+
+    bound: "above" where the source only says that the error is larger than `value`.
+    reported: which epoch the number is of. provenance: read in the source, off a figure of it
+    ("digitised"), or in a copy of it ("secondary"). note: in what it differs from the source's protocol.
+    """
+
+    source: str
+    place: str
+    family: Family
+    depth: int
+    metric: Metric
+    bound: Literal["", "above"]
+    value: float
+    deviation: float | None
+    seeds: int
+    protocol: str
+    reported: str
+    provenance: Provenance
+    note: str
+
+
+@dataclass(frozen=True)
+class Band:
+    """The span of independent sources, as fractions; its ends are rounded to a tenth of a point."""
+
+    low: float
+    high: float
+
+    def place(self, error: float) -> Literal["below", "in band", "above"]:
+        """Where an error lies, seen as coarsely as the ends."""
+        if error < self.low - 0.0005 - 1e-9:
+            return "below"
+        return "above" if error > self.high + 0.0005 + 1e-9 else "in band"
+
+
+# Test error under the paper's full protocol. No band for training errors: three sources, two definitions.
+BANDS: dict[tuple[Family, int], Band] = {
+    ("plain", 20): Band(0.087, 0.099), ("plain", 32): Band(0.094, 0.106), ("plain", 44): Band(0.113, 0.121),
+    ("plain", 56): Band(0.118, 0.133), ("plain", 110): Band(0.60, 1.0),
+    ("residual", 20): Band(0.077, 0.092), ("residual", 32): Band(0.070, 0.087),
+    ("residual", 44): Band(0.067, 0.081), ("residual", 56): Band(0.065, 0.075),
+    ("residual", 110): Band(0.058, 0.072),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One family, depth and metric. `ours` is None without a finished run, `wanted` counts the seeds of the
+    grid (0: not in it); `placed` says where our mean lies, None without a band or a mean.
+    """
+
+    family: Family
+    depth: int
+    metric: Metric
+    ours: Estimate | None
+    wanted: int
+    band: Band | None
+    placed: str | None
+    anchors: tuple[Anchor, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sweep beside the published numbers: how it was trained, a cell per published family, depth, metric.
+
+    Errors are fractions. Our test error is of the last epoch; our training error is the running one.
+    """
+
+    sweep: str
+    protocol: str
+    cells: tuple[Cell, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load_anchors() -> tuple[Anchor, ...]:
+    """The published numbers, in the order of the table."""
+    text = resources.files("resdeg.analysis").joinpath("anchors.csv").read_text(encoding="utf-8")
+    return tuple(_anchor(row) for row in csv.DictReader(text.splitlines()))
+
+
+def _anchor(row: dict[str, Any]) -> Anchor:
+    numbers = {
+        "depth": int(row["depth"]),
+        "seeds": int(row["seeds"]),
+        "value": float(row["value"]),
+        "deviation": float(row["deviation"]) if row["deviation"] else None,
+    }
+    return Anchor(**(row | numbers))
+
+
+def check_protocol(folder: str, config: SweepConfig) -> None:
+    """Refuse to set a sweep beside the published numbers that was not trained as they were.
+
+    Warm-up, precision and a validation split are free: the sources differ in them.
+
+    Raises:
+        UsageError: another schedule, another data set or another network, named with the published one.
+    """
+    t, images = config.training, data.shape(config.data).train
+    steps, published = t.total_steps(images), PUBLISHED.total_steps(images)
+    told = t.length if t.steps else f"{t.length} ({steps:,} steps)"
+    length = (f"{told} of batch {t.batch_size}", f"{published:,} steps of batch {PUBLISHED.batch_size}")
+    same = (steps, t.batch_size) == (published, PUBLISHED.batch_size)
+    pairs: list[tuple[str, object, object]] = [] if same else [("length", *length)]
+    pairs.append(("data", config.data.name, DataConfig().name))
+    pairs += [(f"training.{k}", v, getattr(PUBLISHED, k)) for k, v in t if k not in _FREE]
+    pairs += [(f"model.{name}", value, getattr(ModelConfig(), name)) for name, value in config.model]
+    for name, ours, theirs in pairs:
+        if ours != theirs:
+            raise UsageError(
+                f"{folder} is not set beside the published numbers: its {name} is {ours}, theirs is {theirs}",
+                "`resdeg anchors --published` prints them alone; configs/he2015.toml has their protocol",
+            )
+
+
+def compare(sweep: SweepFrame) -> Comparison:
+    """Our errors beside every published one; only finished runs count.
+
+    Raises:
+        UsageError: the sweep was not trained as the published networks were.
+    """
+    check_protocol(str(sweep.folder), sweep.config)
+    t, split = sweep.config.training, sweep.config.data.validation
+    rest = f", {t.warmup_steps} steps of warm-up" if t.warmup_steps else ""
+    rest += f", {split:,} images held out" if split else ""
+    protocol = f"{t.length} of batch {t.batch_size}, {t.precision}{rest}; last epoch"
+    groups: dict[tuple[Metric, Family, int], list[Anchor]] = {}
+    for anchor in load_anchors():
+        groups.setdefault((anchor.metric, anchor.family, anchor.depth), []).append(anchor)
+    return Comparison(sweep.name, protocol, tuple(_cell(sweep, *key, group) for key, group in groups.items()))
+
+
+def _cell(sweep: SweepFrame, metric: Metric, family: Family, depth: int, anchors: list[Anchor]) -> Cell:
+    runs = with_errors(sweep.runs)
+    runs = runs[(runs["family"] == family) & (runs["depth"] == depth)]
+    errors = [float(e) for e in runs.loc[runs["status"] == "finished", OURS[metric]].dropna()]
+    ours = mean_interval(errors) if errors else None
+    band = BANDS.get((family, depth)) if metric == "test_error" else None
+    placed = band.place(ours.mean) if band and ours else None
+    return Cell(family, depth, metric, ours, len(runs), band, placed, tuple(anchors))

@@ -1,0 +1,150 @@
+"""The published numbers, their bands, and a sweep beside them where its schedule allows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resdeg.analysis.anchors import BANDS, Band, check_protocol, compare, load_anchors
+from resdeg.analysis.frame import load_sweep
+from resdeg.errors import UsageError
+from resdeg.sweep.plan import resolve
+from tests.planted import planted
+
+FULL = {"recipe": "he2015"}
+# In band, above, not trained (56); in band, below, in the grid and not finished.
+CELLS = {
+    ("plain", 20): [0.91, 0.90, 0.905], ("plain", 32): [0.85, 0.86, 0.87],
+    ("residual", 20): [0.91, 0.92, 0.915], ("residual", 32): [0.94, 0.95, 0.96],
+}  # fmt: skip
+
+
+def full(folder: Path):
+    """A planted sweep under the paper's schedule, two seeds of residual-32 not finished."""
+    store = planted(folder, CELLS, training=FULL)
+    for run_id in store.run_ids():
+        if run_id.startswith(("residual-d32-s1", "residual-d32-s2")):
+            (store.run(run_id).folder / "summary.json").unlink()
+    return store
+
+
+def test_the_table_is_that_of_the_sources() -> None:
+    table = load_anchors()
+    assert len(table) == len({(one.source, one.family, one.depth, one.metric) for one in table}) == 75
+    found = {(one.source, one.family, one.depth, one.metric): one for one in table}
+    ours = found["He et al. 2015", "residual", 110, "test_error"]
+    assert (ours.value, ours.deviation, ours.seeds, ours.provenance) == (0.0661, 0.0016, 5, "primary")
+    assert "Table 6" in ours.place
+    dead = found["He et al. 2015", "plain", 110, "test_error"]
+    assert (dead.bound, dead.value, dead.provenance) == ("above", 0.6, "digitised")
+    clipped = [one for one in table if "clipping" in one.note]
+    assert [(one.source, one.depth, one.value) for one in clipped] == [
+        ("wooyeolBaek", 56, 0.1186), ("wooyeolBaek", 56, 0.0436),
+    ]  # fmt: skip
+    for one in table:
+        assert 0 < one.value < 1
+        assert one.seeds >= 1
+        assert (one.deviation is None) == (one.seeds == 1)
+        assert one.protocol
+        assert one.reported
+        assert one.provenance in ("primary", "digitised", "secondary")
+
+
+@pytest.mark.parametrize("cell", BANDS, ids=str)
+def test_a_band_holds_the_sources_that_it_is_the_span_of(cell: tuple[str, int]) -> None:
+    """Bounds, which are no numbers, aside: all lie in it, and some near each of its ends."""
+    of = [a for a in load_anchors() if (a.family, a.depth, a.metric) == (*cell, "test_error")]
+    values = [one.value for one in of if not one.bound]
+    band = BANDS[cell]
+    assert {band.place(value) for value in values} == {"in band"}
+    if band.high < 1:
+        assert min(values) - band.low < 0.002
+        assert band.high - max(values) < 0.002
+
+
+def test_a_band_is_seen_as_coarsely_as_its_ends() -> None:
+    band = Band(0.087, 0.099)
+    places = [band.place(error) for error in (0.0864, 0.0865, 0.09, 0.0995, 0.0996)]
+    assert places == ["below", "in band", "in band", "in band", "above"]
+
+
+def test_a_full_sweep_is_placed_cell_by_cell(tmp_path: Path) -> None:
+    full(tmp_path / "s")
+    found = compare(load_sweep(tmp_path / "s"))
+    cells = {(cell.family, cell.depth, cell.metric): cell for cell in found.cells}
+    assert "64,000 steps of batch 128" in found.protocol
+    placed = {key[:2]: cell.placed for key, cell in cells.items() if key[2] == "test_error"}
+    assert placed == {
+        ("plain", 20): "in band", ("plain", 32): "above", ("residual", 20): "in band",
+        ("residual", 32): "below", **{(f, d): None for f in ("plain", "residual") for d in (44, 56, 110)},
+    }  # fmt: skip
+    one = cells["residual", 32, "test_error"]
+    assert one.ours is not None
+    assert (one.ours.seeds, one.wanted, one.ours.low) == (1, 3, None)
+    assert one.ours.mean == pytest.approx(0.06)
+    assert (cells["plain", 56, "test_error"].ours, cells["plain", 56, "test_error"].wanted) == (None, 0)
+    training = cells["plain", 20, "train_error"]
+    assert (training.band, training.placed) == (None, None)
+    assert training.ours is not None
+    assert training.ours.mean == pytest.approx(0.095), "the running one"
+    assert [anchor.source for anchor in training.anchors] == [
+        "He et al. 2015", "a-martyn/resnet", "wooyeolBaek",
+    ]  # fmt: skip
+
+
+def test_a_diverged_run_is_in_no_mean(tmp_path: Path) -> None:
+    store = full(tmp_path / "s")
+    run = store.run(next(name for name in store.run_ids() if name.startswith("plain-d20-s0")))
+    (run.folder / "summary.json").write_text(
+        run.summary().model_copy(update={"status": "diverged"}).to_json()
+    )
+    cell = next(c for c in compare(load_sweep(tmp_path / "s")).cells if (c.family, c.depth) == ("plain", 20))
+    assert cell.ours is not None
+    assert (cell.ours.seeds, cell.wanted) == (2, 3)
+
+
+def settings(**tables: object):
+    return resolve(None, {}, [], {"depths": "20", "seeds": "0", **tables})
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"training": FULL},
+        {"training": {"recipe": "he2015-warmup"}},
+        {"training": {**FULL, "precision": "bf16"}},
+        {"training": FULL, "data": {"validation": 5000}},
+    ],
+)
+def test_what_the_sources_differ_in_themselves_is_free(tables: dict[str, object]) -> None:
+    check_protocol("s", settings(**tables))
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ({}, r"its length is 10 epochs \(3,906 steps\) of batch 128, theirs is 64,000 steps of batch 128"),
+        (
+            {"training": {**FULL, "steps": 32_000}},
+            "its length is 32,000 steps of batch 128, theirs is 64,000",
+        ),
+        (
+            {"training": {**FULL, "batch_size": 64}},
+            "its length is 64,000 steps of batch 64, theirs is 64,000",
+        ),
+        ({"training": {**FULL, "lr": 0.05}}, "its training.lr is 0.05, theirs is 0.1"),
+        (
+            {"training": {**FULL, "schedule": "triangle"}},
+            "its training.schedule is triangle, theirs is steps",
+        ),
+        ({"training": {**FULL, "weight_decay": 5e-4}}, "its training.weight_decay is 0.0005"),
+        ({"training": FULL, "data": {"name": "cifar100"}}, "its data is cifar100, theirs is cifar10"),
+        ({"training": FULL, "model": {"norm": "instance"}}, "its model.norm is instance, theirs is batch"),
+        ({"training": FULL, "model": {"shortcut": "projection"}}, "its model.shortcut is projection"),
+    ],
+)
+def test_another_protocol_is_refused_by_name(tables: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=told) as refused:
+        check_protocol("s", settings(**tables))
+    assert "--published" in refused.value.remedy
