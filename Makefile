@@ -50,10 +50,11 @@ trust: $(STAMP) ## ten times as many kills, flips, images and pairs (about half 
 mutants: $(STAMP) ## take each safety line away: a test must see it
 	$(BIN)/python -m tests.trust.mutants
 
-figures: $(STAMP) ## draw every published sweep again from its records
+figures: $(STAMP) ## draw and report every published sweep again from its records
 	@for sweep in results/*/sweep.toml results/*/*/sweep.toml; do [ -e "$$sweep" ] || continue; \
 	  folder="$$(dirname $$sweep)"; running="$$folder/curve-running.png"; \
 	  $(BIN)/resdeg plot "$$folder" && $(BIN)/resdeg plot "$$folder" --kind training || exit 1; \
+	  $(BIN)/resdeg report "$$folder" || exit 1; \
 	  if [ -e "$$running" ]; then $(BIN)/resdeg plot "$$folder" --evaluation running --out "$$running" || exit 1; fi; done
 
 clean: ## remove what was built; results stay

@@ -87,7 +87,9 @@ def test_a_command_of_the_pages(
         arguments += ["--quick", "--pairs", "1", "--steps", "1"]
     elif arguments[-1] == "--help":
         pass
-    elif arguments[0] in ("plot", "status") and not any(word.startswith("results/") for word in arguments):
+    elif arguments[0] in ("plot", "status", "report") and not any(
+        word.startswith("results/") for word in arguments
+    ):
         norm = "instance" if "--evaluation" in arguments else "batch"
         made = resdeg("sweep", tiny_toml, "--depths", "2", "--seeds", "0", "--set", f"model.norm={norm}")
         assert made.returncode == 0, made.stderr

@@ -9,11 +9,13 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from resdeg.analysis.anchors import check_protocol, compare
 from resdeg.analysis.cells import Cells
 from resdeg.analysis.effects import LEVEL
 from resdeg.analysis.findings import Finding, findings, peaks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.verdict import RULE
+from resdeg.errors import UsageError
 from resdeg.report import words
 from resdeg.report.claim_figures import CLAIM_FIGURES, ClaimFigure, accuracy_figure
 from resdeg.report.figures import data_name, describe
@@ -93,6 +95,7 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
             if values
         ],
         "seconds": float(sweep.runs.drop_duplicates("run_id")["seconds"].fillna(0).sum()),
+        "published": _published(sweep),
         "missing": _missing(sweep),
         "beyond": [(f.claim.id, f.claim.says, f.claim.beyond) for f in found if f.claim.beyond],
         "ink": {name: colours(look) for name, look in THEMES.items()},
@@ -188,6 +191,28 @@ def _networks(sweep: SweepFrame) -> Table:
         rows.append([str(depth), *counts, " / ".join(seconds)])
     trained = f"training ({' / '.join(sweep.config.families)})"
     return ["depth", "parameters", "multiply-adds per image", trained], rows
+
+
+def _published(sweep: SweepFrame) -> tuple[str, Table | None]:
+    """Our test errors beside the published ones, or why they are not set there."""
+    try:
+        check_protocol(sweep.name, sweep.config)
+    except UsageError as refusal:
+        return f"{refusal.what}.", None
+    found = compare(sweep)
+    rows = [
+        [
+            f"{one.family}-{one.depth}",
+            words.cell(one.ours),
+            f"{100 * one.band.low:.1f} to {100 * one.band.high:.1f}\N{NO-BREAK SPACE}%",
+            one.placed or "-",
+            ", ".join(f"{100 * anchor.value:.2f} ({anchor.source})" for anchor in one.anchors),
+        ]
+        for one in found.cells
+        if one.wanted and one.band
+    ]
+    said = f"Test error of the last epoch, {found.protocol}; `resdeg anchors` has each source's protocol."
+    return said, (["network", "ours", "span of the sources", "ours is", "published, %"], rows)
 
 
 def _missing(sweep: SweepFrame) -> list[str]:

@@ -15,9 +15,11 @@ from resdeg.analysis.claims import ALLOWED_FALL, CLAIMS
 from resdeg.analysis.effects import LEVEL, mean_of
 from resdeg.analysis.findings import findings, judge, peaks
 from resdeg.analysis.frame import load_sweep
-from resdeg.analysis.verdict import Verdict, holm, seeds_to_decide, verdict
+from resdeg.analysis.trained import NEAR_CHANCE
+from resdeg.analysis.verdict import ASSUMED_DEVIATION, RULE, Verdict, holm, seeds_to_decide, verdict
 from tests.planted import PLANTS, planted
 
+ROOT = Path(__file__).parents[2]
 DEPTHS = (8, 20, 32, 56)
 NOISE = 0.01
 
@@ -174,7 +176,7 @@ BOUNDARY = {
 }
 FOUR = 4 * NOISE
 DOUBLINGS = np.log2(DEPTHS)
-SLOPE = (DOUBLINGS - DOUBLINGS.mean()) * FOUR  # four times the noise per doubling
+GROWTH = FOUR * (DOUBLINGS - DOUBLINGS[0]) / (DOUBLINGS[-1] - DOUBLINGS[0])  # of the gap, over all depths
 
 
 @pytest.mark.slow
@@ -199,5 +201,20 @@ def test_four_times_the_noise_and_five_seeds_are_enough() -> None:
     )
     for name in ("C1", "C2", "C3"):
         assert found[name]["SUPPORTED"] >= 800, (name, found[name])
-    found = counted({"plain": FALLS, "training": FALLS, "residual": tuple(np.array(FALLS) + SLOPE)}, 5)
+    found = counted({"plain": FALLS, "training": FALLS, "residual": tuple(np.array(FALLS) + GROWTH)}, 5)
     assert found["C4"]["SUPPORTED"] >= 800, found["C4"]
+
+
+def test_the_method_page_has_the_rules_that_decide() -> None:
+    page = " ".join((ROOT / "docs" / "method.md").read_text().split())
+    assert RULE in page
+    for name in ("C1", "C2", "C3", "C4"):
+        claim = CLAIMS[name]
+        assert (
+            f"**{name}, {claim.title[0].lower()}{claim.title[1:]}.** {claim.rule.split(' Margin:')[0]}"
+            in page
+        )
+    for allowed in ALLOWED_FALL.values():
+        assert f"minus {100 * allowed:.1f} point" in page
+    assert f"chance + {NEAR_CHANCE} (1 - chance)" in page
+    assert f"scatter by {100 * ASSUMED_DEVIATION:.0f} points" in page

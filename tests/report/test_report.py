@@ -119,6 +119,19 @@ def test_labels_are_text_and_nothing_else(tmp_path: Path) -> None:
     assert "&lt;script&gt;$x" in text
 
 
+def test_only_the_full_protocol_is_set_beside_published_numbers(tmp_path: Path) -> None:
+    accuracy = {("plain", 20): [0.90, 0.91], ("residual", 20): [0.95, 0.95]}
+    short, full = tmp_path / "short", tmp_path / "full"
+    planted(short, accuracy)
+    planted(full, accuracy, training={"recipe": "he2015"})
+    refused = page.markdown(load_sweep(short))
+    assert "short is not set beside the published numbers: its length is 2 epochs (781 steps)" in refused
+    compared = page.markdown(load_sweep(full))
+    assert re.search(r"\| plain-20 \| 9.5\s%.*\| 8.7 to 9.9\s% \| in band \| 9.68 \(He", compared)
+    assert re.search(r"\| residual-20 \| 5.0\s%.*\| below \|", compared)
+    assert "is not set beside" not in compared
+
+
 def test_json_holds_effect_interval_margin_and_verdict(supported: Path, resdeg) -> None:
     done = resdeg("report", supported, "--json")
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
