@@ -58,6 +58,10 @@ class Block(nn.Module):
         out: Tensor = self.norm2(self.conv2(inner))
         return out
 
+    def responses(self) -> tuple[nn.Module, nn.Module]:
+        """The modules that give the responses of conv1 and conv2: the norm behind each, or itself."""
+        return self.norm1, self.norm2
+
     def add(self, out: Tensor, x: Tensor) -> Tensor:
         """`out` + lambda · shortcut(x); `out` itself in the plain family."""
         return out if self.shortcut is None else torch.add(out, self.shortcut(x), alpha=self.scale)
@@ -90,6 +94,9 @@ class PreactBlock(Block):
         super().__init__(place, parts)
         self.norm1 = parts.norm(place.entering)
         self.first = place.first
+
+    def responses(self) -> tuple[nn.Module, nn.Module]:
+        return self.norm2, self.conv2
 
     def preactivated(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)

@@ -60,11 +60,14 @@ class CifarNet(nn.Module):
         self.closing_norm = norm(entering) if kind.closing == "norm and activation" else nn.Identity()
         self.head = nn.Linear(entering, classes)
 
+    def entering(self, images: Tensor) -> Tensor:
+        """What enters the first block: (N, C, H, W)."""
+        x: Tensor = self.stem(images)
+        return self.activation(self.stem_norm(x), True) if self.kind.stem else x
+
     def features(self, images: Tensor) -> Tensor:
         """What is pooled: (N, C, H', W')."""
-        x: Tensor = self.stem(images)
-        if self.kind.stem:
-            x = self.activation(self.stem_norm(x), True)
+        x = self.entering(images)
         for stage in self.stages:
             x = stage(x)
         if self.kind.closing == "nothing" or (self.kind.stem and not self.stages):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from resdeg.models.kept import in_mode
 
 Norm = Callable[[int], nn.Module]
 
@@ -37,6 +40,29 @@ def image_statistics(model: nn.Module) -> Iterator[bool]:
     finally:
         for norm in norms:
             norm.own_statistics = False
+
+
+@torch.no_grad()
+def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace every running mean and variance by its plain average over `batches` in training mode.
+
+    Every mode is as it was afterwards. What a running average of momentum 0.1 still remembers of
+    earlier weights is gone.
+
+    Args:
+        batches: (N, 3, H, W) each, as the network is trained on.
+    """
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.InstanceNorm2d))]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        with in_mode(model, training=True):
+            for number, images in enumerate(batches, start=1):
+                for norm in norms:
+                    norm.momentum = 1 / number  # of the first batch 1: nothing earlier is left
+                model(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _batch(channels: int) -> nn.Module:
