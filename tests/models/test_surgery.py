@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -161,7 +163,7 @@ def test_passes_give_what_goes_through_the_net(kind: str, family: str, norm: str
         assert torch.equal(gone[0][1], model.entering(images))
         for place, x, out in gone:
             assert torch.equal(place.block(x), out)
-        for (_, _, out), (_, x, _) in zip(gone, gone[1:], strict=False):
+        for (_, _, out), (_, x, _) in itertools.pairwise(gone):
             assert torch.equal(out, x)
 
 

@@ -1,0 +1,77 @@
+"""Gradients: their size in each layer, and how alike they are at different inputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from resdeg.diagnostics.sample import Number, Sample, of_layer
+from resdeg.models import CifarNet
+from resdeg.models.anatomy import layers
+from resdeg.models.kept import buffers_kept, in_mode
+from resdeg.models.norm import recompute_statistics
+
+MOST = 128  # images in the one batch: the recipe's batch, and all activations of it are kept
+_LOGITS = 10  # of more classes the first ones: each costs a backward pass
+
+
+def gradient_norms(model: CifarNet, images: Tensor, labels: Tensor) -> Tensor:
+    """Norm of d(loss)/d(weight) of each 3x3 layer, for the training loss of one batch.
+
+    The loss is the mean cross-entropy in training mode: norms use the statistics of the batch.
+
+    Args:
+        images: (N, 3, H, W), standardised, not augmented; labels: (N,).
+
+    Returns:
+        (depth - 1,) float64, stem first.
+    """
+    weights = [place.convolution.weight for place in layers(model)]
+    with torch.enable_grad(), in_mode(model, training=True), buffers_kept(model):
+        loss = functional.cross_entropy(model(images), labels)
+        found = torch.autograd.grad(loss, weights)
+    return torch.stack([gradient.double().norm() for gradient in found])
+
+
+def gradient_correlation(model: CifarNet, images: Tensor) -> float:
+    """How alike the gradients of an output with respect to the input are at different inputs.
+
+    After Balduzzi et al. 2017 ("shattered gradients"), whose correlation of the gradients at two inputs
+    is an expectation over the initial weights. Of one given network it is taken over the entries of the
+    gradient instead: with g_i = d f_c(x_i) / d x_i for logit c, the mean over pairs i != j of
+    <g_i, g_j> / (||g_i|| ||g_j||), and of that the mean over logits. Nothing is centred, as nothing is
+    in the paper: there each entry has mean 0. White noise gives 0, a linear map 1.
+
+    Every norm holds the statistics of these images in training mode, so that f is one function and no
+    image reaches the logits of another.
+
+    Args:
+        images: (N, 3, H, W), standardised, N >= 2.
+    """
+    with torch.enable_grad(), buffers_kept(model), in_mode(model, training=False):
+        recompute_statistics(model, [images])
+        x = images.detach().requires_grad_()
+        logits = model(x)[:, :_LOGITS]
+        each = [torch.autograd.grad(logit.sum(), x, retain_graph=True)[0] for logit in logits.T]
+    directions = torch.stack(
+        [functional.normalize(g.double().flatten(1), eps=0.0) for g in each]
+    )  # (K, N, P)
+    n = len(images)
+    pairs = (directions.sum(dim=1).square().sum(dim=1) - n) / (n * (n - 1))  # (K,)
+    return pairs.mean().item()
+
+
+def measure(model: CifarNet, sample: Sample) -> list[Number]:
+    """`norm` of every layer and the net's `correlation`, on one batch of training images."""
+    images, labels = sample.standardise(sample.train_images[:MOST]), sample.train_labels[:MOST]
+    norms = gradient_norms(model, images, labels).tolist()
+    found = [
+        of_layer(place, "norm", value, len(images)) for place, value in zip(layers(model), norms, strict=True)
+    ]
+    return [*found, Number("correlation", gradient_correlation(model, images), len(images))]
+
+
+def count(sample: Sample) -> int:
+    """Images that `measure` uses."""
+    return min(MOST, len(sample.train_labels))

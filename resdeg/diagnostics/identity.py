@@ -1,0 +1,157 @@
+"""How far each block is from the identity: in norm, in direction, and up to a change of coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from resdeg.diagnostics.sample import Number, Sample, of_block
+from resdeg.models import CifarNet
+from resdeg.models.anatomy import BlockPlace, passes
+from resdeg.models.kept import in_mode
+
+_RANK = 1e-10  # eigenvalues below this share of the largest are a dead channel's, not a direction
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """One block H with branch F against the identity, all images taken together.
+
+    branch: ||F(x)|| / ||x||; distance: ||H(x) - x|| / ||x||; cosine: of x and H(x).
+    cka: debiased linear CKA of x and H(x), see `_Alignment`.
+    linear_residual: share of the variance of H(x) that no linear map of a pixel's channels explains.
+    """
+
+    branch: float
+    distance: float
+    cosine: float
+    cka: float
+    linear_residual: float
+
+
+@torch.no_grad()
+def nearness(model: CifarNet, batches: Iterable[Tensor]) -> list[tuple[BlockPlace, Nearness]]:
+    """`Nearness` of every block that keeps its shape, in evaluation mode, with the block's real input.
+
+    Blocks that change the shape cannot be the identity and are left out.
+
+    Args:
+        batches: (N, 3, H, W) each, standardised, N >= 4; together 1,000 images or more.
+    """
+    sums: dict[int, tuple[BlockPlace, _Norms, _Alignment, _LinearMap]] = {}
+    with in_mode(model, training=False):
+        for images in batches:
+            for place, x, out in passes(model, images):
+                if place.keeps_shape:
+                    of = sums.setdefault(place.number, (place, _Norms(), _Alignment(), _LinearMap()))
+                    of[1].add(x, place.block.residual(x), out)
+                    of[2].add(x, out)
+                    of[3].add(x, out)
+    return [
+        (place, Nearness(**norms.result(), cka=alignment.result(), linear_residual=linear.result()))
+        for place, norms, alignment, linear in sums.values()
+    ]
+
+
+def _zero() -> Tensor:
+    return torch.zeros((), dtype=torch.float64, device="cpu")
+
+
+@dataclass
+class _Norms:
+    """Norms over all images, positions and channels: one vector each, so the law of cosines holds."""
+
+    x: Tensor = field(default_factory=_zero)
+    out: Tensor = field(default_factory=_zero)
+    branch: Tensor = field(default_factory=_zero)
+    difference: Tensor = field(default_factory=_zero)
+    product: Tensor = field(default_factory=_zero)
+
+    def add(self, x: Tensor, branch: Tensor, out: Tensor) -> None:
+        x, branch, out = x.double(), branch.double(), out.double()
+        self.x += x.square().sum()
+        self.out += out.square().sum()
+        self.branch += branch.square().sum()
+        self.difference += (out - x).square().sum()
+        self.product += (x * out).sum()
+
+    def result(self) -> dict[str, float]:
+        return {
+            "branch": (self.branch / self.x).sqrt().item(),
+            "distance": (self.difference / self.x).sqrt().item(),
+            "cosine": (self.product / (self.x * self.out).sqrt()).item(),
+        }
+
+
+@dataclass
+class _Alignment:
+    """Debiased linear CKA (Kornblith et al. 2019) of the maps, from batches (Nguyen et al. 2021, Sec. 3.1).
+
+    The features of an image are its whole map, flattened: pooled over positions, a block that moves
+    everything to another place would pass for the identity. HSIC_1 (Song et al. 2012, eq. 5) is unbiased
+    on any number of images, so its mean over batches has the same expectation as on all of them at
+    once, in bounded memory. A rotation of the features, a permutation of channels for one, leaves it at 1.
+    """
+
+    products: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64, device="cpu"))
+
+    def add(self, x: Tensor, out: Tensor) -> None:
+        a, b = _centred_gram(x), _centred_gram(out)
+        n = len(x)
+        self.products += n * torch.stack([(a * b).sum(), (a * a).sum(), (b * b).sum()]) / (n * (n - 3))
+
+    def result(self) -> float:
+        both, first, second = self.products
+        return float(both / (first * second).sqrt())
+
+
+def _centred_gram(maps: Tensor) -> Tensor:
+    """(N, N) Gram matrix without its diagonal, centred so that products of two such are unbiased."""
+    n = len(maps)
+    if n < 4:
+        raise ValueError(f"{n} images in a batch: debiased CKA needs at least 4")
+    features = maps.double().flatten(1)
+    features = features - features.mean(dim=0)  # changes nothing below but the rounding
+    gram = features @ features.T
+    gram.fill_diagonal_(0)
+    rows = gram.sum(dim=0) / (n - 2)
+    gram = gram - rows[:, None] - rows[None, :] + gram.sum() / ((n - 1) * (n - 2))
+    return gram.fill_diagonal_(0)
+
+
+@dataclass
+class _LinearMap:
+    """Least squares of H(x)'s channels on x's at the same pixel, with a bias; every pixel is a case."""
+
+    cases: int = 0
+    first: Tensor | None = None  # (2C,) sums of [x, H(x)]
+    second: Tensor | None = None  # (2C, 2C) sums of their products
+
+    def add(self, x: Tensor, out: Tensor) -> None:
+        both = torch.cat([x, out], dim=1).double().permute(0, 2, 3, 1).flatten(0, 2)  # (NH'W', 2C)
+        self.cases += len(both)
+        first, second = both.sum(dim=0), both.T @ both
+        self.first = first if self.first is None else self.first + first
+        self.second = second if self.second is None else self.second + second
+
+    def result(self) -> float:
+        assert self.first is not None
+        assert self.second is not None
+        mean = self.first / self.cases
+        covariance = self.second / self.cases - torch.outer(mean, mean)
+        c = len(mean) // 2
+        of_x, across, of_out = covariance[:c, :c], covariance[:c, c:], covariance[c:, c:]
+        explained = across.T @ torch.linalg.pinv(of_x, rtol=_RANK, hermitian=True) @ across
+        return 1 - float(explained.trace() / of_out.trace())
+
+
+def measure(model: CifarNet, sample: Sample) -> list[Number]:
+    """The five numbers of `Nearness` for every block that keeps its shape, on held-out images."""
+    return [
+        of_block(place, name, value, len(sample))
+        for place, found in nearness(model, sample.batches())
+        for name, value in vars(found).items()
+    ]

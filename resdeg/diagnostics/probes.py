@@ -1,0 +1,77 @@
+"""What a linear classifier can read after the stem and after each block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from resdeg.diagnostics.sample import Number, Sample
+from resdeg.models import CifarNet
+from resdeg.models.anatomy import blocks, passes
+from resdeg.models.kept import in_mode
+
+RIDGE = 1e-3  # beside features of variance 1; fixed, so that nothing is chosen on the images it is scored on
+
+
+@torch.no_grad()
+def pooled_features(model: CifarNet, batches: Iterable[Tensor]) -> list[Tensor]:
+    """Globally pooled output of the stem and of each block, in evaluation mode.
+
+    Returns:
+        A (N, C) float64 tensor for the stem, as it enters the first block, and for each block.
+    """
+
+    def outputs(images: Tensor) -> Iterator[Tensor]:
+        yield model.entering(images).mean(dim=(2, 3))
+        for _, _, out in passes(model, images):
+            yield out.mean(dim=(2, 3))
+
+    with in_mode(model, training=False):
+        parts = [[pooled.double() for pooled in outputs(images)] for images in batches]
+    return [torch.cat(part) for part in zip(*parts, strict=True)]
+
+
+class RidgeProbe:
+    """Ridge regression onto one-hot targets, in closed form.
+
+    Features are centred and scaled by the deviations of the images it is fitted on (a constant one is
+    dropped by its zeros), the targets are centred, and RIDGE is added to the mean squares.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
+        """features: (N, C) float64; labels: (N,) int64."""
+        self.mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
+        self.scale = torch.where(deviation > 0, deviation, 1.0)
+        targets = functional.one_hot(labels, classes).double()
+        self.bias = targets.mean(dim=0)
+        z = (features - self.mean) / self.scale
+        squares = z.T @ z / len(z) + RIDGE * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+        self.weight = torch.linalg.solve(squares, z.T @ (targets - self.bias) / len(z))  # (C, classes)
+
+    def accuracy(self, features: Tensor, labels: Tensor) -> float:
+        """Fraction of `labels` that have the highest score."""
+        scores = (features - self.mean) / self.scale @ self.weight + self.bias
+        return float((scores.argmax(dim=1) == labels).double().mean())
+
+
+def measure(model: CifarNet, sample: Sample) -> list[Number]:
+    """`accuracy` on held-out images, fitted on training images, after the stem (block 0) and each block."""
+    fitted = pooled_features(model, sample.train_batches())
+    held = pooled_features(model, sample.batches())
+    stages = [1, *(place.stage for place in blocks(model))]
+    classes = model.head.out_features
+    note = f"fitted on {len(sample.train_labels)} training images"
+    return [
+        Number(
+            "accuracy",
+            RidgeProbe(train, sample.train_labels, classes).accuracy(test, sample.labels),
+            len(sample),
+            block=number,
+            stage=stage,
+            note=note,
+        )
+        for number, (stage, train, test) in enumerate(zip(stages, fitted, held, strict=True))
+    ]
