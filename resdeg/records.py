@@ -16,6 +16,7 @@ SCHEMA = 4
 SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
+State = Literal["initial", "final"] | int  # of a network that was measured; a step where it was neither
 ENDED: tuple[Status, ...] = ("finished", "diverged")  # a diverged run is a result, not to be run again
 
 
@@ -143,6 +144,28 @@ class Manifest(Record):
     sha256: str
     metrics_bytes: int
     metrics_sha256: str
+
+
+class DiagnosticRecord(Record):
+    """One line of diagnostics.jsonl: one number measured on a run's network.
+
+    state: "initial" values, with running statistics measured on training images, because those that
+        a network starts with (0 and 1) are of no network; "final", the end of a finished run; or the
+        step of the checkpoint.
+    block: from 1 in the order of the net, 0 the stem. layer: the 3x3 layers from 1, the stem, to
+        depth - 1. stage: from 1; the stem's map is the first stage's. None: of the whole network.
+    images: how many the number is of; note: what else it depends on.
+    """
+
+    kind: str
+    state: State
+    name: str
+    value: float | None
+    images: int
+    layer: int | None = None
+    block: int | None = None
+    stage: int | None = None
+    note: str | None = None
 
 
 class RunSummary(Record):

@@ -27,7 +27,7 @@ from resdeg.training.loop import Divergence, train
 from resdeg.training.schedule import learning_rate
 from resdeg.training.state import load_bytes, load_weights, to_bytes
 
-__all__ = ["Inputs", "Training", "check", "execute", "load_model"]
+__all__ = ["Inputs", "Training", "check", "execute", "initial_model", "load_model"]
 
 SAVE_EVERY = 300.0  # seconds; an epoch of a deep net on a CPU is longer than anyone wants to lose
 
@@ -110,16 +110,21 @@ def load_model(folder: Path | str) -> CifarNet:
             whose hashes hold.
     """
     store = RunStore(Path(folder))
-    config, found = store.config(), store.checkpoint()
+    found = store.checkpoint()
     if found is None:
         raise StorageError(
             f"{folder}: no usable checkpoint",
             "train the run again: published sweeps keep their records alone",
         )
-    classes = data.shape(config.data).classes
-    model = build_model(config.family, config.depth, config.seed, config.model, classes)
+    model = initial_model(store.config())
     load_weights(model, found[1])
-    return model.eval()
+    return model
+
+
+def initial_model(config: RunConfig) -> CifarNet:
+    """The network of `config` as its training found it, in evaluation mode on the CPU."""
+    classes = data.shape(config.data).classes
+    return build_model(config.family, config.depth, config.seed, config.model, classes).eval()
 
 
 @dataclass

@@ -13,7 +13,17 @@ from pydantic import ValidationError
 from resdeg import files
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError
-from resdeg.records import ENDED, Environment, EvalRecord, Manifest, Record, RunSummary, Status, TimingRecord
+from resdeg.records import (
+    ENDED,
+    DiagnosticRecord,
+    Environment,
+    EvalRecord,
+    Manifest,
+    Record,
+    RunSummary,
+    Status,
+    TimingRecord,
+)
 from resdeg.store.generations import newest
 
 RunState = Status | Literal["running", "interrupted", "missing"]
@@ -94,6 +104,10 @@ class RunStore:
     def timing(self) -> list[TimingRecord]:
         """The clock of each record; a step that was done twice counts as it went last."""
         return list({record.step: record for record in self._lines(TimingRecord, "timing.jsonl")}.values())
+
+    def diagnostics(self) -> list[DiagnosticRecord]:
+        """What `resdeg diagnose` measured, kind after kind; empty where it did not."""
+        return self._lines(DiagnosticRecord, "diagnostics.jsonl")
 
     def state(self) -> RunState:
         """Only the store decides; 'running' is the lock being held, so a crash needs no clean-up."""

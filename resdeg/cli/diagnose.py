@@ -1,0 +1,100 @@
+"""`resdeg diagnose`: measure the networks of a sweep, trained and at their initial values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resdeg.cli import options
+from resdeg.cli.console import duration, emit, screen
+from resdeg.config.grammar import parse_depths, parse_seeds
+from resdeg.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Of DIAGNOSTICS, written out: torch is not loaded for a help text.
+KINDS = ("responses", "identity", "probes", "lesions", "gradients")
+
+
+def diagnose(
+    sweep: options.SweepArgument = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{','.join(KINDS)} (default), or some of them.", autocompletion=options.one_of(*KINDS)
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=4, help="Held-out images; as many training images, five times for probes.")
+    ] = 1000,
+    depths: Annotated[str | None, typer.Option(help="Of these depths alone, e.g. 20,56.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Of these seeds alone, e.g. 0-2.")] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also runs that were stopped, at their newest checkpoint.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure anew what is there.")] = False,
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure finished networks: responses, identity, probes, lesions, gradients; what is there stays."""
+    from resdeg.analysis.diagnosed import load_diagnostics
+    from resdeg.analysis.frame import wanted_runs
+    from resdeg.runner.diagnose import diagnose as measure
+    from resdeg.runner.diagnose import known_kinds, obstacle
+    from resdeg.store import SweepStore
+
+    store = SweepStore(options.sweep_folder(sweep))
+    wanted = known_kinds([name.strip() for name in kinds.split(",")] if kinds else [])
+    _, runs, problems = wanted_runs(store)
+    for problem in problems:
+        screen.insist(f"left out: {problem}")
+    chosen = [
+        run
+        for run in runs
+        if (depths is None or run.depth in parse_depths(depths))
+        and (seeds is None or run.seed in parse_seeds(seeds))
+    ]
+    obstacles = {run.run_id: obstacle(store.run(run.run_id), unfinished) for run in chosen}
+    for run_id, why in obstacles.items():
+        if why is not None:
+            screen.insist(f"skipped: {run_id} {why}")
+    able = [run for run in chosen if obstacles[run.run_id] is None]
+    for done in measure(store, able, wanted, images, options.place(data_dir), again):
+        at = f"at step {done.state}" if isinstance(done.state, int) else done.state
+        screen.say(f"{done.run_id} {done.kind}, {at}: {done.numbers} numbers in {duration(done.seconds)}")
+    frame = load_diagnostics(store.folder)
+    shown = frame[frame["run_id"].isin(list(obstacles)) & frame["kind"].isin(wanted)]
+    if shown.empty:
+        raise UsageError(
+            f"{store.folder}: nothing could be measured",
+            "networks that are finished and have their checkpoints can: run `resdeg sweep` first",
+        )
+    emit(shown.to_json(orient="records", indent=1) if as_json else _table(shown))
+
+
+def _table(frame: pd.DataFrame) -> str:
+    """First, median and last over layers or blocks of every number but losses, a table per run."""
+    from resdeg.analysis.diagnosed import digest
+
+    lines: list[str] = []
+    shown = frame[~frame["name"].str.contains("loss")]
+    # Depth 2 stands in the frame once for each family.
+    for run_id, rows in digest(shown.drop_duplicates(["run_id", *frame.columns[4:]])).groupby("run_id"):
+        states = list(dict.fromkeys(rows["state"]))
+        heads = [f"step {state}" if isinstance(state, int) else str(state) for state in states]
+        images = frame.loc[frame["run_id"] == run_id, "images"].max()
+        lines.append(f"{run_id}, {images} images: first, median, last")
+        lines.append(f"  {'':10} {'':30}" + "".join(f"{head:^27}" for head in heads))
+        for (kind, name), of_name in rows.groupby(["kind", "name"], sort=False):
+            cells = {row.state: row for row in of_name.itertuples()}
+            lines.append(f"  {kind:10} {name:30}" + "".join(_cell(cells.get(state)) for state in states))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(row: object) -> str:
+    if row is None:
+        return " " * 27
+    values = [row.first, row.median, row.last]  # type: ignore[attr-defined]
+    return "".join(f" {value:8.4g}" for value in values)

@@ -1,0 +1,149 @@
+"""The networks of finished runs, measured: at their initial values and from the newest checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resdeg import data, files
+from resdeg.config import RunConfig
+from resdeg.diagnostics import DIAGNOSTICS
+from resdeg.diagnostics.sample import Number, Sample
+from resdeg.errors import StorageError, UsageError, did_you_mean
+from resdeg.models import CifarNet
+from resdeg.models.norm import recompute_statistics
+from resdeg.records import DiagnosticRecord, State
+from resdeg.runner import initial_model, load_model
+from resdeg.store import RunStore, SweepStore
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One kind of evidence on one network, stored."""
+
+    run_id: str
+    kind: str
+    state: State
+    numbers: int
+    seconds: float
+
+
+def known_kinds(names: Sequence[str]) -> list[str]:
+    """`names` in the order of DIAGNOSTICS; all of them where none is given.
+
+    Raises:
+        UsageError: one is not known.
+    """
+    for name in names:
+        if name not in DIAGNOSTICS:
+            raise UsageError(f"--kinds {name} is not known", did_you_mean(name, DIAGNOSTICS))
+    return [kind for kind in DIAGNOSTICS if kind in names or not names]
+
+
+def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
+    """Why the run in `store` cannot be measured; None where it can.
+
+    Args:
+        unfinished: take a run that was stopped as well, at the step of its checkpoint.
+    """
+    state = store.state()
+    if state != "finished" and not (unfinished and state in ("stopped", "interrupted")):
+        return f"is {state}"
+    if store.checkpoint() is None:
+        return "has no usable checkpoint (published sweeps keep their records alone)"
+    return None
+
+
+def diagnose(
+    store: SweepStore,
+    runs: Sequence[RunConfig],
+    kinds: Sequence[str],
+    images: int,
+    place: Path | None = None,
+    again: bool = False,
+) -> Iterator[Measured]:
+    """Measure `runs` on the CPU in fp32; each kind of each network is stored before it is yielded.
+
+    A run's diagnostics.jsonl is replaced as one step, so it holds whole kinds whenever this ends.
+
+    Args:
+        runs: of one data set, with no `obstacle`.
+        kinds: of DIAGNOSTICS.
+        images: held-out images, fewer where the test split is smaller; see `Sample`.
+        place: where the data set is, see `resdeg.data.load`.
+        again: measure anew what is there from as many images.
+
+    Raises:
+        BusyError: another process measures this sweep.
+        UsageError: a run was trained on other data.
+        DataError, StorageError: data or checkpoints cannot be read, or the disk refuses.
+    """
+    if not runs:
+        return
+    with files.locked(store.folder / "diagnose.lock"):
+        dataset = data.load(runs[0].data, place)
+        for run in runs:
+            _check_data(store.run(run.run_id), dataset.hash)
+        sample = Sample.of(dataset, images)
+        for run in runs:
+            yield from _diagnose(store.run(run.run_id), run, sample, kinds, again)
+
+
+def _check_data(store: RunStore, found: str) -> None:
+    for segment in store.environment().segments:
+        if segment.data_hash != found:
+            raise UsageError(
+                f"{store.folder.name}: trained on data {segment.data_hash[:9]}, this is {found[:9]}",
+                "give the same data",
+            )
+
+
+def _diagnose(
+    store: RunStore, run: RunConfig, sample: Sample, kinds: Sequence[str], again: bool
+) -> Iterator[Measured]:
+    networks: dict[State, Callable[[], CifarNet]] = {
+        "initial": lambda: _untrained(run, sample),
+        _trained_state(store): lambda: load_model(store.folder),
+    }
+    for state, build in networks.items():
+        todo = [
+            kind
+            for kind in kinds
+            if (state != "initial" or DIAGNOSTICS[kind].untrained)
+            and (again or not _there(store, kind, state, DIAGNOSTICS[kind].images(sample)))
+        ]
+        if not todo:
+            continue
+        model = build()
+        for kind in todo:
+            before = time.monotonic()
+            numbers = DIAGNOSTICS[kind].measure(model, sample)
+            _replace(store, kind, state, numbers)
+            yield Measured(run.run_id, kind, state, len(numbers), time.monotonic() - before)
+
+
+def _untrained(run: RunConfig, sample: Sample) -> CifarNet:
+    """Initial weights, and the statistics that evaluation mode needs."""
+    model = initial_model(run)
+    recompute_statistics(model, sample.train_batches(len(sample)))
+    return model
+
+
+def _trained_state(store: RunStore) -> State:
+    found, summary = store.checkpoint(), store.summary()
+    if found is None:
+        raise StorageError(f"{store.folder}: no usable checkpoint", "train the run again")
+    return "final" if summary is not None and summary.status == "finished" else found[0].step
+
+
+def _there(store: RunStore, kind: str, state: State, images: int) -> bool:
+    return any((r.kind, r.state, r.images) == (kind, state, images) for r in store.diagnostics())
+
+
+def _replace(store: RunStore, kind: str, state: State, numbers: Sequence[Number]) -> None:
+    kept = [record for record in store.diagnostics() if (record.kind, record.state) != (kind, state)]
+    new = [DiagnosticRecord(kind=kind, state=state, **vars(number)) for number in numbers]
+    lines = "".join(record.to_json() + "\n" for record in [*kept, *new])
+    files.write(store.folder / "diagnostics.jsonl", lines.encode())
