@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from resdeg.analysis.verdict import Verdict
-from resdeg.records import EvalRecord, RunSummary
+from resdeg.records import DiagnosticRecord, EvalRecord, RunSummary
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import resolve
 
@@ -51,6 +51,45 @@ def planted(
             test_accuracy=value, test_loss=1.0,
         )  # fmt: skip
         (run_folder / "summary.json").write_text(summary.to_json())
+    return store
+
+
+def diagnosed(store: SweepStore) -> SweepStore:
+    """The same sweep with diagnostics of every run: value 0.1 · place + 0.01 · seed, + 1 in plain nets."""
+    for run_id in store.run_ids():
+        run = store.run(run_id).config()
+        n = (run.depth - 2) // 6
+        kinds: dict[str, list[DiagnosticRecord]] = {
+            kind: [] for kind in ("responses", "identity", "probes", "lesions")
+        }
+
+        def add(kind: str, name: str, layer: int | None, block: int | None, stage: int | None) -> None:
+            states = ("final",) if kind == "lesions" else ("initial", "final")
+            place = layer or block or 0
+            value = 0.1 * place + 0.01 * run.seed + (run.family == "plain")  # noqa: B023
+            for state in states:
+                kinds[kind].append(  # noqa: B023
+                    DiagnosticRecord(
+                        kind=kind, state=state, name=name, value=value, images=1000,
+                        layer=layer, block=block, stage=stage,
+                    )
+                )  # fmt: skip
+
+        for layer in range(1, run.depth):
+            add("responses", "std", layer, layer // 2, max(0, layer - 2) // (2 * n) + 1)
+        for block in range(3 * n + 1):
+            stage = max(0, block - 1) // n + 1
+            add("probes", "accuracy", None, block, stage)
+            if block == 0 or (block > n and (block - 1) % n == 0):
+                continue
+            for name in ("branch", "distance", "cosine", "cka", "linear_residual"):
+                add("identity", name, None, block, stage)
+            for extent in ("", "_cumulative"):
+                for suffix in ("", "_recomputed"):
+                    add("lesions", f"accuracy{extent}{suffix}", None, block, stage)
+        add("lesions", "intact_accuracy", None, None, None)
+        lines = [record.to_json() for records in kinds.values() for record in records]
+        (store.run(run_id).folder / "diagnostics.jsonl").write_text("\n".join(lines) + "\n")
     return store
 
 

@@ -45,7 +45,18 @@ def _row(record: DiagnosticRecord) -> dict[str, object]:
 
 
 def digest(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per run, kind, name and state: the first, median and last value over layers or blocks."""
+    """The first, median and last value over layers or blocks: a row per run, kind, name and state.
+
+    Columns run_id, kind, name, state, places, images, first, median, last. A value that is missing
+    stays missing; the median is over those that are there.
+    """
+    rows: list[dict[str, object]] = []
+    # Depth 2 stands in the frame once for each family.
+    once = frame.drop_duplicates([name for name in frame.columns if name != "family"])
     keys = ["run_id", "kind", "name", "state"]
-    found = frame.groupby(keys, sort=False)["value"].agg(["first", "median", "last", "size"])
-    return found.reset_index()
+    for key, of_key in once.groupby(keys, sort=False):
+        value = of_key["value"]
+        spread = {"first": value.iloc[0], "median": value.median(), "last": value.iloc[-1]}
+        images = of_key["images"].max()
+        rows.append(dict(zip(keys, key, strict=True)) | {"places": len(value), "images": images} | spread)
+    return pd.DataFrame(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,13 +57,13 @@ def diagnose(
         and (seeds is None or run.seed in parse_seeds(seeds))
     ]
     obstacles = {run.run_id: obstacle(store.run(run.run_id), unfinished) for run in chosen}
-    for run_id, why in obstacles.items():
-        if why is not None:
-            screen.insist(f"skipped: {run_id} {why}")
+    for line in _skipped(obstacles):
+        screen.insist(f"skipped, {line}")
     able = [run for run in chosen if obstacles[run.run_id] is None]
     for done in measure(store, able, wanted, images, options.place(data_dir), again):
-        at = f"at step {done.state}" if isinstance(done.state, int) else done.state
-        screen.say(f"{done.run_id} {done.kind}, {at}: {done.numbers} numbers in {duration(done.seconds)}")
+        if done.numbers:  # depth 2 has no block that could be the identity
+            at = f"at step {done.state}" if isinstance(done.state, int) else done.state
+            screen.say(f"{done.run_id} {done.kind}, {at}: measured in {duration(done.seconds)}")
     frame = load_diagnostics(store.folder)
     shown = frame[frame["run_id"].isin(list(obstacles)) & frame["kind"].isin(wanted)]
     if shown.empty:
@@ -74,27 +74,36 @@ def diagnose(
     emit(shown.to_json(orient="records", indent=1) if as_json else _table(shown))
 
 
+def _skipped(obstacles: dict[str, str | None]) -> list[str]:
+    """A line for each reason, with the runs that it is true of."""
+    reasons = dict.fromkeys(why for why in obstacles.values() if why is not None)
+    return [
+        f"{reason}: {', '.join(r for r, why in obstacles.items() if why == reason)}" for reason in reasons
+    ]
+
+
 def _table(frame: pd.DataFrame) -> str:
     """First, median and last over layers or blocks of every number but losses, a table per run."""
     from resdeg.analysis.diagnosed import digest
 
     lines: list[str] = []
-    shown = frame[~frame["name"].str.contains("loss")]
-    # Depth 2 stands in the frame once for each family.
-    for run_id, rows in digest(shown.drop_duplicates(["run_id", *frame.columns[4:]])).groupby("run_id"):
+    for run_id, rows in digest(frame[~frame["name"].str.contains("loss")]).groupby("run_id", sort=False):
         states = list(dict.fromkeys(rows["state"]))
         heads = [f"step {state}" if isinstance(state, int) else str(state) for state in states]
-        images = frame.loc[frame["run_id"] == run_id, "images"].max()
-        lines.append(f"{run_id}, {images} images: first, median, last")
-        lines.append(f"  {'':10} {'':30}" + "".join(f"{head:^27}" for head in heads))
+        spread = "".join(f" {'first':>8} {'median':>8} {'last':>8}" for _ in states)
+        lines += [f"{run_id}", f"  {'':47}" + "".join(f"{head:>27}" for head in heads)]
+        lines += [f"  {'kind':10} {'number':30} {'images':>6}{spread}"]
         for (kind, name), of_name in rows.groupby(["kind", "name"], sort=False):
-            cells = {row.state: row for row in of_name.itertuples()}
-            lines.append(f"  {kind:10} {name:30}" + "".join(_cell(cells.get(state)) for state in states))
-    return "\n".join(line.rstrip() for line in lines)
+            cells = {row["state"]: row for _, row in of_name.iterrows()}
+            images = of_name["images"].iloc[-1]
+            told = "".join(_cells(cells.get(state)) for state in states)
+            lines.append(f"  {kind:10} {name:30} {images:>6}{told}".rstrip())
+    return "\n".join(lines)
 
 
-def _cell(row: object) -> str:
+def _cells(row: pd.Series[Any] | None) -> str:
+    """Three columns, of which a number of the whole net fills the last."""
     if row is None:
         return " " * 27
-    values = [row.first, row.median, row.last]  # type: ignore[attr-defined]
-    return "".join(f" {value:8.4g}" for value in values)
+    names = ("first", "median", "last") if row["places"] > 1 else ("last",)
+    return "".join(f" {row[name]:8.4g}" for name in names).rjust(27)

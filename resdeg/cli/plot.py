@@ -16,6 +16,8 @@ from resdeg.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
+KINDS = ("curve", "training", "responses", "identity", "probes", "lesions")  # of FIGURES
+
 
 def plot(
     sweeps: Annotated[
@@ -23,7 +25,11 @@ def plot(
         typer.Argument(metavar="[SWEEP]...", help="Sweep folders; without one, the last that ran."),
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="curve or training.", autocompletion=options.one_of("curve", "training"))
+        str,
+        typer.Option(
+            help="curve, training, or what `resdeg diagnose` measured: responses, identity, probes, lesions.",
+            autocompletion=options.one_of(*KINDS),
+        ),
     ] = "curve",
     out: Annotated[
         Path | None, typer.Option(help="FILE.png, FILE.svg or FILE.pdf [in the sweep's folder].")
@@ -34,7 +40,7 @@ def plot(
     evaluation: options.Evaluation = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Draw accuracy against depth, or training curves; print where the figure is."""
+    """Draw accuracy against depth, training curves or diagnostics; print where the figure is."""
     drawn = draw(sweeps or [options.sweep_folder(None)], kind, out, theme, evaluation)
     if not as_json:
         emit(str(drawn.figure))
@@ -65,7 +71,8 @@ def draw(
 
     from resdeg import files
     from resdeg.analysis.frame import load_sweep
-    from resdeg.report.figures import FIGURES, data_name, describe
+    from resdeg.report.captions import data_name, describe
+    from resdeg.report.figures import FIGURES
     from resdeg.report.style import FORMATS, render, theme
 
     if kind not in FIGURES:

@@ -18,7 +18,8 @@ from resdeg.analysis.effects import possible_peaks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import mean_interval
 from resdeg.config import Family
-from resdeg.report.figures import DODGE, chance_line, depth_axis, family_handles, series
+from resdeg.report.captions import family_handles
+from resdeg.report.figures import DODGE, chance_line, depth_axis, series
 from resdeg.report.style import LineStyle, Theme, applied
 
 SIZE = (4.5, 3.1)  # inches; small, so that on a phone the words in it are not

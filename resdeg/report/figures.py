@@ -13,56 +13,14 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFor
 from resdeg import data
 from resdeg.analysis.curve import with_errors
 from resdeg.analysis.frame import SweepFrame
-from resdeg.config import ModelConfig, SweepConfig
+from resdeg.report.captions import data_name, describe, family_handles
+from resdeg.report.diagnosed import identity_figure, lesions_figure, probes_figure, responses_figure
 from resdeg.report.style import Ink, LineStyle, Theme, applied
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
 TRAINING: LineStyle = "--"
 CLEAN: LineStyle = ":"
 TEST: LineStyle = "-"
-EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
-
-
-def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of the mean") -> str:
-    """What a figure must say of the runs behind it: schedule, precision, seeds, how many are missing."""
-    t = sweep.config.training
-    rate = f"lr {t.lr:g} {t.schedule}" + (
-        f" after {t.warmup_steps} at {t.warmup_lr:g}" if t.warmup_steps else ""
-    )
-    seeds = sorted(set(sweep.runs["seed"]))
-    spelt = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 2 else "seeds " + ", ".join(map(str, seeds))
-    contiguous = seeds == list(range(seeds[0], seeds[-1] + 1))
-    spelt = spelt if contiguous else f"{len(seeds)} seeds"
-    spelt = f"seed {seeds[0]}" if len(seeds) == 1 else spelt
-    interval = "one seed: no interval" if len(seeds) == 1 else marks
-    lines = [
-        f"recipe {t.recipe}: {t.length}, {rate}, batch {t.batch_size}, {t.precision}",
-        f"{spelt}; {interval}",
-        *_network(sweep),
-    ]
-    counts = sweep.runs["status"].value_counts()
-    missing = {status: int(n) for status, n in counts.items() if status != "finished"}
-    if missing:
-        told = ", ".join(f"{n} {status}" for status, n in sorted(missing.items()))
-        lines.append(f"{int(counts.get('finished', 0))} of {len(sweep.runs)} points finished; {told}")
-    return "\n".join(lines)
-
-
-def _network(sweep: SweepFrame) -> list[str]:
-    """What is not He et al.'s network of 2015, and which evaluation is shown where there are two."""
-    usual = ModelConfig()
-    told = [
-        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in sweep.config.model
-        if value != getattr(usual, name)
-    ]
-    if sweep.evaluations != ["running"]:
-        told.append(f"evaluated by {EVALUATIONS[sweep.evaluation]}")
-    return [", ".join(told)] if told else []
-
-
-def data_name(config: SweepConfig) -> str:
-    return data.source(config.data.name).title
 
 
 # ---------------------------------------------------------------- accuracy against depth
@@ -176,20 +134,6 @@ def depth_axis(axes: Axes, depths: list[int]) -> None:
     axes.set_xlabel("depth (weighted layers, 6n+2; log scale)")
 
 
-def family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
-    """What the legend says of the families."""
-    handles = []
-    for family in sweep.config.families:
-        ink = look.families[family]
-        face = ink.colour if ink.filled else look.paper
-        handles.append(
-            Line2D(
-                [], [], color=ink.colour, marker=ink.marker, markerfacecolor=face, linewidth=1.8, label=family
-            )
-        )
-    return handles
-
-
 def _legends(top: Axes, bottom: Axes, sweep: SweepFrame, look: Theme) -> None:
     handles = family_handles(sweep, look)
     statuses = set(sweep.runs["status"])
@@ -277,4 +221,8 @@ def _training_lines(axes: Axes, lines: pd.DataFrame, ink: Ink) -> None:
 FIGURES: dict[str, Callable[[Sequence[SweepFrame], Theme], Figure]] = {
     "curve": curve_figure,
     "training": training_figure,
+    "responses": responses_figure,
+    "identity": identity_figure,
+    "probes": probes_figure,
+    "lesions": lesions_figure,
 }

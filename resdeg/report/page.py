@@ -17,8 +17,8 @@ from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.verdict import RULE
 from resdeg.errors import UsageError
 from resdeg.report import words
+from resdeg.report.captions import data_name, describe
 from resdeg.report.claim_figures import CLAIM_FIGURES, ClaimFigure, accuracy_figure
-from resdeg.report.figures import data_name, describe
 from resdeg.report.inline import colours, inline_svg
 from resdeg.report.style import THEMES
 from resdeg.report.units import duration

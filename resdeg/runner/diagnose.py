@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resdeg import data, files
@@ -12,7 +12,7 @@ from resdeg.config import RunConfig
 from resdeg.diagnostics import DIAGNOSTICS
 from resdeg.diagnostics.sample import Number, Sample
 from resdeg.errors import StorageError, UsageError, did_you_mean
-from resdeg.models import CifarNet
+from resdeg.models import CifarNet, image_statistics
 from resdeg.models.norm import recompute_statistics
 from resdeg.records import DiagnosticRecord, State
 from resdeg.runner import initial_model, load_model
@@ -50,9 +50,9 @@ def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
     """
     state = store.state()
     if state != "finished" and not (unfinished and state in ("stopped", "interrupted")):
-        return f"is {state}"
+        return str(state)
     if store.checkpoint() is None:
-        return "has no usable checkpoint (published sweeps keep their records alone)"
+        return "no usable checkpoint (published sweeps keep their records alone)"
     return None
 
 
@@ -119,9 +119,20 @@ def _diagnose(
         model = build()
         for kind in todo:
             before = time.monotonic()
-            numbers = DIAGNOSTICS[kind].measure(model, sample)
-            _replace(store, kind, state, numbers)
+            # A net with instance norms as it was trained, which its running statistics are not.
+            with image_statistics(model) as own:
+                numbers = DIAGNOSTICS[kind].measure(model, sample)
+            _replace(
+                store,
+                kind,
+                state,
+                [_noting(number, "each image's own statistics") for number in numbers] if own else numbers,
+            )
             yield Measured(run.run_id, kind, state, len(numbers), time.monotonic() - before)
+
+
+def _noting(number: Number, what: str) -> Number:
+    return replace(number, note=f"{number.note}; {what}" if number.note else what)
 
 
 def _untrained(run: RunConfig, sample: Sample) -> CifarNet:
