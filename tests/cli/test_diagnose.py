@@ -1,0 +1,246 @@
+"""`resdeg diagnose`: what is measured, stored, kept, skipped, printed, and left by a signal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import resdeg as package
+from resdeg import data, files
+from resdeg.analysis.diagnosed import load_diagnostics
+from resdeg.config import DataConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
+from resdeg.diagnostics import DIAGNOSTICS, Diagnostic
+from resdeg.diagnostics.responses import response_std
+from resdeg.diagnostics.sample import Sample
+from resdeg.errors import StorageError
+from resdeg.models import image_statistics
+from resdeg.models.norm import recompute_statistics
+from resdeg.runner import diagnose as runner
+from resdeg.runner import execute
+from resdeg.store import SweepStore
+from tests.conftest import TINY, Resdeg
+from tests.planted import CELLS, planted
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained sweep: depths 2 and 8 in both families, one seed; made once, copied by each test."""
+    store = SweepStore(tmp_path_factory.mktemp("swept") / "s")
+    config = SweepConfig(
+        depths=(2, 8), seeds=(0,), data=DataConfig(name="hierarchy", hierarchy=TINY),
+        model=ModelConfig(width=0.25),
+        training=TrainingConfig(recipe="demo", epochs=1, batch_size=32, pad=2),
+    )  # fmt: skip
+    files.make_folder(store.folder)
+    store.plan.write_text(config.to_toml())
+    for run in config.runs():
+        execute(run, store.run(run.run_id), None, torch.device("cpu"))
+    return store.folder
+
+
+@pytest.fixture
+def sweep(swept: Path, tmp_path: Path) -> SweepStore:
+    shutil.copytree(swept, tmp_path / "s")
+    return SweepStore(tmp_path / "s")
+
+
+def run_of(store: SweepStore, name: str) -> tuple[Path, RunConfig]:
+    (run_id,) = [run_id for run_id in store.run_ids() if run_id.startswith(name)]
+    return store.run(run_id).folder, store.run(run_id).config()
+
+
+def test_every_number_of_every_kind_is_stored_and_told(resdeg: Resdeg, sweep: SweepStore) -> None:
+    done = resdeg("diagnose", "s", "--images", 40)
+    assert done.returncode == 0, done.stderr
+    assert "residual-d8-s0" in done.stdout
+    assert "lesions" in done.stdout
+    assert "measured in" in done.stderr
+    frame = load_diagnostics(sweep.folder)
+    eight = frame[(frame["depth"] == 8) & (frame["family"] == "plain")]
+    counts = eight.groupby(["kind", "state"]).size().to_dict()
+    assert counts == {
+        ("responses", "initial"): 7, ("responses", "final"): 7,
+        ("identity", "initial"): 5, ("identity", "final"): 5,
+        ("probes", "initial"): 4, ("probes", "final"): 4,
+        ("gradients", "initial"): 8, ("gradients", "final"): 8,
+        ("lesions", "final"): 12,
+    }  # fmt: skip
+    assert set(frame.loc[frame["kind"] != "gradients", "images"]) == {40}
+    assert set(frame.loc[frame["depth"] == 2, "family"]) == {"plain", "residual"}
+    assert not list(sweep.folder.rglob("*.tmp-*"))
+
+
+def test_the_final_net_is_the_trained_one_and_the_initial_one_is_not(
+    resdeg: Resdeg, sweep: SweepStore
+) -> None:
+    assert resdeg("diagnose", "s", "--kinds", "responses", "--images", 40).returncode == 0
+    folder, config = run_of(sweep, "residual-d8")
+    sample = Sample.of(data.load(config.data), 40)
+    initial = package.build_model("residual", 8, 0, config.model)
+    recompute_statistics(initial, sample.train_batches(40))
+    records = SweepStore(sweep.folder).run(config.run_id).diagnostics()
+    for state, model in (("final", package.load_model(folder)), ("initial", initial)):
+        stored = [record.value for record in records if record.state == state]
+        assert stored == pytest.approx(response_std(model, sample.batches()).tolist(), rel=1e-5)
+
+
+def test_what_is_there_is_not_measured_again(
+    resdeg: Resdeg, sweep: SweepStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+    original = runner._replace
+    monkeypatch.setattr(runner, "_replace", lambda *args: (measured.append(args[1]), original(*args)))
+
+    def diagnose(*arguments: object) -> list[str]:
+        measured.clear()
+        done = resdeg("diagnose", "s", "--depths", 8, "--images", 40, *arguments)
+        assert done.returncode == 0, done.stderr
+        return measured
+
+    assert diagnose("--kinds", "responses") == ["responses"] * 4, "two nets in two states"
+    folder, _ = run_of(sweep, "plain-d8")
+    before = (folder / "diagnostics.jsonl").read_bytes()
+    assert diagnose("--kinds", "responses") == []
+    assert diagnose("--kinds", "probes,responses") == ["probes"] * 4, "other kinds are added"
+    assert (folder / "diagnostics.jsonl").read_bytes().startswith(before)
+    assert diagnose("--kinds", "responses", "--images", 30) == ["responses"] * 4, (
+        "other images are not the same"
+    )
+    assert diagnose("--kinds", "responses", "--images", 30, "--again") == ["responses"] * 4
+    records = [json.loads(line) for line in (folder / "diagnostics.jsonl").read_text().splitlines()]
+    assert len(records) == 2 * (7 + 4), "replaced, not piled up"
+
+
+def test_depths_seeds_and_kinds_choose(resdeg: Resdeg, sweep: SweepStore) -> None:
+    told = resdeg("diagnose", "s", "--depths", 8, "--kinds", "identity", "--json", "--images", 40)
+    rows = json.loads(told.stdout)
+    assert {(row["depth"], row["kind"]) for row in rows} == {(8, "identity")}
+    assert {row["state"] for row in rows} == {"initial", "final"}
+    assert not (run_of(sweep, "plain-d2")[0] / "diagnostics.jsonl").exists()
+    none = resdeg("diagnose", "s", "--seeds", 5)
+    assert (none.returncode, "nothing could be measured" in none.stderr) == (2, True)
+    unknown = resdeg("diagnose", "s", "--kinds", "lesion")
+    assert (unknown.returncode, "did you mean 'lesions'?" in unknown.stderr) == (2, True)
+    assert resdeg("diagnose", "s", "--images", 3).returncode == 2
+
+
+def test_runs_without_a_network_are_named_and_skipped(resdeg: Resdeg, sweep: SweepStore) -> None:
+    """A published run, a damaged one and a stopped one; the others are measured, and records stay shown."""
+    folder, plain = run_of(sweep, "plain-d8")
+    assert resdeg("diagnose", "s", "--kinds", "probes", "--images", 40, "--depths", 8).returncode == 0
+    shutil.rmtree(folder / "checkpoint")
+    for path in (run_of(sweep, "plain-d2")[0] / "checkpoint").glob("*.safetensors"):
+        path.write_bytes(b"\0" + path.read_bytes()[1:])
+    _, residual = run_of(sweep, "residual-d8")
+    done = resdeg("diagnose", "s", "--kinds", "probes", "--images", 40, "--json")
+    assert done.returncode == 0
+    assert "no usable checkpoint" in done.stderr
+    assert plain.run_id in done.stderr
+    assert residual.run_id not in done.stderr
+    assert {row["run_id"] for row in json.loads(done.stdout)} == {plain.run_id, residual.run_id}
+
+
+def test_a_published_sweep_has_nothing_to_measure(resdeg: Resdeg, tmp_path: Path) -> None:
+    planted(tmp_path / "p", CELLS)
+    done = resdeg("diagnose", "p")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "plain-d8-s0" in done.stderr
+    assert not (tmp_path / "p" / "diagnose.lock").exists(), "and nothing is written there"
+
+
+def test_a_stopped_run_is_measured_at_its_step_when_asked(resdeg: Resdeg, sweep: SweepStore) -> None:
+    folder, config = run_of(sweep, "residual-d8")
+    summary = sweep.run(config.run_id).summary()
+    stopped = summary.model_copy(update={"status": "stopped"})
+    (folder / "summary.json").write_text(stopped.to_json())
+    plainly = resdeg("diagnose", "s", "--kinds", "responses", "--images", 40)
+    assert f"skipped, stopped: {config.run_id}" in plainly.stderr
+    done = resdeg("diagnose", "s", "--kinds", "responses", "--images", 40, "--unfinished")
+    assert done.returncode == 0
+    assert {r.state for r in sweep.run(config.run_id).diagnostics()} == {"initial", 8}
+    assert "step 8" in done.stdout
+    assert "at step 8" in done.stderr
+
+
+def test_other_data_than_the_nets_were_trained_on_is_refused(resdeg: Resdeg, sweep: SweepStore) -> None:
+    folder, _ = run_of(sweep, "plain-d8")
+    path = folder / "environment.json"
+    tree = json.loads(path.read_text())
+    tree["segments"][0]["data_hash"] = "f" * 64
+    path.write_text(json.dumps(tree))
+    done = resdeg("diagnose", "s", "--images", 40)
+    assert done.returncode == 2
+    assert "trained on data fffffffff, this is" in done.stderr
+
+
+def test_two_at_once_do_not_lose_each_other_s_records(resdeg: Resdeg, sweep: SweepStore) -> None:
+    with files.locked(sweep.folder / "diagnose.lock"):
+        done = resdeg("diagnose", "s", "--images", 40)
+    assert done.returncode == 6
+    assert "is busy" in done.stderr
+
+
+@pytest.mark.parametrize("fault", [SystemExit(130), KeyboardInterrupt(), OSError(28, "No space left")])
+def test_what_was_measured_stands_when_it_ends_early(
+    sweep: SweepStore, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """A signal within a measure, or a full disk within a write: whole kinds stand, and the rest follows."""
+    _, config = run_of(sweep, "plain-d8")
+    kinds = ["responses", "identity"]
+
+    def diagnose() -> list[runner.Measured]:
+        return list(runner.diagnose(sweep, [config], kinds, 40))
+
+    with monkeypatch.context() as patch:
+        if isinstance(fault, OSError):
+            calls = iter([None, fault])
+            original = files._os_write
+
+            def write(handle: int, content: bytes) -> None:
+                if len(content) > 1000 and (error := next(calls, None)):
+                    original(handle, content[:500])
+                    raise error
+                original(handle, content)
+
+            patch.setattr(files, "_os_write", write)
+        else:
+
+            def stop(model, sample):
+                raise fault
+
+            patch.setitem(DIAGNOSTICS, "identity", Diagnostic(stop))
+        with pytest.raises((type(fault), StorageError)):
+            diagnose()
+    records = sweep.run(config.run_id).diagnostics()
+    assert [record.kind for record in records] == ["responses"] * 7
+    assert not list(sweep.run(config.run_id).folder.glob(".*tmp*"))
+    assert [(m.kind, m.state) for m in diagnose()] == [
+        ("identity", "initial"), ("responses", "final"), ("identity", "final"),
+    ]  # fmt: skip
+
+
+def test_instance_norms_are_measured_as_they_were_trained(tmp_path: Path, tiny_run) -> None:
+    """By each image's own statistics, and the records say so; in evaluation mode the answers differ."""
+    config = tiny_run("residual", 8, model={"block": "stargan"}, training={"epochs": 1})
+    store = SweepStore(tmp_path / "s")
+    execute(config, store.run(config.run_id), None, torch.device("cpu"))
+    list(runner.diagnose(store, [config], ["responses", "probes"], 40))
+    records = store.run(config.run_id).diagnostics()
+    notes = {record.kind: record.note for record in records}
+    assert notes == {
+        "responses": "each image's own statistics",
+        "probes": "fitted on 200 training images; each image's own statistics",
+    }
+    model = package.load_model(store.run(config.run_id).folder)
+    sample = Sample.of(data.load(config.data), 40)
+    stored = [r.value for r in records if r.kind == "responses" and r.state == "final"]
+    with image_statistics(model):
+        assert stored == pytest.approx(response_std(model, sample.batches()).tolist(), rel=1e-5)
+    assert stored != pytest.approx(response_std(model, sample.batches()).tolist(), rel=1e-2)
