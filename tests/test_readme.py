@@ -87,6 +87,12 @@ def test_a_command_of_the_pages(
         arguments += ["--quick", "--pairs", "1", "--steps", "1"]
     elif arguments[-1] == "--help":
         pass
+    elif arguments[0] == "diagnose" or {"responses", "identity", "probes", "lesions"} & set(arguments):
+        made = resdeg("sweep", tiny_toml, "--depths", "8", "--seeds", "0")
+        assert made.returncode == 0, made.stderr
+        if arguments[0] == "plot":
+            measured = resdeg("diagnose", "--kinds", arguments[arguments.index("--kind") + 1])
+            assert measured.returncode == 0, measured.stderr
     elif arguments[0] in ("plot", "status", "report") and not any(
         word.startswith("results/") for word in arguments
     ):

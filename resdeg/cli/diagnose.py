@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import duration, emit, screen
+from resdeg.cli.console import emit, screen
 from resdeg.config.grammar import parse_depths, parse_seeds
 from resdeg.errors import UsageError
+from resdeg.report.units import duration
 
 if TYPE_CHECKING:
     import pandas as pd
