@@ -44,21 +44,28 @@ def image_statistics(model: nn.Module) -> Iterator[bool]:
 
 @torch.no_grad()
 def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace every running mean and variance by its plain average over `batches` in training mode.
+    """Replace running statistics by their averages over `batches` at the present weights.
 
-    Every mode is as it was afterwards. What a running average of momentum 0.1 still remembers of
-    earlier weights is gone.
+    Running statistics are a decaying mean over steps whose weights have since moved. Here they become
+    the mean over all batches, weighted by their sizes, of each batch's mean and unbiased variance, in
+    training-mode normalisation. Every mode is as it was afterwards; `buffers_kept` puts them back.
 
     Args:
-        batches: (N, 3, H, W) each, as the network is trained on.
+        batches: (N, 3, H, W) each, standardised, about as large as those of the training:
+            normalisation by a small batch is another function.
     """
     norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.InstanceNorm2d))]
     momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        for buffer in norm.buffers():
+            buffer.zero_()  # a statistic that is not finite would stay so, even at weight 0
+    seen = 0
     try:
         with in_mode(model, training=True):
-            for number, images in enumerate(batches, start=1):
+            for images in batches:
+                seen += len(images)
                 for norm in norms:
-                    norm.momentum = 1 / number  # of the first batch 1: nothing earlier is left
+                    norm.momentum = len(images) / seen  # which makes a decaying mean a plain one
                 model(images)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resdeg.config import RunConfig
 from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split, fixed_images
 from resdeg.data.plan import Plan, batch_plan, record_steps
 from resdeg.models import build_model, image_statistics
+from resdeg.models.kept import buffers_kept
+from resdeg.models.norm import recompute_statistics
 from resdeg.training.device import autocast, prepare
-from resdeg.training.evaluate import Score, evaluate
+from resdeg.training.evaluate import Interrupted, Score, evaluate
 from resdeg.training.graph import StaticStep
 from resdeg.training.loop import Batch, Take, eager
-from resdeg.training.recompute import recomputed_statistics
 from resdeg.training.schedule import learning_rate
 from resdeg.training.state import TrainState, new_state
 
@@ -55,6 +56,17 @@ class Inputs:
         """The batch of `step`: a function of the seed and the step alone."""
         plan = torch.from_numpy(self.plan(config, step)).to(self.images.device)
         return self.planned(config, plan)
+
+    def batches(self, size: int, stop: Stop) -> Iterator[Tensor]:
+        """The training images as they are, standardised, in equal parts of at most `size`.
+
+        Raises:
+            Interrupted: `stop` came true between two of them.
+        """
+        for pixels in self.images.tensor_split(-(-len(self.images) // size)):
+            if stop():
+                raise Interrupted
+            yield self.standardise(pixels)
 
     def plan(self, config: RunConfig, step: int) -> Plan:
         t = config.training
@@ -103,13 +115,15 @@ class Training:
         """The score of all training images under `recomputed_train`, with batch norm statistics that are
         averages over them, as in training a batch at a time; nothing for a net without batch norms.
         """
-        t, inputs, model = self.config.training, self.inputs, self.state.model
-        images, labels, standardise = inputs.images, inputs.labels, inputs.standardise
-        cast = autocast(t, images.device)
-        with recomputed_statistics(model, images, t.batch_size, standardise, cast, stop) as any_norm:
-            if not any_norm:
-                return {}
-            return {"recomputed_train": evaluate(model, images, labels, standardise, cast, stop)}
+        model, inputs = self.state.model, self.inputs
+        if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+            return {}
+        cast = autocast(self.config.training, inputs.images.device)
+        with buffers_kept(model):
+            with cast:
+                recompute_statistics(model, inputs.batches(self.config.training.batch_size, stop))
+            score = evaluate(model, inputs.images, inputs.labels, inputs.standardise, cast, stop)
+        return {"recomputed_train": score}
 
     def batch_at(self, step: int) -> Batch:
         return self.inputs.batch(self.config, step)
