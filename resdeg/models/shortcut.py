@@ -21,10 +21,25 @@ class PaddedIdentity(nn.Module):
         self.stride, self.added = stride, leaving - entering
 
     def forward(self, x: Tensor) -> Tensor:
-        # A 1x1 mean picks what a slice would, and its gradient keeps the layout: a slice's is
-        # always NCHW, and everything behind it then mixes two layouts, several times slower.
-        x = functional.avg_pool2d(x, kernel_size=1, stride=self.stride)
+        x = _subsampled(x, self.stride)
         return functional.pad(x, (0, 0, 0, 0, 0, self.added))  # (N, leaving, H/stride, W/stride)
+
+
+class PointwiseConv(nn.Conv2d):
+    """A 1x1 convolution of every `stride`-th row and column, as two operations.
+
+    As one, oneDNN's gradient of the weights writes past its workspace on a CPU where fewer channels
+    enter than fill a vector (uxlfoundation/oneDNN issue 6035): with 4 channels on AVX2, torch dies.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(_subsampled(x, self.stride[0]), self.weight)
+
+
+def _subsampled(x: Tensor, stride: int) -> Tensor:
+    # A 1x1 mean picks what a slice would, and its gradient keeps the layout: a slice's is
+    # always NCHW, and everything behind it then mixes two layouts, several times slower.
+    return functional.avg_pool2d(x, kernel_size=1, stride=stride)
 
 
 def _identity(entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
@@ -33,7 +48,7 @@ def _identity(entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module
 
 def _projection(entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
     """Option B: a 1x1 convolution and a norm."""
-    convolution = nn.Conv2d(entering, leaving, kernel_size=1, stride=stride, bias=False)
+    convolution = PointwiseConv(entering, leaving, kernel_size=1, stride=stride, bias=False)
     return nn.Sequential(convolution, norm(leaving))
 
 

@@ -15,6 +15,7 @@ from resdeg.models.activation import ACTIVATIONS
 from resdeg.models.block import BLOCKS, Parts, Place, PreactBlock, StarganBlock
 from resdeg.models.census import census
 from resdeg.models.norm import NORMS
+from resdeg.models.shortcut import PointwiseConv
 
 STARGAN = ModelConfig(block="stargan", layout="isotropic")
 
@@ -203,3 +204,20 @@ def test_dirac_goes_with_its_init() -> None:
 def test_stargan_brings_instance_norm_unless_another_is_named() -> None:
     assert ModelConfig(block="stargan").norm == "instance"
     assert ModelConfig(block="stargan", norm="batch").norm == "batch"
+
+
+@pytest.mark.parametrize("entering", [4, 16])
+def test_a_projection_is_a_strided_1x1_convolution(entering: int) -> None:
+    """In value and gradients; with 4 channels oneDNN's own gradient writes where it should not."""
+    torch.manual_seed(0)
+    convolution = PointwiseConv(entering, 2 * entering, kernel_size=1, stride=2, bias=False)
+    convolution = convolution.to(memory_format=torch.channels_last)
+    x = torch.randn(32, entering, 8, 8).to(memory_format=torch.channels_last).requires_grad_()
+    y = convolution(x)
+    given = torch.randn_like(y)
+    gradients = torch.autograd.grad(y, (x, convolution.weight), given)
+    wide, weight = x.detach().double().requires_grad_(), convolution.weight.detach().double().requires_grad_()
+    expected = torch.nn.functional.conv2d(wide, weight, stride=2)
+    theirs = torch.autograd.grad(expected, (wide, weight), given.double())
+    for ours, reference in zip((y, *gradients), (expected, *theirs), strict=True):
+        assert torch.allclose(ours.double(), reference, rtol=1e-4, atol=1e-4)
