@@ -134,6 +134,19 @@ def opposite(effect: Effect) -> Effect:
     return Effect(-effect.estimate, either, (effect.above,))
 
 
+def beyond(effect: Effect, margin: float) -> Effect:
+    """`effect` less `margin`, so that effects with margins of their own can be compared."""
+
+    def less(sample: Sample, by: float) -> Sample:
+        return Sample(tuple(value - by for value in sample.values), sample.scale)
+
+    return Effect(
+        effect.estimate - margin,
+        tuple(less(sample, margin) for sample in effect.above),
+        tuple(tuple(less(sample, -margin) for sample in either) for either in effect.below),
+    )
+
+
 def smallest(*effects: Effect) -> Effect:
     """The least of several effects: above a margin when all of them are."""
     return Effect(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resdeg.analysis.effects import (
     Sample,
     best_over,
+    beyond,
     mean_of,
     opposite,
     possible_peaks,
@@ -66,6 +67,19 @@ def test_opposite_turns_the_interval_round() -> None:
     low, high = effect.interval(0.05)
     assert opposite(effect).interval(0.05) == pytest.approx((-high, -low))
     assert opposite(effect).p(-0.02) == pytest.approx(effect.p(0.02))
+
+
+@given(numbers, st.floats(-1, 1), st.floats(-1, 1))
+def test_an_effect_beyond_its_margin_is_judged_against_0(
+    values: list[float], margin: float, other: float
+) -> None:
+    table = pd.DataFrame({8: values, 20: [1 - v for v in values], 56: [v * v for v in values]})
+    for effect in (best_over(table, 56), smallest(best_over(table, 8), best_over(table, 56))):
+        moved = beyond(effect, margin)
+        assert moved.p(other) == pytest.approx(effect.p(margin + other), abs=1e-6)
+        assert moved.interval(0.05) == pytest.approx(
+            tuple(end - margin for end in effect.interval(0.05)), abs=1e-9
+        )
 
 
 def test_the_smallest_of_two_shares_the_error_of_being_below() -> None:
