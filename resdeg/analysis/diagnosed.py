@@ -8,6 +8,7 @@ import pandas as pd
 
 from resdeg.analysis.frame import key_of, wanted_runs
 from resdeg.config import FAMILIES
+from resdeg.errors import StorageError
 from resdeg.records import DiagnosticRecord
 from resdeg.store import SweepStore
 
@@ -17,27 +18,31 @@ DIAGNOSTIC_COLUMNS = [
 ]  # fmt: skip
 
 
-def load_diagnostics(folder: Path | str) -> pd.DataFrame:
-    """DIAGNOSTIC_COLUMNS: a row per record of the sweep in `folder`, empty where nothing was measured.
+def load_diagnostics(folder: Path | str) -> tuple[pd.DataFrame, list[str]]:
+    """DIAGNOSTIC_COLUMNS: a row per record of the sweep in `folder`, empty where nothing was measured; and
+    what could not be read, which hides no other run.
 
     `state` is "initial", "final" or a step; layer, block and stage are missing where they do not apply, and
     so is a value that was not finite. Depth 2 is one net in both families: a row in each of the grid.
 
     Raises:
         UsageError: there is no sweep.
-        StorageError: a file is damaged.
     """
     store = SweepStore(Path(folder))
-    config, runs, _ = wanted_runs(store)
+    config, runs, problems = wanted_runs(store)
     rows: list[dict[str, object]] = []
     for run in runs:
-        records = [_row(record) for record in store.run(run.run_id).diagnostics()]
+        try:
+            records = [_row(record) for record in store.run(run.run_id).diagnostics()]
+        except StorageError as error:
+            problems.append(error.what)
+            continue
         for family in FAMILIES if run.depth == 2 else (run.family,):
             if family in config.families:
                 rows += [{**key_of(run), "family": family, **record} for record in records]
     frame = pd.DataFrame(rows, columns=DIAGNOSTIC_COLUMNS)
     places = dict.fromkeys(("layer", "block", "stage"), "Int64")
-    return frame.astype({**places, "value": "float64", "state": "object"})
+    return frame.astype({**places, "value": "float64", "state": "object"}), problems
 
 
 def _row(record: DiagnosticRecord) -> dict[str, object]:

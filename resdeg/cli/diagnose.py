@@ -48,9 +48,7 @@ def diagnose(
 
     store = SweepStore(options.sweep_folder(sweep))
     wanted = known_kinds([name.strip() for name in kinds.split(",")] if kinds else [])
-    _, runs, problems = wanted_runs(store)
-    for problem in problems:
-        screen.insist(f"left out: {problem}")
+    _, runs, _ = wanted_runs(store)
     chosen = [
         run
         for run in runs
@@ -65,7 +63,9 @@ def diagnose(
         if done.numbers:  # depth 2 has no block that could be the identity
             at = f"at step {done.state}" if isinstance(done.state, int) else done.state
             screen.say(f"{done.run_id} {done.kind}, {at}: measured in {duration(done.seconds)}")
-    frame = load_diagnostics(store.folder)
+    frame, problems = load_diagnostics(store.folder)
+    for problem in problems:
+        screen.insist(f"left out: {problem}")
     shown = frame[frame["run_id"].isin(list(obstacles)) & frame["kind"].isin(wanted)]
     if shown.empty:
         raise UsageError(

@@ -129,7 +129,12 @@ def _figure(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         UsageError: a sweep has no trained network that was measured so.
     """
     shown = [sweep.evaluated(sweep.evaluations[0]) for sweep in sweeps]  # as they were measured
-    columns = [(sweep, depth, rows) for sweep in shown for depth, rows in _measured(page, sweep)]
+    columns: list[tuple[SweepFrame, int, pd.DataFrame]] = []
+    problems: list[str] = []
+    for sweep in shown:
+        found, damaged = _measured(page, sweep)
+        columns += [(sweep, depth, of_depth) for depth, of_depth in found]
+        problems += damaged
     with applied(look):
         rows = len(page.panels)
         size = (max(6.4, 3.2 * len(columns)), 1.9 + (2.9 if rows == 1 else 2.1) * rows)
@@ -168,7 +173,8 @@ def _figure(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         figure.suptitle(
             f"{page.title} on {data_name(shown[0].config)}\n"
             + describe(shown[0], "thin: each seed, bold: their mean")
-            + f"\n{images:,} held-out images\n{page.note}",
+            + f"\n{images:,} held-out images\n{page.note}"
+            + "".join(f"\nleft out: {problem}" for problem in problems),
             x=0.01,
             ha="left",
             fontsize=9,
@@ -176,9 +182,9 @@ def _figure(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         return figure
 
 
-def _measured(page: Page, sweep: SweepFrame) -> list[tuple[int, pd.DataFrame]]:
-    """The records of this kind by depth; depths without a place to measure at are left out."""
-    frame = load_diagnostics(sweep.folder)
+def _measured(page: Page, sweep: SweepFrame) -> tuple[list[tuple[int, pd.DataFrame]], list[str]]:
+    """The records of this kind by depth, without depths that have no place to measure at; what is damaged."""
+    frame, damaged = load_diagnostics(sweep.folder)
     of_kind = frame[(frame["kind"] == page.kind) & frame["value"].notna()]
     placed = set(of_kind.loc[(of_kind["state"] == "final") & of_kind[page.over].notna(), "depth"])
     if not placed:
@@ -186,7 +192,7 @@ def _measured(page: Page, sweep: SweepFrame) -> list[tuple[int, pd.DataFrame]]:
             f"{sweep.folder}: no {page.kind} of a finished network were measured",
             f"run `resdeg diagnose {sweep.folder} --kinds {page.kind}` first",
         )
-    return [(depth, of_kind[of_kind["depth"] == depth]) for depth in sorted(placed)]
+    return [(depth, of_kind[of_kind["depth"] == depth]) for depth in sorted(placed)], damaged
 
 
 def _draw(axes: Axes, over: str, line: Line, rows: pd.DataFrame, ink: Ink) -> None:

@@ -53,6 +53,10 @@ def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
         return str(state)
     if store.checkpoint() is None:
         return "no usable checkpoint (published sweeps keep their records alone)"
+    try:
+        store.diagnostics()
+    except StorageError as error:
+        return f"{error.what}; remove that file to measure anew"
     return None
 
 

@@ -61,7 +61,7 @@ def test_every_number_of_every_kind_is_stored_and_told(resdeg: Resdeg, sweep: Sw
     assert "residual-d8-s0" in done.stdout
     assert "lesions" in done.stdout
     assert "measured in" in done.stderr
-    frame = load_diagnostics(sweep.folder)
+    frame, _ = load_diagnostics(sweep.folder)
     eight = frame[(frame["depth"] == 8) & (frame["family"] == "plain")]
     counts = eight.groupby(["kind", "state"]).size().to_dict()
     assert counts == {

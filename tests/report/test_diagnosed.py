@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.colors import same_color
 from resdeg.analysis.diagnosed import DIAGNOSTIC_COLUMNS, digest, load_diagnostics
 from resdeg.analysis.frame import load_sweep
 from resdeg.cli.plot import KINDS
-from resdeg.errors import StorageError, UsageError
+from resdeg.errors import UsageError
 from resdeg.report.figures import FIGURES
 from resdeg.report.style import THEMES
 from tests.planted import CELLS, diagnosed, planted
@@ -115,7 +116,7 @@ def test_the_command_names_every_figure() -> None:
 
 
 def test_the_frame_has_a_row_per_record(sweep) -> None:
-    frame = load_diagnostics(sweep.folder)
+    frame, _ = load_diagnostics(sweep.folder)
     assert list(frame.columns) == DIAGNOSTIC_COLUMNS
     one = frame[(frame["family"] == "plain") & (frame["depth"] == 20) & (frame["seed"] == 2)]
     layer = one[(one["kind"] == "responses") & (one["state"] == "final") & (one["layer"] == 19)]
@@ -133,7 +134,7 @@ def test_depth_2_stands_in_both_families_and_a_missing_number_stays_missing(tmp_
         '{"schema_version":3,"kind":"responses","state":782,"name":"std","value":null,"images":5,'
         '"layer":1,"not_finite":{"value":"nan"}}\n'
     )
-    frame = load_diagnostics(store.folder)
+    frame, _ = load_diagnostics(store.folder)
     assert frame["family"].tolist() == ["plain", "residual"]
     assert frame["state"].tolist() == [782, 782]
     assert frame["value"].isna().all()
@@ -144,20 +145,25 @@ def test_depth_2_stands_in_both_families_and_a_missing_number_stays_missing(tmp_
 
 def test_a_sweep_that_was_not_measured_has_an_empty_frame(tmp_path: Path) -> None:
     planted(tmp_path / "s", CELLS)
-    frame = load_diagnostics(tmp_path / "s")
+    frame, _ = load_diagnostics(tmp_path / "s")
     assert frame.empty
     assert list(frame.columns) == DIAGNOSTIC_COLUMNS
 
 
-def test_damage_is_said_with_its_line(sweep) -> None:
+def test_damage_is_said_with_its_line_and_hides_no_other_run(sweep) -> None:
     path = next((sweep.folder / "runs").glob("plain-d8-s0*")) / "diagnostics.jsonl"
     path.write_text(path.read_text().replace('"value":', '"values":', 1))
-    with pytest.raises(StorageError, match=r"diagnostics\.jsonl:1: damaged"):
-        load_diagnostics(sweep.folder)
+    frame, problems = load_diagnostics(sweep.folder)
+    assert re.search(r"diagnostics\.jsonl:1: damaged", problems[0])
+    assert len(problems) == 1
+    assert set(frame.loc[frame["depth"] == 8, "seed"]) == {0, 1, 2}
+    assert set(frame.loc[(frame["depth"] == 8) & (frame["family"] == "plain"), "seed"]) == {1, 2}
+    figure = FIGURES["responses"]([sweep], THEMES["light"])
+    assert "diagnostics.jsonl:1: damaged" in figure.get_suptitle()
 
 
 def test_the_digest_is_over_places(sweep) -> None:
-    table = digest(load_diagnostics(sweep.folder)).set_index(["kind", "name", "state"])
+    table = digest(load_diagnostics(sweep.folder)[0]).set_index(["kind", "name", "state"])
     plain = table[table["run_id"].str.startswith("plain-d20-s0")]
     row = plain.loc[("responses", "std", "final")]
     assert (row["places"], row["images"]) == (19, 1000)
