@@ -199,4 +199,6 @@ def census_of(contender: Contender) -> Census:
 
     from resdeg.runner import check
 
-    return check(run_config(contender), torch.device("cpu"))
+    # In fp32, which every CPU has: the counts are the same, and may be asked for where they cannot be run.
+    counted = contender.model_copy(update={"precision": "fp32"})
+    return check(run_config(counted), torch.device("cpu"))
