@@ -38,6 +38,12 @@ class Cells:
         images = self.sweep.runs["steps"].max() * self.sweep.config.training.batch_size
         return "full" if images >= FULL_SCHEDULE else "short"
 
+    @property
+    def of_stargan(self) -> bool:
+        """Whether the networks are made of the notes' unit."""
+        model = self.sweep.config.model
+        return (model.block, model.norm) == ("stargan", "instance")
+
     def training_metrics(self, family: Family) -> list[str]:
         """Clean training accuracy, and the one with recomputed statistics where every network has it."""
         runs = self._finished(family)

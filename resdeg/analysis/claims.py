@@ -79,7 +79,7 @@ def _gap_grows(cells: Cells) -> Effect | Needs:
 
 def _of_stargan(cells: Cells) -> Effect | Needs:
     """C1, C3 and C4 together, of networks of the notes' unit."""
-    if cells.sweep.config.model.block != "stargan" or cells.sweep.config.model.norm != "instance":
+    if not cells.of_stargan:
         return Needs("a sweep of networks of that unit (configs/stargan.toml)")
     parts = []
     for name in ("C1", "C3", "C4"):

@@ -139,6 +139,10 @@ class Simulated(Cells):
     def schedule(self):
         return "short"
 
+    @property
+    def of_stargan(self):
+        return False
+
     def training_metrics(self, family):
         return ["train_accuracy", "recomputed_train_accuracy"]
 

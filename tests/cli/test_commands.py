@@ -77,7 +77,7 @@ def test_dry_run_prices_and_trains_nothing(resdeg, tmp_path: Path) -> None:
     assert "172,506" in done.stdout
     tree = json.loads(resdeg("sweep", "--depths", "8", "--seeds", "0", "--dry-run", "--json").stdout)
     assert [run["parameters"] for run in tree["runs"]] == [75_290, 75_290]
-    # 3 x 2 x 12.24 M multiply-adds x (3906 x 128 images, and a third of ten times 20,000 and three times 50,000)
+    # 3 x 2 x 12.24 M multiply-adds x (3906 x 128 images + a third of 10 x 20,000 and of 3 x 50,000)
     assert tree["runs"][0]["pflop"] == pytest.approx(0.0453, rel=0.005)
     assert not (tmp_path / "results").exists()
 
