@@ -106,7 +106,7 @@ def test_metrics_cut_at_every_byte_of_the_last_lines(stopped, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json", "metrics.jsonl"])
 def test_a_damaged_run_hides_no_other(resdeg, tmp_path: Path, name: str) -> None:
-    """A record of one run cut to half: the others stay in status and plot, and the damage is named."""
+    """A record of one run cut to half: the others stay in status, plot and report; the damage is named."""
     grid = itertools.product(("plain", "residual"), (8, 14))
     sweep = planted(tmp_path / "sweep", {cell: [0.5, 0.6] for cell in grid})
     hurt, *others = sweep.run_ids()
@@ -121,3 +121,8 @@ def test_a_damaged_run_hides_no_other(resdeg, tmp_path: Path, name: str) -> None
     assert (tmp_path / "curve.svg").is_file()
     if name == "summary.json":  # the point is drawn from it
         assert hurt in drawn.stderr, "what was left out is said"
+    reported = resdeg("report", tmp_path / "sweep")
+    assert reported.returncode == 0, reported.stderr
+    text = (tmp_path / "sweep" / "report.md").read_text()
+    assert "| 14 | 55.0" in text.replace("\N{NO-BREAK SPACE}", " "), "the other depth is whole"
+    assert (hurt in reported.stderr) == (hurt in text)
