@@ -20,7 +20,6 @@ def report(
 ) -> None:
     """Judge each claim by a sweep's runs; write report.md and a self-contained report.html."""
     from resdeg import files
-    from resdeg.analysis.findings import findings
     from resdeg.analysis.frame import load_sweep
     from resdeg.report import page, words
 
@@ -29,15 +28,16 @@ def report(
     shown = loaded.evaluated(evaluation or loaded.evaluations[0])
     for problem in shown.problems:
         screen.insist(f"left out: {problem}")
+    told = page.context(shown)
     for name, make in (("report.md", page.markdown), ("report.html", page.html)):
-        files.write(folder / name, make(shown).encode())
-    found = findings(shown)
+        files.write(folder / name, make(told).encode())
+    found: list[Finding] = told["findings"]
     if as_json:
         emit(json.dumps({"folder": str(folder), "claims": [_as_dict(one) for one in found]}, indent=1))
         return
     for one in found:
-        told = (words.sentence(one), words.numbers(one), words.more_seeds(one))
-        emit(f"{one.claim.id} {one.verdict:9} " + " ".join(part for part in told if part))
+        said = (words.sentence(one), words.numbers(one), words.more_seeds(one))
+        emit(f"{one.claim.id} {one.verdict:9} " + " ".join(part for part in said if part))
     emit(str(folder / "report.md"))
     emit(str(folder / "report.html"))
 

@@ -67,11 +67,12 @@ class Bar:
 
 
 def context(sweep: SweepFrame) -> dict[str, Any]:
-    """All that the templates print."""
+    """All that the templates print; the figures in it are drawn once for both."""
     found = findings(sweep)
     t = sweep.config.training
     return {
         "sweep": sweep,
+        "findings": found,
         "images": data_name(sweep.config),
         "generated": sweep.config.data.name == "hierarchy",
         "about": describe(sweep).splitlines(),
@@ -102,14 +103,14 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
     }
 
 
-def markdown(sweep: SweepFrame) -> str:
-    """The report for a terminal, an editor or a repository's page; its figure is curve.png."""
-    return _template("report.md.j2").render(context(sweep))
+def markdown(told: dict[str, Any]) -> str:
+    """What `context` gives, for a terminal, an editor or a repository's page; its figure is curve.png."""
+    return _template("report.md.j2").render(told)
 
 
-def html(sweep: SweepFrame) -> str:
-    """The report as one file that opens from disk: figures inside, light and dark, no script."""
-    return _template("report.html.j2").render(context(sweep))
+def html(told: dict[str, Any]) -> str:
+    """What `context` gives, as one file that opens from disk: figures inside, light and dark, no script."""
+    return _template("report.html.j2").render(told)
 
 
 def _template(name: str) -> jinja2.Template:
