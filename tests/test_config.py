@@ -61,8 +61,11 @@ def test_run_ids_are_pinned() -> None:
 
 def test_a_setting_that_came_later_is_no_part_of_an_identity_until_it_is_used() -> None:
     base = resolve(None, {}, [], {"depths": "20", "seeds": "0"})
-    others = {"layout": "isotropic", "shortcut_scale": 0.5, "activation": "gelu"}
-    assert {f"model.{name}" for name in others} | {"model.dirac"} == set(NEUTRAL)
+    others = {
+        "layout": "isotropic", "shortcut_scale": 0.5, "activation": "gelu", "inner_activation": "none",
+    }  # fmt: skip
+    elsewhere = {"model.dirac", "model.last_scale", "constructed"}
+    assert {f"model.{name}" for name in others} | elsewhere == set(NEUTRAL)
     for name, value in others.items():
         assert f"model.{name}" not in base.runs()[0].identity()
         changed = resolve(None, {}, [], {"depths": "20", "seeds": "0", "model": {name: value}})

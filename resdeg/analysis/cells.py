@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
+from resdeg.analysis.diagnosed import load_diagnostics
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.trained import untrainable
 from resdeg.config import Family
@@ -44,6 +47,12 @@ class Cells:
         model = self.sweep.config.model
         return (model.block, model.norm) == ("stargan", "instance")
 
+    @property
+    def of_relu(self) -> bool:
+        """Whether relu is the nonlinearity everywhere."""
+        model = self.sweep.config.model
+        return model.activation == "relu" and model.inner_activation in (None, "relu")
+
     def training_metrics(self, family: Family) -> list[str]:
         """Clean training accuracy, and the one with recomputed statistics where every network has it."""
         runs = self._finished(family)
@@ -65,6 +74,45 @@ class Cells:
         return _whole(
             (residual - plain).drop(columns=[2], errors="ignore"), least, "both families beyond depth 2"
         )
+
+    def minus(self, other: Cells, family: Family, metric: str, least: int) -> pd.DataFrame | Needs:
+        """Seeds by depths of `metric` here minus there, where both are."""
+        difference = self._pivot(family, metric) - other._pivot(family, metric)
+        return _whole(difference, least, f"{family} networks in both arms")
+
+    def losses(self, family: Family) -> pd.DataFrame:
+        """Seeds by depths of the clean training loss, missing where a run is not finished."""
+        return self._pivot(family, "train_loss")
+
+    def arms_that_change(self, *settings: str) -> dict[str, Cells]:
+        """The arms whose networks differ from the grid's in some of these settings and in no other."""
+        changes = {name: set(self.sweep.config.changes(name)) for name in self.sweep.arms}
+        return {
+            name: Cells.of(self.sweep.arms[name])
+            for name, own in changes.items()
+            if own and own <= {*settings}
+        }
+
+    def branches(self, family: Family, state: str) -> pd.DataFrame:
+        """Seeds by depths of log2 of the median ||F(x)|| / ||x|| over the blocks of a network.
+
+        Of blocks that keep their shape, of networks that are finished; see `resdeg diagnose`.
+        """
+        of = self._measured[
+            (self._measured["kind"] == "identity")
+            & (self._measured["name"] == "branch")
+            & (self._measured["state"] == state)
+            & self._measured["run_id"].isin(self._finished(family)["run_id"])
+        ]
+        median = of.groupby(["seed", "depth"])["value"].median()
+        table: pd.DataFrame = np.log2(median[median > 0]).unstack("depth").sort_index(axis="columns")
+        return table
+
+    @cached_property
+    def _measured(self) -> pd.DataFrame:
+        """Records of this grid alone; what is damaged is missing here and named by the report."""
+        frame, _ = load_diagnostics(self.sweep.folder)
+        return frame[frame["arm"] == self.sweep.arm]
 
     def _finished(self, family: Family) -> pd.DataFrame:
         runs = self.sweep.runs

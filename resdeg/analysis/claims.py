@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from resdeg.analysis.causes import branch_shrinks, cure, relu_helps, solver_gap
 from resdeg.analysis.cells import Cells, Needs
 from resdeg.analysis.effects import Effect, best_over, beyond, opposite, smallest, trend
+from resdeg.analysis.units import HALVINGS, NATS, POINTS, POINTS_PER_DOUBLING, Unit
 
 ALLOWED_FALL = {"full": 0.01, "short": 0.02}  # of residual accuracy, by the length of the schedule
-Unit = Literal["points", "points per doubling of the depth"]
+AS_GOOD = 0.01  # nats of clean training loss
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,12 @@ class Claim:
     outcomes: tuple[str, str]
     effect: Callable[[Cells], Effect | Needs]
     margin: Callable[[Cells], float] = lambda cells: 0.0
-    unit: Unit = "points"
+    unit: Unit = POINTS
     beyond: str = ""
 
     def rule_for(self, cells: Cells) -> str:
         """The rule with the margin that holds for this sweep."""
-        return self.rule.format(margin=f"{abs(self.margin(cells)) * 100:.1f}")
+        return self.rule.format(margin=self.unit.spell(abs(self.margin(cells)), signed=False))
 
 
 def _rise_and_fall(cells: Cells) -> Effect | Needs:
@@ -88,10 +90,6 @@ def _of_stargan(cells: Cells) -> Effect | Needs:
             return effect
         parts.append(beyond(effect, CLAIMS[name].margin(cells)))
     return smallest(*parts)
-
-
-def _waits_for(what: str) -> Callable[[Cells], Needs]:
-    return lambda cells: Needs(what)
 
 
 CLAIMS: dict[str, Claim] = {
@@ -157,22 +155,25 @@ CLAIMS: dict[str, Claim] = {
                 "What the shortcut is worth shrinks with depth.",
             ),
             effect=_gap_grows,
-            unit="points per doubling of the depth",
+            unit=POINTS_PER_DOUBLING,
         ),
         Claim(
             id="C5",
             title="A deep network could copy a shallow one",
             family="secondary",
             says="The layers behind a shallow network that is good enough could do nothing, the identity.",
-            rule="Effect: clean training loss of a plain network trained from its own start minus that of "
-            "the constructed one (a trained shallow network, identity blocks put in, trained on) after equal "
-            "total steps.",
-            refuted_by="a construction that fails, or a trained network that is as good",
+            rule="Effect: clean training loss of the deepest plain network that was also constructed (a "
+            "trained shallow one, identity blocks put in, trained on), from its own start, minus the lowest "
+            "of the constructed ones, which differ in their rates, after equal total steps. Margin: {margin} "
+            "nats.",
+            refuted_by="a network trained from its own start that is as good, within the margin",
             outcomes=(
                 "The trained deep plain network does not reach the constructed one.",
                 "The trained deep plain network is as good as the constructed one.",
             ),
-            effect=_waits_for("the constructed network: identity blocks put into a trained shallow one"),
+            effect=solver_gap,
+            margin=lambda cells: AS_GOOD,
+            unit=NATS,
             beyond="He et al. say that solvers *might* have difficulty with identities, and conjecture an "
             "exponentially low convergence rate.",
         ),
@@ -181,14 +182,16 @@ CLAIMS: dict[str, Claim] = {
             title="Later layers that are no identity do the damage",
             family="secondary",
             says="The layers behind, being no identity, spoil what the network had.",
-            rule="Effect: how much less the accuracy of plain networks falls when their blocks start as "
-            "identities.",
-            refuted_by="distance from the identity that has nothing to do with the excess error",
+            rule="Effect: slope over log2(depth) of the test accuracy of plain networks whose blocks start "
+            "as identities (a · Dirac + (1-a) · He, the largest a of the arms) minus that with He's start, "
+            "paired by seed, in points per doubling of the depth. Margin: {margin}.",
+            refuted_by="a start as identities that helps no more the deeper the network",
             outcomes=(
-                "Blocks that start as identities remove the fall.",
-                "Blocks that start as identities do not remove the fall.",
+                "Blocks that start as identities are worth more the deeper the plain network.",
+                "Blocks that start as identities are worth less the deeper the plain network.",
             ),
-            effect=_waits_for("runs with model.init = dirac-mixed beside He's, and measures of each block"),
+            effect=cure,
+            unit=POINTS_PER_DOUBLING,
             beyond='The paper does not speak of "later layers", and calls it unlikely that identity mappings '
             "are optimal.",
         ),
@@ -197,13 +200,16 @@ CLAIMS: dict[str, Claim] = {
             title="The branch is trained towards zero",
             family="secondary",
             says="The training target becomes F(x) -> 0.",
-            rule="Effect: slope over log2(depth) of ||F(x)|| / ||x|| per block in trained residual networks.",
-            refuted_by="branches that do not get smaller",
+            rule="Effect: in residual networks, the lesser of two decreases of log2 of the median "
+            "||F(x)|| / ||x|| over blocks: that per doubling of the depth, at the end, and that from initial "
+            "values to the end, in the deepest. Margin: {margin} halvings.",
+            refuted_by="branches that get no smaller in training, or no smaller with depth",
             outcomes=(
-                "Branches are smaller against their input the deeper the network.",
-                "Branches do not get smaller with depth.",
+                "Branches get smaller against their input in training, and smaller the deeper the network.",
+                "Branches do not both get smaller in training and with depth.",
             ),
-            effect=_waits_for("measures of each block of trained residual networks"),
+            effect=branch_shrinks,
+            unit=HALVINGS,
             beyond="The paper shows that responses are smaller in deeper networks (Fig. 7), not that F goes "
             "to zero; the residual stream grows with depth by itself.",
         ),
@@ -212,14 +218,17 @@ CLAIMS: dict[str, Claim] = {
             title="ReLU helps F to reach zero",
             family="secondary",
             says="ReLU sets negatives to 0, and so F(x) = 0 is reached faster.",
-            rule="Effect: ||F(x)|| / ||x|| with another activation minus that with ReLU.",
-            refuted_by="no difference between activations",
+            rule="Effect: log2 of the median ||F(x)|| / ||x|| over the blocks of trained residual networks "
+            "with another activation minus that with ReLU, mean over depths, the least over the activations. "
+            "Margin: {margin} halvings.",
+            refuted_by="branches that are larger with ReLU than with some other activation",
             outcomes=(
                 "With ReLU branches are smaller than with another activation.",
                 "With ReLU branches are larger than with another activation.",
             ),
-            effect=_waits_for("the same networks with another model.activation, and measures of each block"),
-            beyond="The paper makes no such claim.",
+            effect=relu_helps,
+            unit=HALVINGS,
+            beyond="The paper makes no such claim. A branch without an activation also loses capacity.",
         ),
         Claim(
             id="C9",

@@ -13,7 +13,7 @@ from resdeg.records import DiagnosticRecord
 from resdeg.store import SweepStore
 
 DIAGNOSTIC_COLUMNS = [
-    "run_id", "family", "depth", "seed",
+    "run_id", "arm", "family", "depth", "seed",
     "kind", "state", "name", "layer", "block", "stage", "value", "images", "note",
 ]  # fmt: skip
 
@@ -22,8 +22,9 @@ def load_diagnostics(folder: Path | str) -> tuple[pd.DataFrame, list[str]]:
     """DIAGNOSTIC_COLUMNS: a row per record of the sweep in `folder`, empty where nothing was measured; and
     what could not be read, which hides no other run.
 
-    `state` is "initial", "final" or a step; layer, block and stage are missing where they do not apply, and
-    so is a value that was not finite. Depth 2 is one net in both families: a row in each of the grid.
+    `arm` is "" in the grid itself; a run that is in several arms has a row in each. `state` is "initial",
+    "final" or a step; layer, block and stage are missing where they do not apply, and so is a value that was
+    not finite. Depth 2 is one net in both families: a row in each of the grid.
 
     Raises:
         UsageError: there is no sweep.
@@ -37,9 +38,13 @@ def load_diagnostics(folder: Path | str) -> tuple[pd.DataFrame, list[str]]:
         except StorageError as error:
             problems.append(error.what)
             continue
-        for family in FAMILIES if run.depth == 2 else (run.family,):
-            if family in config.families:
-                rows += [{**key_of(run), "family": family, **record} for record in records]
+        for arm, grid in {"": config, **config.arm_sweeps}.items():
+            if grid.settings_id != run.settings_id:
+                continue
+            for family in FAMILIES if run.depth == 2 else (run.family,):
+                if family in grid.families:
+                    key = {**key_of(run), "arm": arm, "family": family}
+                    rows += [{**key, **record} for record in records]
     frame = pd.DataFrame(rows, columns=DIAGNOSTIC_COLUMNS)
     places = dict.fromkeys(("layer", "block", "stage"), "Int64")
     return frame.astype({**places, "value": "float64", "state": "object"}), problems
@@ -56,8 +61,8 @@ def digest(frame: pd.DataFrame) -> pd.DataFrame:
     stays missing; the median is over those that are there.
     """
     rows: list[dict[str, object]] = []
-    # Depth 2 stands in the frame once for each family.
-    once = frame.drop_duplicates([name for name in frame.columns if name != "family"])
+    # A run stands in the frame once for each of its arms, and depth 2 for each family.
+    once = frame.drop_duplicates([name for name in frame.columns if name not in ("arm", "family")])
     keys = ["run_id", "kind", "name", "state"]
     for key, of_key in once.groupby(keys, sort=False):
         value = of_key["value"]

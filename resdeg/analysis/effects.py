@@ -103,7 +103,7 @@ def mean_of(values: Sequence[float], scale: float = 1.0) -> Effect:
     return Effect(sample.mean, (sample,), ((sample.negative,),))
 
 
-def best_over(table: pd.DataFrame, control: int) -> Effect:
+def best_over(table: pd.DataFrame, control: object) -> Effect:
     """How far the best of the other depths lies above `control`; negative where `control` is the best.
 
     The best depth is seen in the data, so a t-test of "best against control" would find a fall where
@@ -112,7 +112,7 @@ def best_over(table: pd.DataFrame, control: int) -> Effect:
     lie below.
 
     Args:
-        table: a column per depth, at least two; a row per seed.
+        table: a column per depth (or arm), at least two; a row per seed.
     """
     is_control = np.asarray(table.columns) == control
     numbers = table.to_numpy(dtype=float)  # (seeds, depths)

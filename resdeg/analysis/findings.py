@@ -88,7 +88,7 @@ def _finding(claim: Claim, cells: Cells, judged: Judged | Needs) -> Finding:
         high=high,
         confidence=1 - alpha,
         seeds=effect.seeds,
-        deciding=seeds_to_decide(effect, margin, alpha) if undecided else None,
+        deciding=seeds_to_decide(effect, margin, alpha, claim.unit.scatter) if undecided else None,
     )
 
 

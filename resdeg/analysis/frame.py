@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class SweepFrame:
     `problems` says of each run that could not be read why it is left out, `provenance` what the others were
     computed with, `mixed` in what of it they differ. `evaluation` is what the
     test and clean training numbers are of: "running" statistics (`model.eval()`), or each "image"'s own.
+    `arms`: the interventions beside the grid that have a record, each a sweep of its own with `arm` its name;
+    no frame of this one has their runs.
     """
 
     folder: Path
@@ -42,10 +45,20 @@ class SweepFrame:
     problems: list[str]
     provenance: Provenance = field(default_factory=dict)
     evaluation: str = "running"
+    arm: str = ""
+    arms: dict[str, SweepFrame] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        own = self.folder.resolve().name
+        return f"{own}, {self.arm}" if self.arm else own
+
+    def with_arms(self, table: Callable[[SweepFrame], pd.DataFrame]) -> pd.DataFrame:
+        """`table` of this sweep and, below, of its arms, in a column `arm`; as it is where there is none."""
+        if not self.arms:
+            return table(self)
+        each = [table(sweep).assign(arm=sweep.arm) for sweep in (self, *self.arms.values())]
+        return pd.concat(each, ignore_index=True)
 
     @property
     def mixed(self) -> list[str]:
@@ -75,7 +88,13 @@ class SweepFrame:
             )
         if by == self.evaluation:
             return self
-        return replace(self, runs=_by_image(self.runs), metrics=_by_image(self.metrics), evaluation=by)
+        arms = {
+            name: arm.evaluated(by if by in arm.evaluations else arm.evaluations[0])
+            for name, arm in self.arms.items()
+        }
+        return replace(
+            self, runs=_by_image(self.runs), metrics=_by_image(self.metrics), evaluation=by, arms=arms
+        )
 
 
 def _present(table: pd.DataFrame) -> pd.DataFrame:
@@ -91,20 +110,42 @@ def _by_image(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def load_sweep(folder: Path | str) -> SweepFrame:
-    """Read the records in `folder`: the grid of its sweep.toml, and other runs of the same settings.
+    """Read the records in `folder`: the grid of its sweep.toml, other runs of the same settings, its arms.
 
     Raises:
-        UsageError: there is no sweep, or none of its runs has left a record.
+        UsageError: there is no sweep, or none of the grid's runs has left a record.
     """
     store = SweepStore(Path(folder))
     config, wanted, problems = wanted_runs(store)
+    found = provenance(store.run(run.run_id) for run in wanted)
+
+    def frame(name: str, grid: SweepConfig) -> SweepFrame:
+        own = [run for run in wanted if run.settings_id == grid.settings_id]
+        return SweepFrame(store.folder, grid, *_tables(store, grid, own, problems), problems, found, arm=name)
+
+    sweep = frame("", config)
+    if not _has_records(sweep):
+        raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
+    arms = {name: frame(name, grid) for name, grid in config.arm_sweeps.items()}
+    return replace(sweep, arms={name: arm for name, arm in arms.items() if _has_records(arm)})
+
+
+def _has_records(sweep: SweepFrame) -> bool:
+    return bool(len(sweep.metrics) or sweep.runs["status"].isin(["finished", "diverged"]).any())
+
+
+def _tables(
+    store: SweepStore, config: SweepConfig, wanted: list[RunConfig], problems: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`runs` and `metrics` of a SweepFrame; what cannot be read is added to `problems`."""
     runs: list[dict[str, object]] = []
     metrics: list[dict[str, object]] = []
     for run in wanted:
         try:
             row, lines = _read(store.run(run.run_id), run)
         except StorageError as error:
-            problems.append(error.what)
+            if error.what not in problems:  # a run may be of several arms
+                problems.append(error.what)
             continue
         for family in FAMILIES if run.depth == 2 else (run.family,):
             if family in config.families:
@@ -113,12 +154,8 @@ def load_sweep(folder: Path | str) -> SweepFrame:
     frame = pd.DataFrame(runs, columns=RUN_COLUMNS).sort_values(
         ["family", "depth", "seed"], ignore_index=True
     )
-    if not metrics and not frame["status"].isin(["finished", "diverged"]).any():
-        raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
     columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]
-    records = _present(pd.DataFrame(metrics, columns=columns))
-    found = provenance(store.run(run.run_id) for run in wanted)
-    return SweepFrame(store.folder, config, _present(frame), records, problems, found)
+    return _present(frame), _present(pd.DataFrame(metrics, columns=columns))
 
 
 def key_of(run: RunConfig) -> dict[str, object]:
@@ -126,7 +163,7 @@ def key_of(run: RunConfig) -> dict[str, object]:
 
 
 def wanted_runs(store: SweepStore) -> tuple[SweepConfig, list[RunConfig], list[str]]:
-    """The grid; its runs, then those in the folder that share its settings; what could not be read.
+    """The grid; its runs and its arms', then others in the folder of such settings; what was not readable.
 
     Raises:
         UsageError: there is no sweep.
@@ -144,7 +181,7 @@ def wanted_runs(store: SweepStore) -> tuple[SweepConfig, list[RunConfig], list[s
             except StorageError as error:
                 problems.append(error.what)
                 continue
-            if run.settings_id == config.settings_id:
+            if run.settings_id in {grid.settings_id for grid in config.grids}:
                 wanted[run_id] = run
     return config, list(wanted.values()), problems
 

@@ -12,7 +12,6 @@ from resdeg.analysis.effects import LEVEL, Effect, Sample
 
 POWER = 0.8  # of the sweep that `seeds_to_decide` asks for
 MOST_SEEDS = 200  # more than this is said as "more than"
-ASSUMED_DEVIATION = 0.02  # of one network's accuracy over seeds, where one seed shows none
 
 
 class Verdict(StrEnum):
@@ -52,27 +51,28 @@ def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, float
     return shares
 
 
-def seeds_to_decide(effect: Effect, margin: float, alpha: float) -> int | None:
+def seeds_to_decide(effect: Effect, margin: float, alpha: float, scatter: float) -> int | None:
     """Seeds with which the interval would leave `margin` out with probability POWER, were the effect and
     the spread what they seem; None above MOST_SEEDS.
 
-    With one seed every network is taken to scatter by ASSUMED_DEVIATION.
+    Args:
+        scatter: what every network's number is taken to scatter by, where one seed shows nothing of it.
     """
     if effect.estimate > margin:
-        return _all(effect.above, margin, alpha / 2)
+        return _all(effect.above, margin, alpha / 2, scatter)
     share = alpha / 2 / len(effect.below)
-    found = [_all(samples, -margin, share) for samples in effect.below]
+    found = [_all(samples, -margin, share, scatter) for samples in effect.below]
     return min((n for n in found if n is not None), default=None)
 
 
-def _all(samples: tuple[Sample, ...], margin: float, alpha: float) -> int | None:
-    needed = [_one(sample, margin, alpha) for sample in samples]
+def _all(samples: tuple[Sample, ...], margin: float, alpha: float, scatter: float) -> int | None:
+    needed = [_one(sample, margin, alpha, scatter) for sample in samples]
     return None if None in needed else max(n for n in needed if n is not None)
 
 
-def _one(sample: Sample, margin: float, alpha: float) -> int | None:
+def _one(sample: Sample, margin: float, alpha: float, scatter: float) -> int | None:
     distance = sample.mean - margin
-    deviation = ASSUMED_DEVIATION * sample.scale if sample.seeds < 2 else sample.deviation
+    deviation = scatter * sample.scale if sample.seeds < 2 else sample.deviation
     if distance <= 0:
         return None
     n = np.arange(2, MOST_SEEDS + 1)

@@ -95,8 +95,8 @@ def draw(
     files.write(path, render(FIGURES[kind](shown, look), form, about))
     written = {}
     for name, tables in (
-        ("curve", [sweep.curve for sweep in loaded]),
-        ("runs", [sweep.runs for sweep in loaded]),
+        ("curve", [sweep.with_arms(lambda of: of.curve) for sweep in loaded]),
+        ("runs", [sweep.with_arms(lambda of: of.runs) for sweep in loaded]),
     ):
         if len(loaded) > 1:
             tables = [table.assign(sweep=s.name) for table, s in zip(tables, loaded, strict=True)]

@@ -44,5 +44,5 @@ def report(
 
 def _as_dict(finding: Finding) -> dict[str, Any]:
     claim = finding.claim
-    told = {"id": claim.id, "title": claim.title, "family": claim.family, "unit": claim.unit}
+    told = {"id": claim.id, "title": claim.title, "family": claim.family, "unit": claim.unit.name}
     return told | {name: value for name, value in asdict(finding).items() if name != "claim"}

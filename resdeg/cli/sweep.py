@@ -19,7 +19,7 @@ from resdeg.cli.console import emit, screen
 from resdeg.cli.data import download
 from resdeg.config import SweepConfig
 from resdeg.errors import DataError, ResdegError, UsageError
-from resdeg.report.units import duration, size
+from resdeg.report.units import changed, duration, size
 
 if TYPE_CHECKING:
     from resdeg.data.cifar import Distribution
@@ -104,7 +104,7 @@ def _carry_through(
     one: bool = False,
 ) -> None:
     from resdeg.store import SweepStore
-    from resdeg.sweep.calibration import recall
+    from resdeg.sweep.calibration import priced, recall_all
     from resdeg.sweep.estimate import costs
     from resdeg.sweep.executors.local import ask_preflight, start_server
     from resdeg.sweep.plan import Plan, default_folder, resolve
@@ -118,8 +118,8 @@ def _carry_through(
         )
     store = SweepStore(out or default_folder(config))
     missing = None if dry_run else _missing(config)
-    calibration = recall(config) if dry_run else None
-    if calibration is None:
+    known = recall_all(config) if dry_run else None
+    if known is None:
         start_server()
     plan = Plan.of(config, store)
     wanted = config.runs() if dry_run or fresh else plan.todo
@@ -133,10 +133,10 @@ def _carry_through(
     if missing is not None:
         ask_preflight(config, read_data=False)  # a typo is found before 170 MB are fetched
         download(missing, config.execution.offline)
-    facts = calibration.facts(config) if calibration else ask_preflight(config, read_data=not dry_run)
-    priced = dict(costs(config.runs(), facts))
+    facts = priced(config, known) if known else ask_preflight(config, read_data=not dry_run)
+    of_runs = dict(costs(config.runs(), facts))
     if dry_run:
-        _show_dry_run(plan, facts, priced, as_json)
+        _show_dry_run(plan, facts, of_runs, as_json)
         return
     with store.owned(waiting):
         if fresh:
@@ -145,8 +145,8 @@ def _carry_through(
         _write_plan(plan, one)
         if plan.todo:
             jobs = options.default_jobs(config, facts, len(plan.todo))
-            _announce(plan, facts, priced, jobs)
-            _train(plan, facts, priced, jobs, started + limit if limit else None)
+            _announce(plan, facts, of_runs, jobs)
+            _train(plan, facts, of_runs, jobs, started + limit if limit else None)
         else:
             _announce_nothing(plan)
     _draw(plan)
@@ -204,11 +204,17 @@ def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> N
     config, todo = plan.config, plan.todo
     t = config.training
     done = len(plan.states) - len(todo)
+    of_grid = f"{len(config.grid())} of them " if config.arms else ""
     screen.say(
-        f"plan    {len(plan.states)} runs: {', '.join(config.families)} x depths "
+        f"plan    {len(plan.states)} runs: {of_grid}{', '.join(config.families)} x depths "
         f"{', '.join(map(str, config.depths))} x {len(config.seeds)} seed(s)"
         + (f"; {done} finished before" if done else "")
     )
+    for name, grid in config.arm_sweeps.items():
+        screen.say(
+            f"arm     {name}: {changed(config.changes(name))}; {len(grid.grid())} runs: "
+            f"{', '.join(grid.families)} x depths {', '.join(map(str, grid.depths))}"
+        )
     screen.say(
         f"recipe  {t.recipe}: {t.length}, lr {t.lr:g} {t.schedule}, batch {t.batch_size}, SGD momentum "
         f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"

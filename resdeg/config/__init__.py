@@ -1,21 +1,19 @@
 """What a run is, and how users write it down."""
 
 from resdeg.config.grammar import check_depth, is_true, parse_depths, parse_seeds
+from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
 from resdeg.config.settings import (
-    AFFECTS_RESULT,
     FAMILIES,
-    LEAVES_RESULT,
-    NEUTRAL,
+    ConstructedConfig,
     DataConfig,
     ExecutionConfig,
     Family,
     HierarchyConfig,
     ModelConfig,
-    RunConfig,
     Settings,
-    SweepConfig,
     TrainingConfig,
 )
+from resdeg.config.sweep import ArmConfig, SweepConfig
 from resdeg.config.toml import merge, parse_assignment, read_toml, validate
 
 __all__ = [
@@ -23,6 +21,8 @@ __all__ = [
     "FAMILIES",
     "LEAVES_RESULT",
     "NEUTRAL",
+    "ArmConfig",
+    "ConstructedConfig",
     "DataConfig",
     "ExecutionConfig",
     "Family",

@@ -1,15 +1,12 @@
-"""What a run is: frozen settings and their identity."""
+"""The tables of settings: data, model, training, construction, execution."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Annotated, Any, Literal, Self, get_args
 
-import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_seeds
+from resdeg.config.grammar import check_depth
 from resdeg.errors import UsageError
 
 Family = Literal["plain", "residual"]
@@ -17,11 +14,11 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 Settings = dict[str, Any]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class HierarchyConfig(_Frozen):
+class HierarchyConfig(Frozen):
     """The built-in generated data set: a random hierarchy of production rules.
 
     Each of `classes` is a symbol that expands `levels` times; each symbol has `synonyms`
@@ -40,7 +37,7 @@ class HierarchyConfig(_Frozen):
     seed: int = Field(0, ge=0)
 
 
-class DataConfig(_Frozen):
+class DataConfig(Frozen):
     """Which images, and how many of the training images are held out for choices."""
 
     name: str = "cifar10"
@@ -61,7 +58,7 @@ class DataConfig(_Frozen):
         return values
 
 
-class ModelConfig(_Frozen):
+class ModelConfig(Frozen):
     """Everything about the network but its family and depth."""
 
     layout: str = "staged"
@@ -70,6 +67,10 @@ class ModelConfig(_Frozen):
     shortcut_scale: float = Field(1.0, ge=0, le=2, description="lambda of F(x) + lambda · shortcut(x)")
     norm: str = "batch"
     activation: str = "relu"
+    inner_activation: str | None = Field(
+        None, description="of the branch, between its convolutions; none given: as `activation`"
+    )
+    last_scale: float = Field(1.0, ge=0, le=1, description="initial scale of a residual branch's last norm")
     init: str = "he"
     dirac: float | None = Field(None, ge=0, le=1, description="a of a · Dirac + (1 - a) · He")
     width: float = Field(1.0, gt=0, le=64, description="factor on the channels of every stage")
@@ -90,6 +91,15 @@ class ModelConfig(_Frozen):
             return {"norm": "instance", **values}
         return values
 
+    @model_validator(mode="after")
+    def _branch_ends_in_a_norm(self) -> Self:
+        if self.last_scale != 1 and (self.norm == "none" or self.block == "preact"):
+            raise UsageError(
+                "model.last_scale is of a norm that ends the branch, and these nets have none there",
+                "give a norm, and model.block = 'basic' or 'stargan'",
+            )
+        return self
+
 
 def _precision(value: object) -> object:
     # The pilot (results/precision) saw no difference, but none finer than five points; and one
@@ -97,7 +107,7 @@ def _precision(value: object) -> object:
     return "fp32" if value == "auto" else value
 
 
-class TrainingConfig(_Frozen):
+class TrainingConfig(Frozen):
     """One recipe, the same for every depth and family."""
 
     recipe: str = "short"
@@ -134,7 +144,27 @@ class TrainingConfig(_Frozen):
         return max(1, round(self.epochs * train_images / self.batch_size))
 
 
-class ExecutionConfig(_Frozen):
+class ConstructedConfig(Frozen):
+    """The constructed solution (He et al. 2015, Sec. 1), trained on: two parts of one run.
+
+    A plain net of `from_depth` takes the first steps under the recipe's schedule, scaled to them; then
+    identity blocks are put in, and the deeper net takes the others, under the schedule scaled to those
+    and its rates times `lr`. So it has as many steps as a net of its depth from its own start.
+    """
+
+    from_depth: int = 20
+    share: float = Field(0.5, gt=0, lt=1, description="of the epochs that the shallow net trains, rounded")
+    lr: float = Field(0.1, ge=0, le=10, description="factor on the recipe's rates after the construction")
+
+    @field_validator("from_depth")
+    @classmethod
+    def _depth(cls, depth: int) -> int:
+        if check_depth(depth) == 2:
+            raise UsageError("constructed.from_depth = 2 has no block that identities could follow", "give 8")
+        return depth
+
+
+class ExecutionConfig(Frozen):
     """How a sweep is carried out: nothing in here can change a result."""
 
     data_dir: str | None = None
@@ -149,155 +179,3 @@ class ExecutionConfig(_Frozen):
         if isinstance(jobs, int) and not 1 <= jobs <= 1024:
             raise ValueError(f"{jobs} is not between 1 and 1024")
         return jobs
-
-
-# Each setting of a run stands in exactly one of these two lists (a test holds it so).
-AFFECTS_RESULT = [
-    "seed",
-    "family",
-    "depth",
-    "data.name",
-    "data.validation",
-    "data.hierarchy",
-    "model.layout",
-    "model.block",
-    "model.shortcut",
-    "model.shortcut_scale",
-    "model.norm",
-    "model.activation",
-    "model.init",
-    "model.dirac",
-    "model.width",
-    "training.epochs",
-    "training.steps",
-    "training.batch_size",
-    "training.lr",
-    "training.schedule",
-    "training.warmup_steps",
-    "training.warmup_lr",
-    "training.momentum",
-    "training.weight_decay",
-    "training.pad",
-    "training.flip",
-    "training.precision",
-    "training.threads",
-]
-LEAVES_RESULT = ["training.recipe"]  # a name for the settings beside it
-# Settings that came after runs had been published: at these values they are no part of an identity,
-# so that those runs keep their names.
-NEUTRAL: Settings = {
-    "model.layout": "staged",
-    "model.shortcut_scale": 1.0,
-    "model.activation": "relu",
-    "model.dirac": None,
-}
-
-
-class RunConfig(_Frozen):
-    """One training: the unit that is stored, resumed and counted."""
-
-    family: Family
-    depth: int
-    seed: int = Field(ge=0, lt=2**31)
-    data: DataConfig
-    model: ModelConfig
-    training: TrainingConfig
-
-    @field_validator("depth")
-    @classmethod
-    def _depth(cls, depth: int) -> int:
-        return check_depth(depth)
-
-    def identity(self) -> Settings:
-        """The settings that affect the result, by dotted name."""
-        tree = self.model_dump(mode="json")
-        found = {name: _at(tree, name) for name in AFFECTS_RESULT}
-        return {k: v for k, v in found.items() if k not in NEUTRAL or v != NEUTRAL[k]}
-
-    @property
-    def run_id(self) -> str:
-        """Readable name and 8 hex digits of the SHA-256 of `identity`."""
-        return f"{self.family}-d{self.depth}-s{self.seed}-{_digest(self.identity())}"
-
-    @property
-    def settings_id(self) -> str:
-        """What runs of one curve share: `identity` without family, depth and seed."""
-        varied = {"family", "depth", "seed"}
-        return _digest({k: v for k, v in self.identity().items() if k not in varied})
-
-
-def _at(tree: Settings, dotted: str) -> Any:
-    for key in dotted.split("."):
-        tree = tree[key]
-    return tree
-
-
-def _digest(settings: Settings) -> str:
-    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
-
-
-def _listed(parse: Any) -> BeforeValidator:
-    """Text through `parse`; a TOML array as it is; duplicates dropped, order kept."""
-
-    def read(value: object) -> object:
-        items = parse(value) if isinstance(value, str) else value
-        return tuple(dict.fromkeys(items)) if isinstance(items, (list, tuple)) else items
-
-    return BeforeValidator(read)
-
-
-class SweepConfig(_Frozen):
-    """The grid: depths x families x seeds under one set of settings."""
-
-    depths: Annotated[tuple[int, ...], _listed(parse_depths)] = Field((8, 20, 56), min_length=1)
-    families: Annotated[tuple[Family, ...], _listed(lambda text: text.split(","))] = Field(
-        FAMILIES, min_length=1
-    )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], _listed(parse_seeds)] = Field(
-        (0, 1, 2), min_length=1
-    )
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    training: TrainingConfig
-    execution: ExecutionConfig = ExecutionConfig()
-
-    @field_validator("depths")
-    @classmethod
-    def _depths(cls, depths: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(check_depth(depth) for depth in depths)
-
-    @model_validator(mode="after")
-    def _not_too_many(self) -> Self:
-        count = len(self.depths) * len(self.families) * len(self.seeds)
-        if count > MOST_RUNS:
-            raise UsageError(
-                f"{count:,} runs are planned; the limit is {MOST_RUNS:,}", "give fewer depths or seeds"
-            )
-        return self
-
-    def runs(self) -> tuple[RunConfig, ...]:
-        """The trainings of the grid. Plain-2 and residual-2 are one net (no block): trained once."""
-        found: dict[str, RunConfig] = {}
-        for depth in self.depths:
-            for seed in self.seeds:
-                for family in self.families:
-                    run = RunConfig(
-                        family="plain" if depth == 2 else family,
-                        depth=depth,
-                        seed=seed,
-                        data=self.data,
-                        model=self.model,
-                        training=self.training,
-                    )
-                    found.setdefault(run.run_id, run)
-        return tuple(found.values())
-
-    @property
-    def settings_id(self) -> str:
-        return self.runs()[0].settings_id
-
-    def to_toml(self) -> str:
-        """The grid as a file that `resdeg sweep` reads back; nothing of this machine in it."""
-        tree = self.model_dump(mode="json", exclude={"execution"}, exclude_none=True)
-        return tomli_w.dumps(tree)

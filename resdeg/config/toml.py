@@ -106,7 +106,8 @@ def _explain(
     first = error.errors(include_url=False)[0]
     place = [part for part in first["loc"] if isinstance(part, str)]
     key = ".".join(place)
-    setters = [name for name, layer in layers.items() if _sets(layer, place)]
+    # What is wrong as a whole was set by no one layer.
+    setters = [name for name, layer in layers.items() if place and _sets(layer, place)]
     source = f"{setters[-1]}: " if setters else ""
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, UsageError):

@@ -24,4 +24,13 @@ def _gelu(x: Tensor, inplace: bool) -> Tensor:
     return functional.gelu(x)
 
 
-ACTIVATIONS: dict[str, Activation] = {"relu": _relu, "leaky_relu": _leaky_relu, "gelu": _gelu}
+def _none(x: Tensor, inplace: bool) -> Tensor:
+    return x
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": _relu,
+    "leaky_relu": _leaky_relu,
+    "gelu": _gelu,
+    "none": _none,
+}

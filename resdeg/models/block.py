@@ -26,11 +26,13 @@ class Place:
 class Parts:
     """What a block is made of beside its convolutions.
 
+    inner: the nonlinearity of F between its convolutions; activation: all others.
     shortcut: the path around F, None for the plain family; scale: the factor on it (lambda).
     """
 
     norm: Norm
     activation: Activation
+    inner: Activation
     shortcut: nn.Module | None
     scale: float = 1.0
 
@@ -47,14 +49,15 @@ class Block(nn.Module):
 
     def __init__(self, place: Place, parts: Parts) -> None:
         super().__init__()
-        self.activation, self.shortcut, self.scale = parts.activation, parts.shortcut, parts.scale
+        self.activation, self.inner = parts.activation, parts.inner
+        self.shortcut, self.scale = parts.shortcut, parts.scale
         self.conv1 = conv3x3(place.entering, place.leaving, place.stride)
         self.norm1 = parts.norm(place.leaving)
         self.conv2 = conv3x3(place.leaving, place.leaving)
         self.norm2 = parts.norm(place.leaving)
 
     def residual(self, x: Tensor) -> Tensor:
-        inner = self.activation(self.norm1(self.conv1(x)), True)
+        inner = self.inner(self.norm1(self.conv1(x)), True)
         out: Tensor = self.norm2(self.conv2(inner))
         return out
 
@@ -106,7 +109,7 @@ class PreactBlock(Block):
         return self._rest(self.preactivated(x))
 
     def _rest(self, active: Tensor) -> Tensor:
-        out: Tensor = self.conv2(self.activation(self.norm2(self.conv1(active)), True))
+        out: Tensor = self.conv2(self.inner(self.norm2(self.conv1(active)), True))
         return out
 
     def forward(self, x: Tensor) -> Tensor:

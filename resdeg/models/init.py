@@ -40,11 +40,15 @@ INITS: dict[str, Callable[[Tensor, torch.Generator, ModelConfig], Tensor]] = {
 }
 
 
+LAST_NORM = ".norm2.weight"  # of blocks whose branch ends in a norm; config refuses the others
+
+
 @torch.no_grad()
 def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
     """Draw every weight matrix from the stream (seed, its name); norm scales 1, all biases 0.
 
-    Drawn on the CPU, so every device starts from the same values.
+    The norm that ends a branch starts at scale `model.last_scale` (Goyal et al. 2017, Sec. 5.1: 0). Drawn
+    on the CPU, so every device starts from the same values.
     """
     draw = INITS[config.init]
     for name, parameter in model.named_parameters():
@@ -52,4 +56,5 @@ def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
             generator = torch.Generator().manual_seed(derive(seed, f"init/{name}"))
             parameter.copy_(draw(parameter, generator, config))
         else:
-            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+            scale = config.last_scale if name.endswith(LAST_NORM) else 1.0
+            parameter.fill_(0.0 if name.endswith("bias") else scale)

@@ -24,6 +24,7 @@ TABLES: dict[str, Mapping[str, object]] = {
     "shortcut": SHORTCUTS,
     "norm": NORMS,
     "activation": ACTIVATIONS,
+    "inner_activation": ACTIVATIONS,
     "init": INITS,
 }
 
@@ -35,6 +36,7 @@ class CifarNet(nn.Module):
         super().__init__()
         norm, kind = NORMS[config.norm], BLOCKS[config.block]
         self.activation, self.kind = ACTIVATIONS[config.activation], kind
+        inner = ACTIVATIONS[config.inner_activation or config.activation]
         channels = [max(1, round(width * config.width)) for width in LAYOUTS[config.layout]]
         self.stem = conv3x3(3, channels[0])
         self.stem_norm = norm(channels[0]) if kind.stem else nn.Identity()
@@ -54,7 +56,8 @@ class CifarNet(nn.Module):
                     if family == "residual"
                     else None
                 )
-                stage.append(kind.build(place, Parts(norm, self.activation, shortcut, config.shortcut_scale)))
+                parts = Parts(norm, self.activation, inner, shortcut, config.shortcut_scale)
+                stage.append(kind.build(place, parts))
                 entering = leaving
             self.stages.append(stage)
         self.closing_norm = norm(entering) if kind.closing == "norm and activation" else nn.Identity()
@@ -96,7 +99,7 @@ def build_model(
     config = config or ModelConfig()
     for setting, table in TABLES.items():
         name = getattr(config, setting)
-        if name not in table:
+        if name is not None and name not in table:
             raise UsageError(f"model.{setting}: '{name}' is not known", did_you_mean(name, table))
     with torch.random.fork_rng(devices=[]):  # torch's layers draw values of their own, unasked
         model = CifarNet(family, (check_depth(depth) - 2) // 2, config, classes)

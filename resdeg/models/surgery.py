@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resdeg.config import ModelConfig
 from resdeg.errors import UsageError
 from resdeg.models.anatomy import blocks, passes
-from resdeg.models.block import BasicBlock, Block
+from resdeg.models.block import Block
 from resdeg.models.kept import in_mode
 from resdeg.models.network import CifarNet, build_model
 
@@ -68,7 +68,11 @@ def insert_identities(
         UsageError: `model` is not such a network, or deeper than `depth`.
         ValueError: there is no image.
     """
-    _check_insertable(model, config)
+    check_insertable(config)
+    if any(place.block.shortcut is not None for place in blocks(model)):
+        raise UsageError(
+            "identities can be put into plain networks of basic blocks alone", "a residual block needs none"
+        )
     deeper = build_model("plain", depth, config=config, classes=model.head.out_features)
     if len(blocks(deeper)) < len(blocks(model)) or not blocks(model):
         raise UsageError(f"depth {depth} holds no such network", "give a greater depth than the network's")
@@ -82,12 +86,18 @@ def insert_identities(
     return deeper.train(model.training)
 
 
-def _check_insertable(model: CifarNet, config: ModelConfig) -> None:
-    plain = all(type(p.block) is BasicBlock and p.block.shortcut is None for p in blocks(model))
-    if not plain or config.block != "basic" or config.activation != "relu":
+def check_insertable(config: ModelConfig) -> None:
+    """Whether `insert_identities` can be done in such a network.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    # relu, and nothing at all, leave what is not negative as it is
+    passing = config.activation == "relu" and config.inner_activation in (None, "relu", "none")
+    if config.block != "basic" or not passing:
         raise UsageError(
             "identities can be put into plain networks of basic blocks with relu alone",
-            "elsewhere what enters a block may be negative; a residual block needs none",
+            "elsewhere what enters a block may be negative",
         )
     if config.norm not in ("batch", "none"):
         raise UsageError(

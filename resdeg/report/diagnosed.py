@@ -185,7 +185,7 @@ def _figure(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
 def _measured(page: Page, sweep: SweepFrame) -> tuple[list[tuple[int, pd.DataFrame]], list[str]]:
     """The records of this kind by depth, without depths that have no place to measure at; what is damaged."""
     frame, damaged = load_diagnostics(sweep.folder)
-    of_kind = frame[(frame["kind"] == page.kind) & frame["value"].notna()]
+    of_kind = frame[(frame["arm"] == sweep.arm) & (frame["kind"] == page.kind) & frame["value"].notna()]
     placed = set(of_kind.loc[(of_kind["state"] == "final") & of_kind[page.over].notna(), "depth"])
     if not placed:
         raise UsageError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def duration(seconds: float) -> str:
@@ -28,6 +30,28 @@ def size(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
+def changed(settings: Mapping[str, Any]) -> str:
+    """What an arm changes, by dotted name, for people.
+
+    >>> changed({"model.init": "dirac-mixed", "model.dirac": 1.0, "training.epochs": 30})
+    'init dirac-mixed, dirac 1, epochs 30'
+    >>> changed({"constructed": {"from_depth": 20, "share": 0.5, "lr": 0.1}})
+    'constructed from depth 20 after 50 % of the epochs, rates times 0.1'
+    """
+    said = []
+    for name, value in settings.items():
+        if name == "constructed" and value:
+            share = f"{100 * value['share']:.0f} %"
+            said.append(
+                f"constructed from depth {value['from_depth']} after {share} of the epochs, "
+                f"rates times {value['lr']:g}"
+            )
+        else:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            said.append(f"{name.rpartition('.')[2].replace('_', ' ')} {shown}")
+    return ", ".join(said)
+
+
 def percent(fraction: float | None) -> str:
     """A fraction for people; a dash where there is none.
 
@@ -35,13 +59,3 @@ def percent(fraction: float | None) -> str:
     ('7.1 %', '-')
     """
     return "-" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.1f} %"
-
-
-def points(fraction: float) -> str:
-    """A difference of fractions in points, signed, with a minus that is one.
-
-    >>> points(-0.021)
-    '\u22122.1'
-    """
-    shown = f"{100 * fraction:+.1f}"
-    return "0.0" if shown in ("+0.0", "-0.0") else shown.replace("-", "\u2212")

@@ -9,8 +9,8 @@ import pandas as pd
 from resdeg.analysis.findings import Finding
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate
-from resdeg.analysis.verdict import ASSUMED_DEVIATION, MOST_SEEDS, Verdict
-from resdeg.report.units import percent, points
+from resdeg.analysis.verdict import MOST_SEEDS, Verdict
+from resdeg.report.units import percent
 
 METRIC_NAMES = {
     "test_accuracy": "test accuracy",
@@ -46,14 +46,14 @@ def numbers(finding: Finding) -> str:
     """Effect, interval, margin and seeds; empty where the claim was not asked."""
     if finding.effect is None:
         return ""
+    unit = finding.claim.unit
     seeds = f"{finding.seeds} seed{'s' * (finding.seeds != 1)}"
     interval = "one seed: no interval"
     if finding.low is not None and finding.high is not None and finding.confidence is not None:
         confidence = f"{100 * finding.confidence:.2f}".rstrip("0").rstrip(".")
-        interval = f"{confidence} % interval {points(finding.low)} to {points(finding.high)}, {seeds}"
-    return (
-        f"Effect {points(finding.effect)} {finding.claim.unit} ({interval}), margin {points(finding.margin)}."
-    )
+        interval = f"{confidence} % interval {unit.spell(finding.low)} to {unit.spell(finding.high)}, {seeds}"
+    effect, margin = unit.spell(finding.effect), unit.spell(finding.margin)
+    return f"Effect {effect} {unit.name} ({interval}), margin {margin}."
 
 
 def more_seeds(finding: Finding) -> str:
@@ -63,9 +63,15 @@ def more_seeds(finding: Finding) -> str:
     if finding.deciding is None:
         return f"Were effect and spread what they seem, not even {MOST_SEEDS} seeds would decide it."
     if finding.seeds == 1:
+        unit = finding.claim.unit
+        what, scatter = (
+            ("accuracy", f"{100 * unit.scatter:.0f} points")
+            if unit.scale == 100
+            else ("number", f"{unit.scatter:g} {unit.name}")
+        )
         return (
-            "One seed shows no spread; were every network's accuracy to scatter by "
-            f"{100 * ASSUMED_DEVIATION:.0f} points, {finding.deciding} seeds would probably decide it."
+            f"One seed shows no spread; were every network's {what} to scatter by {scatter}, "
+            f"{finding.deciding} seeds would probably decide it."
         )
     return (
         f"Were effect and spread what they seem, {finding.deciding} seeds, "

@@ -16,11 +16,14 @@ from resdeg.config import RunConfig
 from resdeg.errors import LostError, ResdegError, StorageError
 from resdeg.models import CifarNet, build_model
 from resdeg.models.census import Census, census
+from resdeg.models.surgery import check_insertable
 from resdeg.records import EvalRecord, Progress, RunSummary, Status
 from resdeg.runner.clock import Clock
+from resdeg.runner.construct import construct
 from resdeg.runner.live import Inputs, Stop, Training
+from resdeg.runner.parts import parts
 from resdeg.runner.provenance import segment
-from resdeg.store import RunSession, RunStore, open_run
+from resdeg.store import RunSession, RunStore, keep_measured, open_run
 from resdeg.training.device import check_precision
 from resdeg.training.evaluate import Interrupted, Score
 from resdeg.training.loop import Divergence, train
@@ -45,6 +48,9 @@ def check(config: RunConfig, device: torch.device) -> Census:
     check_precision(config.training.precision, device)
     learning_rate(config.training, 0, 1)
     shape = data.shape(config.data)
+    parts(config, shape.train)
+    if config.constructed is not None:
+        check_insertable(config.model)
     # A real net on the CPU: on the meta device torch would import sympy first, for a second in each run.
     return census(
         build_model(config.family, config.depth, config.seed, config.model, shape.classes), shape.side
@@ -116,13 +122,19 @@ def load_model(folder: Path | str) -> CifarNet:
             f"{folder}: no usable checkpoint",
             "train the run again: published sweeps keep their records alone",
         )
-    model = initial_model(store.config())
+    config = store.config()
+    step = found[0].step
+    of = next(part for part in parts(config, data.shape(config.data).train) if step <= part.closing[-1])
+    model = initial_model(of.config)
     load_weights(model, found[1])
     return model
 
 
 def initial_model(config: RunConfig) -> CifarNet:
-    """The network of `config` as its training found it, in evaluation mode on the CPU."""
+    """A network of `config` before any step, in evaluation mode on the CPU.
+
+    A constructed run begins with another: the initial one of `config.shallow`.
+    """
     classes = data.shape(config.data).classes
     return build_model(config.family, config.depth, config.seed, config.model, classes).eval()
 
@@ -173,27 +185,28 @@ def _run(
     graph: bool,
 ) -> RunSummary:
     dataset = data.load(config.data, place)
-    training = Training.of(config, dataset, device)
-    state, inputs, closing = training.state, training.inputs, training.closing
-    end.data_hash, end.steps = dataset.hash, closing[-1]
+    training = Training.of(config, dataset, device, session.step)
+    inputs, steps = training.inputs, [training.part, *training.rest][-1].closing[-1]
+    end.data_hash, end.steps = dataset.hash, steps
     session.begin(segment(config, dataset, device, session.step))
     if session.tensors is not None:
-        load_bytes(state, session.tensors, session.step)
+        load_bytes(training.state, session.tensors, session.step)
 
     last: EvalRecord | None = None
     clock = Clock()
     end.start_seconds = time.monotonic() - end.began
 
     def tell(record: EvalRecord | None = None) -> None:
-        report(Progress(run_id=config.run_id, step=state.step, steps=closing[-1], record=record))
+        step = training.state.step
+        report(Progress(run_id=config.run_id, step=step, steps=steps, record=record))
         while session.notices:
             notice = session.notices.pop(0)
-            report(Progress(run_id=config.run_id, step=state.step, steps=closing[-1], notice=notice))
+            report(Progress(run_id=config.run_id, step=step, steps=steps, notice=notice))
 
     def on_step(step: int) -> None:
         tell()
         if clock.since_save() > SAVE_EVERY:
-            session.commit(to_bytes(state), step, session.recorded)
+            session.commit(to_bytes(training.state), step, session.recorded)
             clock.saved()
 
     def scores() -> dict[str, Score]:
@@ -205,31 +218,38 @@ def _run(
         return found | training.scores("clean_train", *inputs.fixed, stop)
 
     tell()
-    for event in train(
-        state,
-        training.captured() if graph else training.eager(),
-        scores,
-        config.training,
-        closing,
-        session.recorded,
-        stop,
-        on_step,
-    ):
-        if isinstance(event, Divergence):
-            why = f"diverged at epoch {event.epoch}, step {event.step}: {event.reason}"
-            return end("diverged", session, reason=why, step=event.step)
-        last = event
-        session.append(event, clock.record(event.step))
-        session.commit(to_bytes(state), event.step, event.step)
-        clock.saved()
-        tell(event)
     try:
-        if state.step < closing[-1] or session.recorded < closing[-1]:
-            raise Interrupted
+        while True:
+            for event in train(
+                training.state,
+                training.captured() if graph else training.eager(),
+                scores,
+                training.config.training,
+                training.part.closing,
+                session.recorded,
+                stop,
+                on_step,
+                training.part.first,
+            ):
+                if isinstance(event, Divergence):
+                    why = f"diverged at epoch {event.epoch}, step {event.step}: {event.reason}"
+                    return end("diverged", session, reason=why, step=event.step)
+                last = event
+                session.append(event, clock.record(event.step))
+                session.commit(to_bytes(training.state), event.step, event.step)
+                clock.saved()
+                tell(event)
+            if not training.ended or session.recorded < training.state.step:
+                raise Interrupted
+            if not training.rest:
+                break
+            training, how_equal = construct(training, stop)
+            keep_measured(session.store, how_equal.kind, how_equal.state, [how_equal])
         before = time.monotonic()
         clean = training.scores("train", inputs.images, inputs.labels, stop) | training.recomputed(stop)
         end.clean_seconds = time.monotonic() - before
     except Interrupted:
+        state = training.state
         if state.step != session.step:
             session.note(clock.record(state.step))
             session.commit(to_bytes(state), state.step, session.recorded)
@@ -238,7 +258,7 @@ def _run(
     return end(
         "finished",
         session,
-        step=state.step,
+        step=training.state.step,
         running_train_loss=last.train_loss,
         running_train_accuracy=last.train_accuracy,
         **{name: value for name, value in last if name.endswith(_HELD_OUT)},

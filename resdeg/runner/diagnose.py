@@ -16,7 +16,7 @@ from resdeg.models import CifarNet, image_statistics
 from resdeg.models.norm import recompute_statistics
 from resdeg.records import DiagnosticRecord, State
 from resdeg.runner import initial_model, load_model
-from resdeg.store import RunStore, SweepStore
+from resdeg.store import RunStore, SweepStore, keep_measured
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ def _check_data(store: RunStore, found: str) -> None:
 def _diagnose(
     store: RunStore, run: RunConfig, sample: Sample, kinds: Sequence[str], again: bool
 ) -> Iterator[Measured]:
-    networks: dict[State, Callable[[], CifarNet]] = {
-        "initial": lambda: _untrained(run, sample),
-        _trained_state(store): lambda: load_model(store.folder),
-    }
+    networks: dict[State, Callable[[], CifarNet]] = {}
+    if run.constructed is None:  # such a net has no initial values: it is made of a trained one
+        networks["initial"] = lambda: _untrained(run, sample)
+    networks[_trained_state(store)] = lambda: load_model(store.folder)
     for state, build in networks.items():
         todo = [
             kind
@@ -158,7 +158,5 @@ def _there(store: RunStore, kind: str, state: State, images: int) -> bool:
 
 
 def _replace(store: RunStore, kind: str, state: State, numbers: Sequence[Number]) -> None:
-    kept = [record for record in store.diagnostics() if (record.kind, record.state) != (kind, state)]
     new = [DiagnosticRecord(kind=kind, state=state, **vars(number)) for number in numbers]
-    lines = "".join(record.to_json() + "\n" for record in [*kept, *new])
-    files.write(store.folder / "diagnostics.jsonl", lines.encode())
+    keep_measured(store, kind, state, new)

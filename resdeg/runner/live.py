@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from resdeg.config import RunConfig
 from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split, fixed_images
-from resdeg.data.plan import Plan, batch_plan, record_steps
+from resdeg.data.plan import Plan, batch_plan
 from resdeg.models import build_model, image_statistics
 from resdeg.models.kept import buffers_kept
+from resdeg.models.network import CifarNet
 from resdeg.models.norm import recompute_statistics
+from resdeg.runner.parts import Part, parts
 from resdeg.training.device import autocast, prepare
 from resdeg.training.evaluate import Interrupted, Score, evaluate
 from resdeg.training.graph import StaticStep
@@ -57,13 +59,13 @@ class Inputs:
         plan = torch.from_numpy(self.plan(config, step)).to(self.images.device)
         return self.planned(config, plan)
 
-    def batches(self, size: int, stop: Stop) -> Iterator[Tensor]:
-        """The training images as they are, standardised, in equal parts of at most `size`.
+    def batches(self, images: Tensor, size: int, stop: Stop) -> Iterator[Tensor]:
+        """`images`, standardised and not augmented, in equal parts of at most `size`.
 
         Raises:
             Interrupted: `stop` came true between two of them.
         """
-        for pixels in self.images.tensor_split(-(-len(self.images) // size)):
+        for pixels in images.tensor_split(-(-len(images) // size)):
             if stop():
                 raise Interrupted
             yield self.standardise(pixels)
@@ -80,24 +82,48 @@ class Inputs:
 
 @dataclass
 class Training:
-    """A run in progress: its network and state, the steps that close its epochs, its inputs."""
+    """A part of a run in progress: its network and state, its inputs, the parts that follow."""
 
-    config: RunConfig
+    part: Part
     inputs: Inputs
     state: TrainState
-    closing: list[int]
+    rest: list[Part]
 
     @classmethod
-    def of(cls, config: RunConfig, dataset: Dataset, device: torch.device) -> Training:
-        """Ready for the first step, on `device`, with this process's arithmetic set to repeat."""
+    def of(cls, config: RunConfig, dataset: Dataset, device: torch.device, step: int = 0) -> Training:
+        """Ready for what follows `step`, on `device`, with this process's arithmetic set to repeat.
+
+        At the step between two parts, the earlier one: its network is what the next one is made of.
+        """
         prepare(config.training, device)
-        model = build_model(config.family, config.depth, config.seed, config.model, dataset.classes)
+        own, *rest = [part for part in parts(config, len(dataset.train)) if step <= part.closing[-1]]
+        c = own.config
+        model = build_model(c.family, c.depth, c.seed, c.model, dataset.classes)
+        return cls._on(device, model, own, Inputs.of(dataset, device), rest)
+
+    @classmethod
+    def _on(
+        cls, device: torch.device, model: CifarNet, part: Part, inputs: Inputs, rest: list[Part]
+    ) -> Training:
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = len(dataset.train)
-        closing = record_steps(images, config.training.batch_size, config.training.total_steps(images))
-        longest = max(end - start for start, end in zip([0, *closing], closing, strict=False))
-        state = new_state(model, config.training, longest)
-        return cls(config, Inputs.of(dataset, device), state, closing)
+        state = new_state(model, part.config.training, part.longest)
+        state.step = part.first
+        return cls(part, inputs, state, rest)
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings of this part."""
+        return self.part.config
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last step of this part was taken."""
+        return self.state.step == self.part.closing[-1]
+
+    def followed_by(self, model: CifarNet) -> Training:
+        """The next part, which trains `model` from its present values."""
+        part, *rest = self.rest
+        return self._on(self.state.losses.device, model, part, self.inputs, rest)
 
     def scores(self, name: str, images: Tensor, labels: Tensor, stop: Stop) -> dict[str, Score]:
         """The score in evaluation mode under `name`; under `image_<name>`, where the net has instance
@@ -121,7 +147,9 @@ class Training:
         cast = autocast(self.config.training, inputs.images.device)
         with buffers_kept(model):
             with cast:
-                recompute_statistics(model, inputs.batches(self.config.training.batch_size, stop))
+                recompute_statistics(
+                    model, inputs.batches(inputs.images, self.config.training.batch_size, stop)
+                )
             score = evaluate(model, inputs.images, inputs.labels, inputs.standardise, cast, stop)
         return {"recomputed_train": score}
 
@@ -130,7 +158,7 @@ class Training:
 
     def eager(self) -> Take:
         """Takes steps one operation after another."""
-        return eager(self.state, self.batch_at, self.config.training, self.closing[-1])
+        return eager(self.state, self.batch_at, self.config.training, self.part.closing[-1], self.part.first)
 
     def captured(self) -> StaticStep:
         """Takes the same steps by replaying one CUDA graph."""
@@ -140,12 +168,13 @@ class Training:
 
     def static(self) -> StaticStep:
         """Takes the same steps from tensors in fixed places; on CUDA it can be captured."""
-        config, t, total = self.config, self.config.training, self.closing[-1]
+        config, t, first, total = self.config, self.config.training, self.part.first, self.part.closing[-1]
         return StaticStep(
             self.state,
             batch_of=lambda plan: self.inputs.planned(config, plan),
             plan_at=lambda step: self.inputs.plan(config, step),
-            rate_at=lambda step: learning_rate(t, step, total),
+            # asked for whole chunks, which may begin before this part
+            rate_at=lambda step: learning_rate(t, max(step - first, 0), total - first),
             total=total,
             cast=autocast(t, self.state.losses.device),
         )

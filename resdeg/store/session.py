@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from resdeg import files
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError, UsageError
-from resdeg.records import MAKES_BITS, Environment, EvalRecord, Manifest, RunSummary, Segment, TimingRecord
+from resdeg.records import (
+    MAKES_BITS,
+    DiagnosticRecord,
+    Environment,
+    EvalRecord,
+    Manifest,
+    RunSummary,
+    Segment,
+    State,
+    TimingRecord,
+)
 from resdeg.store.folders import RunStore
 from resdeg.store.generations import newest, sealed
 
@@ -117,6 +127,13 @@ class RunSession:
 
     def fail(self, traceback: str) -> None:
         files.write(self.store.folder / "error.txt", traceback.encode(errors="backslashreplace"))
+
+
+def keep_measured(store: RunStore, kind: str, state: State, records: Sequence[DiagnosticRecord]) -> None:
+    """Make `records` all that is kept of this kind and state, in one step: others stay."""
+    others = [record for record in store.diagnostics() if (record.kind, record.state) != (kind, state)]
+    lines = "".join(record.to_json() + "\n" for record in [*others, *records])
+    files.write(store.folder / "diagnostics.jsonl", lines.encode())
 
 
 @contextlib.contextmanager

@@ -6,17 +6,19 @@ memory nearly so. With a calibration at hand a plan is priced without torch.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resdeg import __version__, data, files
-from resdeg.config import Family, SweepConfig
+from resdeg.config import Family, RunConfig, SweepConfig
 from resdeg.data.cache import cache_folder
 from resdeg.errors import StorageError
 
@@ -27,6 +29,7 @@ MOST_KEPT = 200
 class Facts(BaseModel):
     """Counts and measured seconds per step by run id; the data's hash where it was read.
 
+    multiply_adds, step_seconds: of a step of average length, where a run trains two networks.
     worker_bytes: the most memory that a worker of the deepest net held while it was measured.
     """
 
@@ -38,6 +41,17 @@ class Facts(BaseModel):
     step_seconds: dict[str, float]
     worker_bytes: int
     data_hash: str | None
+
+    def beside(self, other: Facts) -> Facts:
+        """Those of two grids of one sweep."""
+        return Facts(
+            device=self.device,
+            parameters=self.parameters | other.parameters,
+            multiply_adds=self.multiply_adds | other.multiply_adds,
+            step_seconds=self.step_seconds | other.step_seconds,
+            worker_bytes=max(self.worker_bytes, other.worker_bytes),
+            data_hash=self.data_hash,
+        )
 
 
 class Counts(BaseModel):
@@ -80,6 +94,9 @@ class Calibration(BaseModel):
             multiply_adds=line(low.multiply_adds, high.multiply_adds),
         )
 
+    def _multiply_adds(self, family: Family, depth: int) -> int:
+        return self.counts_of(family, depth).multiply_adds
+
     def seconds_of(self, depth: int) -> float:
         """Of one training step."""
         if depth == 2:
@@ -95,19 +112,40 @@ class Calibration(BaseModel):
         )
 
     def facts(self, config: SweepConfig, data_hash: str | None = None) -> Facts:
-        """Every run of the grid, priced."""
-        runs = config.runs()
+        """Every run of the grid, without its arms, priced."""
+        runs = config.grid()
         counts = {run.run_id: self.counts_of(run.family, run.depth) for run in runs}
         slope = (self.bytes[1] - self.bytes[0]) / (self.blocks[1] - self.blocks[0])
         held = self.bytes[0] + slope * ((max(config.depths) - 2) // 2 - self.blocks[0])
         return Facts(
             device=self.device,
             parameters={run_id: count.parameters for run_id, count in counts.items()},
-            multiply_adds={run_id: count.multiply_adds for run_id, count in counts.items()},
-            step_seconds={run.run_id: self.seconds_of(run.depth) for run in runs},
+            multiply_adds={
+                run.run_id: round(_average(run, functools.partial(self._multiply_adds, run.family)))
+                for run in runs
+            },
+            step_seconds={run.run_id: _average(run, self.seconds_of) for run in runs},
             worker_bytes=round(max(held, self.bytes[0])),
             data_hash=data_hash,
         )
+
+
+def _average(run: RunConfig, of_depth: Callable[[int], float]) -> float:
+    """Over the steps of a run, which a constructed net begins as a shallower one."""
+    own, c = of_depth(run.depth), run.constructed
+    return own if c is None else c.share * of_depth(c.from_depth) + (1 - c.share) * own
+
+
+def priced(config: SweepConfig, measured: Iterable[Calibration], data_hash: str | None = None) -> Facts:
+    """Every run of `config` and its arms, by a calibration of each of `config.grids`."""
+    each = (c.facts(grid, data_hash) for c, grid in zip(measured, config.grids, strict=True))
+    return functools.reduce(Facts.beside, each)
+
+
+def recall_all(config: SweepConfig) -> list[Calibration] | None:
+    """`recall` for each of `config.grids`; None where one is missing."""
+    found = [recall(grid) for grid in config.grids]
+    return None if None in found else [calibration for calibration in found if calibration]
 
 
 def recall(config: SweepConfig) -> Calibration | None:
@@ -133,9 +171,12 @@ def remember(config: SweepConfig, calibration: Calibration) -> None:
 
 def correct(config: SweepConfig, ratio: float) -> None:
     """Keep that a sweep took `ratio` times what the calibration foresaw."""
-    found = recall(config)
-    if found is not None:
-        remember(config, found.corrected(min(max(ratio, 0.2), 5.0)))
+    corrected: dict[str, Calibration] = {}
+    for grid in config.grids:
+        found = recall(grid)
+        if found is not None and _key(grid) not in corrected:
+            corrected[_key(grid)] = found.corrected(min(max(ratio, 0.2), 5.0))
+            remember(grid, corrected[_key(grid)])
 
 
 def _path() -> Path:

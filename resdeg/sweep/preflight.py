@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from resdeg.config import Family, RunConfig, SweepConfig
 from resdeg.errors import UsageError
-from resdeg.sweep.calibration import Calibration, Counts, Facts, recall, remember
+from resdeg.sweep.calibration import Calibration, Counts, Facts, priced, recall, remember
 
 if TYPE_CHECKING:
     import torch
@@ -35,15 +35,21 @@ def preflight(config: SweepConfig, read_data: bool) -> Facts:
     if config.execution.graph and device.type != "cuda":
         raise UsageError("execution.graph needs a CUDA device", "leave it out, or give --device cuda")
     place = Path(config.execution.data_dir) if config.execution.data_dir else None
-    kinds = {(run.family, run.depth): run for run in reversed(config.runs())}
+    kinds = {(run.settings_id, run.family, run.depth): run for run in reversed(config.runs())}
     for run in kinds.values():
         check(run, device)
     dataset = data.load(config.data, place) if read_data else None
-    calibration = recall(config)
-    if calibration is None or calibration.device != device.type:
-        calibration = calibrate(config, device)
-        remember(config, calibration)
-    return calibration.facts(config, dataset.hash if dataset else None)
+    measured = [_calibrated(grid, device) for grid in config.grids]
+    return priced(config, measured, dataset.hash if dataset else None)
+
+
+def _calibrated(config: SweepConfig, device: torch.device) -> Calibration:
+    known = recall(config)
+    if known is not None and known.device == device.type:
+        return known
+    calibration = calibrate(config, device)
+    remember(config, calibration)
+    return calibration
 
 
 def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
@@ -54,10 +60,10 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
     low = depths[0] if len(depths) > 1 else 8
     high = depths[-1] if depths[-1] > low else low + 6
 
-    first = config.runs()[0]
+    first = config.grid()[0]
 
     def run(family: Family, depth: int) -> RunConfig:
-        return first.model_copy(update={"family": family, "depth": depth})
+        return first.model_copy(update={"family": family, "depth": depth, "constructed": None})
 
     def counts(family: Family, depth: int) -> Counts:
         found = check(run(family, depth), device)

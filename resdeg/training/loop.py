@@ -48,12 +48,18 @@ def update(state: TrainState, batch: Batch, cast: torch.autocast) -> tuple[Tenso
     return loss.detach(), correct.to(state.correct.dtype)
 
 
-def eager(state: TrainState, batch_at: Callable[[int], Batch], config: TrainingConfig, total: int) -> Take:
-    """Takes a step as it is asked; loss and correct count go to a slot of the running sums without a wait."""
+def eager(
+    state: TrainState, batch_at: Callable[[int], Batch], config: TrainingConfig, total: int, first: int = 0
+) -> Take:
+    """Takes a step as it is asked; loss and correct count go to a slot of the running sums without a wait.
+
+    Args:
+        first, total: the steps between which the schedule runs.
+    """
     cast = autocast(config, state.losses.device)
 
     def take(step: int, slot: int) -> None:
-        rate = learning_rate(config, step, total)
+        rate = learning_rate(config, step - first, total - first)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.losses[slot], state.correct[slot] = update(state, batch_at(step), cast)
@@ -70,6 +76,7 @@ def train(
     recorded: int = 0,
     stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int], None] = lambda step: None,
+    first: int = 0,
 ) -> Iterator[EvalRecord | Divergence]:
     """Train from `state.step` to `closing[-1]`, yielding after each step of `closing`.
 
@@ -83,6 +90,7 @@ def train(
             Interrupted.
         closing: rising; the steps that close an epoch, and the last one.
         recorded: the last step whose record was yielded before.
+        first: the step that the schedule begins with.
     """
     total = closing[-1]
     state.model.train()
@@ -109,7 +117,7 @@ def train(
         yield EvalRecord(
             epoch=epoch,
             step=end,
-            lr=learning_rate(config, end - 1, total),
+            lr=learning_rate(config, end - 1 - first, total - first),
             train_loss=losses.mean().item(),
             train_accuracy=correct / ((end - start) * config.batch_size),
             **{f"{name}_loss": score.loss for name, score in scores.items()},

@@ -16,7 +16,8 @@ from resdeg.analysis.effects import LEVEL, mean_of
 from resdeg.analysis.findings import findings, judge, peaks
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.trained import NEAR_CHANCE
-from resdeg.analysis.verdict import ASSUMED_DEVIATION, RULE, Verdict, holm, seeds_to_decide, verdict
+from resdeg.analysis.units import POINTS
+from resdeg.analysis.verdict import RULE, Verdict, holm, seeds_to_decide, verdict
 from tests.planted import PLANTS, planted
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def test_holm_against_the_textbook() -> None:
 
 
 def test_the_seeds_that_would_decide_decide_as_often_as_promised() -> None:
-    n = seeds_to_decide(mean_of([0.03, 0.01, 0.02, 0.026]), 0.0, LEVEL)
+    n = seeds_to_decide(mean_of([0.03, 0.01, 0.02, 0.026]), 0.0, LEVEL, POINTS.scatter)
     assert n is not None
     sample = np.array([0.03, 0.01, 0.02, 0.026])
     drawn = np.random.default_rng(0).normal(sample.mean(), sample.std(ddof=1), (4000, n))
@@ -59,7 +60,7 @@ def test_the_seeds_that_would_decide_decide_as_often_as_promised() -> None:
     assert 0.78 < decided < 0.97
     fewer = [verdict(mean_of(list(row[: n - 1])), 0.0, LEVEL) is Verdict.SUPPORTED for row in drawn]
     assert np.mean(fewer) < 0.82
-    assert seeds_to_decide(mean_of([0.001, -0.001, 0.0001]), 0.0, LEVEL) is None
+    assert seeds_to_decide(mean_of([0.001, -0.001, 0.0001]), 0.0, LEVEL, POINTS.scatter) is None
 
 
 # ---------------------------------------------------------------- all outcomes, through the command line
@@ -146,6 +147,12 @@ class Simulated(Cells):
     def training_metrics(self, family):
         return ["train_accuracy", "recomputed_train_accuracy"]
 
+    def arms_that_change(self, *settings):
+        return {}
+
+    def branches(self, family, state):
+        return pd.DataFrame()
+
     def _pivot(self, family, metric):
         return self.tables[family, metric]
 
@@ -228,4 +235,4 @@ def test_the_method_page_has_the_rules_that_decide() -> None:
     for allowed in ALLOWED_FALL.values():
         assert f"minus {100 * allowed:.1f} point" in page
     assert f"chance + {NEAR_CHANCE} (1 - chance)" in page
-    assert f"scatter by {100 * ASSUMED_DEVIATION:.0f} points" in page
+    assert f"scatter by {100 * POINTS.scatter:.0f} points" in page

@@ -146,7 +146,9 @@ def test_option_a_has_its_zeros_after_the_real_channels() -> None:
 def test_a_zero_branch_is_the_identity_in_a_residual_block_alone() -> None:
     x = torch.rand(2, 4, 6, 6)
     for shortcut, expected in ((nn.Identity(), x), (None, torch.zeros_like(x))):
-        block = BasicBlock(Place(4, 4), Parts(NORMS["batch"], ACTIVATIONS["relu"], shortcut)).eval()
+        block = BasicBlock(
+            Place(4, 4), Parts(NORMS["batch"], ACTIVATIONS["relu"], ACTIVATIONS["relu"], shortcut)
+        ).eval()
         nn.init.zeros_(block.norm2.weight)
         assert torch.equal(block(x), expected)
 

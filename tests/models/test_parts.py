@@ -135,7 +135,9 @@ def test_preact_by_hand(norm: str) -> None:
 
 
 def test_a_preact_shortcut_is_not_overwritten_where_there_is_no_norm() -> None:
-    block = PreactBlock(Place(4, 4), Parts(NORMS["none"], ACTIVATIONS["relu"], nn.Identity()))
+    block = PreactBlock(
+        Place(4, 4), Parts(NORMS["none"], ACTIVATIONS["relu"], ACTIVATIONS["relu"], nn.Identity())
+    )
     nn.init.zeros_(block.conv2.weight)
     x = torch.randn(2, 4, 6, 6)
     assert torch.equal(block(x.clone()), x)

@@ -28,7 +28,7 @@ def recomputing(model: nn.Module, stop=lambda: False):
     """As `Training.recomputed` does it."""
     inputs = Inputs(IMAGES, LABELS, {}, standardise)
     with buffers_kept(model):
-        recompute_statistics(model, inputs.batches(16, stop))
+        recompute_statistics(model, inputs.batches(inputs.images, 16, stop))
         yield
 
 

@@ -1,0 +1,137 @@
+"""One training: its settings and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from resdeg.config.grammar import check_depth
+from resdeg.config.settings import (
+    ConstructedConfig,
+    DataConfig,
+    Family,
+    Frozen,
+    ModelConfig,
+    Settings,
+    TrainingConfig,
+)
+from resdeg.errors import UsageError
+
+# Each setting of a run stands in exactly one of these two lists (a test holds it so).
+AFFECTS_RESULT = [
+    "seed",
+    "family",
+    "depth",
+    "data.name",
+    "data.validation",
+    "data.hierarchy",
+    "model.layout",
+    "model.block",
+    "model.shortcut",
+    "model.shortcut_scale",
+    "model.norm",
+    "model.activation",
+    "model.inner_activation",
+    "model.last_scale",
+    "model.init",
+    "model.dirac",
+    "model.width",
+    "training.epochs",
+    "training.steps",
+    "training.batch_size",
+    "training.lr",
+    "training.schedule",
+    "training.warmup_steps",
+    "training.warmup_lr",
+    "training.momentum",
+    "training.weight_decay",
+    "training.pad",
+    "training.flip",
+    "training.precision",
+    "training.threads",
+    "constructed",
+]
+LEAVES_RESULT = ["training.recipe"]  # a name for the settings beside it
+VARIED = ("family", "depth", "seed")  # over a curve; the others are those of its settings
+# Settings that came after runs had been published: at these values they are no part of an identity,
+# so that those runs keep their names.
+NEUTRAL: Settings = {
+    "model.layout": "staged",
+    "model.shortcut_scale": 1.0,
+    "model.activation": "relu",
+    "model.inner_activation": None,
+    "model.last_scale": 1.0,
+    "model.dirac": None,
+    "constructed": None,
+}
+
+
+class RunConfig(Frozen):
+    """One training: the unit that is stored, resumed and counted."""
+
+    family: Family
+    depth: int
+    seed: int = Field(ge=0, lt=2**31)
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    constructed: ConstructedConfig | None = None
+
+    @field_validator("depth")
+    @classmethod
+    def _depth(cls, depth: int) -> int:
+        return check_depth(depth)
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        if self.model.last_scale != 1 and self.family == "plain" and self.depth > 2:
+            raise UsageError(
+                "model.last_scale is for residual networks: a plain block of scale 0 lets nothing through",
+                "add --families residual",
+            )
+        if self.constructed is not None:
+            if self.family != "plain" or self.depth <= self.constructed.from_depth:
+                raise UsageError(
+                    f"constructed is for plain networks deeper than constructed.from_depth = "
+                    f"{self.constructed.from_depth}; this is {self.family}-{self.depth}",
+                    "add --families plain and greater --depths",
+                )
+            if self.training.precision != "fp32":
+                raise UsageError("constructed compares logits to rounding", "add --precision fp32")
+        return self
+
+    @property
+    def shallow(self) -> Self:
+        """The run whose first steps a constructed net's first part is."""
+        assert self.constructed is not None
+        return self.model_copy(update={"depth": self.constructed.from_depth, "constructed": None})
+
+    def identity(self) -> Settings:
+        """The settings that affect the result, by dotted name."""
+        tree = self.model_dump(mode="json")
+        found = {name: _at(tree, name) for name in AFFECTS_RESULT}
+        return {k: v for k, v in found.items() if k not in NEUTRAL or v != NEUTRAL[k]}
+
+    @property
+    def run_id(self) -> str:
+        """Readable name and 8 hex digits of the SHA-256 of `identity`."""
+        return f"{self.family}-d{self.depth}-s{self.seed}-{_digest(self.identity())}"
+
+    @property
+    def settings_id(self) -> str:
+        """What runs of one curve share: `identity` without family, depth and seed."""
+        return _digest({k: v for k, v in self.identity().items() if k not in VARIED})
+
+
+def _at(tree: Settings, dotted: str) -> Any:
+    for key in dotted.split("."):
+        tree = tree[key]
+    return tree
+
+
+def _digest(settings: Settings) -> str:
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
