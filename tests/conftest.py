@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from resdeg.cli import app
-from resdeg.config import DataConfig, HierarchyConfig, ModelConfig, RunConfig, TrainingConfig
+from resdeg.config import (
+    ConstructedConfig,
+    DataConfig,
+    HierarchyConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+)
 
 Resdeg = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -48,6 +55,7 @@ def tiny_run() -> Callable[..., RunConfig]:
         training: dict[str, object] | None = None,
         model: dict[str, object] | None = None,
         data: DataConfig | None = None,
+        constructed: ConstructedConfig | None = None,
     ) -> RunConfig:
         settings = {"recipe": "demo", "epochs": 3, "batch_size": 32, "pad": 2, **(training or {})}
         return RunConfig(
@@ -57,6 +65,7 @@ def tiny_run() -> Callable[..., RunConfig]:
             data=data or DataConfig(name="hierarchy", hierarchy=TINY),
             model=ModelConfig(**{"width": 0.25, **(model or {})}),
             training=TrainingConfig(**settings),
+            constructed=constructed,
         )
 
     return make

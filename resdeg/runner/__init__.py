@@ -19,7 +19,7 @@ from resdeg.models.census import Census, census
 from resdeg.models.surgery import check_insertable
 from resdeg.records import EvalRecord, Progress, RunSummary, Status
 from resdeg.runner.clock import Clock
-from resdeg.runner.construct import construct
+from resdeg.runner.construction import construct
 from resdeg.runner.live import Inputs, Stop, Training
 from resdeg.runner.parts import parts
 from resdeg.runner.provenance import segment
