@@ -42,7 +42,7 @@ Families = Annotated[tuple[Family, ...], _listed(lambda text: text.split(",")), 
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], _listed(parse_seeds), Field(min_length=1)
 ]
-ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=40)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
 
 
 class ArmConfig(Frozen):

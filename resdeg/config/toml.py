@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -131,11 +131,14 @@ def _sets(layer: Settings, place: list[str]) -> bool:
 
 def _fields(model: type[BaseModel], path: Iterable[str]) -> list[str]:
     """The keys of the table at `path`, for the nearest name."""
-    for key in path:
+    keys = iter(path)
+    for key in keys:
         field = model.model_fields.get(key)
         kinds = [field.annotation, *get_args(field.annotation)] if field else []
         inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not inner:
             return []
         model = inner[0]
+        if field and get_origin(field.annotation) is dict:
+            next(keys, None)  # a name that the user chose
     return list(model.model_fields)
