@@ -127,6 +127,19 @@ def test_precedence(tmp_path: Path) -> None:
     assert (config.execution.jobs, config.seeds, config.training.schedule) == (4, (5,), "triangle")
 
 
+def test_snapshots_are_asked_for_in_a_file_or_by_set_and_move_no_id(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("[execution]\nsnapshots = 2\n")
+    plain = resolve(None, {}, [], {})
+    assert plain.execution.snapshots == 0
+    for asked in (resolve(file, {}, [], {}), resolve(None, {}, ["execution.snapshots=2"], {})):
+        assert asked.execution.snapshots == 2
+        assert asked.runs() == plain.runs()
+    for wrong in ("-1", "21", "true"):
+        with pytest.raises(UsageError, match="snapshots"):
+            resolve(None, {}, [f"execution.snapshots={wrong}"], {})
+
+
 def test_a_length_replaces_the_other_kind() -> None:
     assert merge({"epochs": 3}, {"steps": 9}) == {"steps": 9}
     he = resolve(None, {}, [], {"training": {"recipe": "he2015", "epochs": 2}})

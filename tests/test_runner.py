@@ -12,7 +12,7 @@ import torch
 
 from resdeg import runner
 from resdeg.runner import check, execute, live
-from resdeg.store import SweepStore
+from resdeg.store import RunSession, SweepStore
 from resdeg.training import state as training_state
 from resdeg.training.evaluate import Score
 
@@ -135,6 +135,58 @@ def test_a_mid_epoch_save_changes_no_bit(tmp_path: Path, tiny_run, monkeypatch: 
     store, _ = go(tmp_path / "b", tiny_run())
     assert store.checkpoint()[0].generation > straight.checkpoint()[0].generation
     assert signature(store) == signature(straight)
+
+
+def snapshots(store) -> dict[int, bytes]:
+    found = dict(store.snapshots(notices := []))
+    assert notices == []
+    return found
+
+
+def test_snapshots_are_the_weights_after_evenly_spaced_epochs(tmp_path: Path, tiny_run) -> None:
+    """Records and checkpoint are those of a run without; the weights those of one that stopped there."""
+    config = tiny_run("residual", training={"epochs": 4})
+    without, _ = go(tmp_path / "a", config)
+    assert not (without.folder / "snapshots").exists()
+    store, _ = go(tmp_path / "b", config, snapshots=3)
+    assert signature(store) == signature(without)
+    found = snapshots(store)
+    assert list(found) == [8, 16, 24]
+    assert len(found[8]) < 0.6 * len(store.checkpoint()[1]), "no momentum"
+    stopped, _ = go(tmp_path / "c", config, stop=stopped_at(20))
+    manifest, tensors = stopped.checkpoint()
+    assert manifest.step == 16
+    there, here = (runner.initial_model(config) for _ in range(2))
+    training_state.load_weights(there, tensors)
+    for step, content in found.items():
+        training_state.load_weights(here, content)
+        same = map(torch.equal, here.state_dict().values(), there.state_dict().values())
+        assert all(same) == (step == 16)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_resumed_run_has_the_same_snapshots(
+    tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Killed within an epoch's end: just before its weights are kept, or between that and its commit."""
+    config = tiny_run()
+    straight, _ = go(tmp_path / "a", config, snapshots=2)
+    assert list(snapshots(straight)) == [8, 16]
+    keep = RunSession.snapshot
+
+    def killed(self, tensors: bytes, step: int) -> None:
+        if moment == "after":
+            keep(self, tensors, step)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunSession, "snapshot", killed)
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "b", config, snapshots=2)
+    go(tmp_path / "b", config, snapshots=2, stop=stopped_at(11))
+    store, _ = go(tmp_path / "b", config, snapshots=2)
+    assert signature(store) == signature(straight)
+    assert snapshots(store) == snapshots(straight)
 
 
 def test_a_killed_last_evaluation_is_all_that_is_done_again(tmp_path: Path, tiny_run) -> None:

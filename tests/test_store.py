@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from resdeg import files
 from resdeg.errors import BusyError, StorageError, UsageError
 from resdeg.records import EvalRecord, Manifest, RunSummary, Segment, TimingRecord
 from resdeg.store import RunStore, SweepStore, open_run
@@ -138,6 +139,36 @@ def test_a_run_has_one_owner_and_says_that_it_runs(run) -> None:
         with pytest.raises(BusyError), open_run(store, config):
             pass
     assert SweepStore(store.folder / "x").run("none").state() == "missing"
+
+
+def test_a_snapshot_that_is_whole_is_not_written_again(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, config = run
+    with open_run(store, config) as session:
+        session.snapshot(b"later", 10)
+        session.snapshot(b"first", 9)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "write", lambda *_: pytest.fail("written again"))
+            session.snapshot(b"first", 9)
+        assert list(store.snapshots(notices := [])) == [(9, b"first"), (10, b"later")]
+        assert notices == []
+        session.snapshot(b"anew", 9)  # by a training that started over, on another machine
+        assert list(store.snapshots(notices)) == [(9, b"anew"), (10, b"later")]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_snapshot_is_named_and_never_used(run, damage: str) -> None:
+    store, config = run
+    with open_run(store, config) as session:
+        session.snapshot(b"first", 9)
+        session.snapshot(b"later", 10)
+        path, _ = sorted((store.folder / "snapshots").iterdir())
+        path.write_bytes({"flip": b"girst", "cut": b"firs", "empty": b""}[damage])
+        (store.folder / "snapshots" / "notes.txt").write_bytes(b"foreign")
+        assert list(store.snapshots(notices := [])) == [(10, b"later")]
+        assert notices == [f"{config.run_id}: snapshots/{path.name} is damaged"]
+        session.snapshot(b"first", 9)
+        assert list(store.snapshots(notices := [])) == [(9, b"first"), (10, b"later")]
+        assert notices == []
 
 
 def test_set_aside_keeps_a_run(run, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _carry_through(
         ask_preflight(config, read_data=False)  # a typo is found before 170 MB are fetched
         download(missing, config.execution.offline)
     facts = priced(config, known) if known else ask_preflight(config, read_data=not dry_run)
-    of_runs = dict(costs(config.runs(), facts))
+    of_runs = dict(costs(config.runs(), facts, config.execution.snapshots))
     if dry_run:
         _show_dry_run(plan, facts, of_runs, as_json)
         return

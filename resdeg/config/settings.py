@@ -172,6 +172,8 @@ class ExecutionConfig(Frozen):
     jobs: int | Literal["auto"] = "auto"
     offline: bool = False
     graph: bool = Field(False, description="replay each step as one CUDA graph; not yet run on a GPU")
+    # Weights kept on the way, for `resdeg diagnose`: after this many evenly spaced epochs.
+    snapshots: int = Field(0, ge=0, le=20)
 
     @field_validator("jobs")
     @classmethod

@@ -7,6 +7,7 @@ column, 1 of flip. Any device reads the same plan, and no step holds a random st
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -56,3 +57,16 @@ def record_steps(images: int, batch: int, total: int) -> list[int]:
     epochs = total * batch // images + 1
     closing = (-(-k * images // batch) for k in range(1, epochs + 1))
     return sorted({min(step, total) for step in closing} | {total})
+
+
+def snapshot_steps(closing: Sequence[int], count: int) -> list[int]:
+    """Those of the steps `closing` epochs after which `count` snapshots are kept, evenly spaced.
+
+    Fewer where there are fewer epochs; never the last step, whose weights are the result itself.
+
+    >>> snapshot_steps([8, 16, 24, 32, 40, 48], 2)
+    [16, 32]
+    """
+    epochs = len(closing)
+    numbers = {round(k * epochs / (count + 1)) for k in range(1, count + 1)}
+    return [closing[number - 1] for number in sorted(numbers) if 0 < number < epochs]

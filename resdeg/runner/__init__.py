@@ -13,6 +13,7 @@ import torch
 
 from resdeg import data
 from resdeg.config import RunConfig
+from resdeg.data.plan import snapshot_steps
 from resdeg.errors import LostError, ResdegError, StorageError
 from resdeg.models import CifarNet, build_model
 from resdeg.models.census import Census, census
@@ -28,7 +29,7 @@ from resdeg.training.device import check_precision
 from resdeg.training.evaluate import Interrupted, Score
 from resdeg.training.loop import Divergence, train
 from resdeg.training.schedule import learning_rate
-from resdeg.training.state import load_bytes, load_weights, to_bytes
+from resdeg.training.state import load_bytes, load_weights, to_bytes, weights_to_bytes
 
 __all__ = ["Inputs", "Training", "check", "execute", "initial_model", "load_model"]
 
@@ -65,12 +66,14 @@ def execute(
     stop: Stop = lambda: False,
     report: Report = lambda progress: None,
     graph: bool = False,
+    snapshots: int = 0,
 ) -> RunSummary:
     """Train `config` from where `store` left it to its end, or until `stop` comes true.
 
     Args:
         place: where the data set is, see `resdeg.data.load`.
         graph: replay steps as one CUDA graph; `device` must be one.
+        snapshots: keep the weights after so many epochs on the way, see `snapshot_steps`.
 
     Returns:
         The summary that was stored: finished, diverged, stopped, or failed with its traceback in
@@ -83,7 +86,7 @@ def execute(
     with open_run(store, config) as session:
         end = _Ending(config, check(config, device))
         try:
-            summary = _run(config, session, place, device, stop, report, end, graph)
+            summary = _run(config, session, place, device, stop, report, end, graph, snapshots)
         except ResdegError as error:
             session.fail(traceback.format_exc())
             session.end(end("failed", session, reason=error.what))
@@ -183,10 +186,12 @@ def _run(
     report: Report,
     end: _Ending,
     graph: bool,
+    snapshots: int,
 ) -> RunSummary:
     dataset = data.load(config.data, place)
     training = Training.of(config, dataset, device, session.step)
-    inputs, steps = training.inputs, [training.part, *training.rest][-1].closing[-1]
+    inputs, closing = training.inputs, [training.part, *training.rest][-1].closing
+    steps, kept_at = closing[-1], snapshot_steps(closing, snapshots)
     end.data_hash, end.steps = dataset.hash, steps
     session.begin(segment(config, dataset, device, session.step))
     if session.tensors is not None:
@@ -236,6 +241,10 @@ def _run(
                     return end("diverged", session, reason=why, step=event.step)
                 last = event
                 session.append(event, clock.record(event.step))
+                if (
+                    event.step in kept_at
+                ):  # before the commit: what goes on from there will not pass here again
+                    session.snapshot(weights_to_bytes(training.state.model), event.step)
                 session.commit(to_bytes(training.state), event.step, event.step)
                 clock.saved()
                 tell(event)

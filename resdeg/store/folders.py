@@ -24,6 +24,7 @@ from resdeg.records import (
     Status,
     TimingRecord,
 )
+from resdeg.store import snapshots
 from resdeg.store.generations import newest
 
 RunState = Status | Literal["running", "interrupted", "missing"]
@@ -126,6 +127,10 @@ class RunStore:
     def checkpoint(self) -> tuple[Manifest, bytes] | None:
         """The newest generation whose every hash holds, and its tensors; notices are dropped."""
         return newest(self.folder, self.folder.name, [])
+
+    def snapshots(self, notices: list[str]) -> Iterator[tuple[int, bytes]]:
+        """Step and tensors of each snapshot that is whole, steps rising; a damaged one is named."""
+        return snapshots.kept(self.folder, notices)
 
     def _one(self, kind: type[R], name: str) -> R | None:
         content = files.read(self.folder / name)

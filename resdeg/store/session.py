@@ -22,6 +22,7 @@ from resdeg.records import (
     State,
     TimingRecord,
 )
+from resdeg.store import snapshots
 from resdeg.store.folders import RunStore
 from resdeg.store.generations import newest, sealed
 
@@ -121,6 +122,10 @@ class RunSession:
         files.write(folder / "manifest.json", sealed(manifest))
         self.manifest = manifest
 
+    def snapshot(self, tensors: bytes, step: int) -> None:
+        """Keep the weights of `step`, which the generations of the checkpoint will leave behind."""
+        snapshots.keep(self.store.folder, step, tensors)
+
     def end(self, summary: RunSummary) -> None:
         """Store how the run ended."""
         files.write(self.store.folder / "summary.json", summary.to_json().encode() + b"\n")
@@ -146,7 +151,7 @@ def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
     """
     files.make_folder(store.folder)
     with files.locked(store.folder / "lock"):
-        for folder in (store.folder, store.folder / "checkpoint"):
+        for folder in (store.folder, store.folder / "checkpoint", store.folder / snapshots.FOLDER):
             files.remove_temporaries(folder)
         path = store.folder / "config.json"
         if not path.exists():

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from resdeg import data
 from resdeg.config import RunConfig
-from resdeg.data.plan import record_steps
+from resdeg.data.plan import record_steps, snapshot_steps
 from resdeg.sweep.calibration import Facts
 
 FORWARD = 1 / 3  # of a training step's work; the backward pass does the other two thirds
-BYTES_PER_PARAMETER = 16  # weights and momentum in fp32, two generations
+WEIGHT_BYTES = 4  # of a parameter, in fp32
+CHECKPOINT = 4  # times the weights: they and their momentum, in two generations
 START_SECONDS = 0.3  # fork, data, first batch
 
 
@@ -31,22 +32,23 @@ class Cost:
     clean: float
 
 
-def run_cost(run: RunConfig, facts: Facts) -> Cost:
+def run_cost(run: RunConfig, facts: Facts, snapshots: int = 0) -> Cost:
     """From the seconds of a step, measured; evaluation counted as forward passes."""
     size = data.shape(run.data)
     t = run.training
     steps = t.total_steps(size.train)
-    records = len(record_steps(size.train, t.batch_size, steps))
+    closing = record_steps(size.train, t.batch_size, steps)
     # A net with instance norms is scored twice: by running and by each image's own statistics.
     ways = 2 if run.model.norm == "instance" else 1
     # One with batch norms sees all training images twice more: for their statistics, and scored by them.
     passes = ways + (2 if run.model.norm == "batch" else 0)
     clean = FORWARD * passes * size.train
-    scored = records * (size.test + size.validation + size.fixed)
+    scored = len(closing) * (size.test + size.validation + size.fixed)
     images = steps * t.batch_size + FORWARD * ways * scored + clean
     work = 3 * facts.multiply_adds[run.run_id] * images
     seconds = facts.step_seconds[run.run_id] * images / t.batch_size + START_SECONDS
-    kept = facts.parameters[run.run_id] * BYTES_PER_PARAMETER + 10_000
+    copies = CHECKPOINT + len(snapshot_steps(closing, snapshots))
+    kept = facts.parameters[run.run_id] * WEIGHT_BYTES * copies + 10_000
     return Cost(seconds, work, kept, clean / images)
 
 
@@ -62,8 +64,8 @@ def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
     return max(ends)
 
 
-def costs(runs: Iterable[RunConfig], facts: Facts) -> Mapping[str, Cost]:
-    return {run.run_id: run_cost(run, facts) for run in runs}
+def costs(runs: Iterable[RunConfig], facts: Facts, snapshots: int = 0) -> Mapping[str, Cost]:
+    return {run.run_id: run_cost(run, facts, snapshots) for run in runs}
 
 
 def available_bytes() -> int | None:

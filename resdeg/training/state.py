@@ -49,16 +49,29 @@ def new_state(model: nn.Module, config: TrainingConfig, longest_epoch: int) -> T
 
 def _tensors(state: TrainState) -> dict[str, Tensor]:
     """Every tensor of the state by name; the tensors themselves, not copies."""
-    named = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    named = _of_model(state.model)
     for name, parameter in state.model.named_parameters():
         if "momentum_buffer" in state.optimizer.state[parameter]:
             named[f"momentum.{name}"] = state.optimizer.state[parameter]["momentum_buffer"]
     return named | {"running.losses": state.losses, "running.correct": state.correct}
 
 
+def _of_model(model: nn.Module) -> dict[str, Tensor]:
+    return {f"model.{name}": value for name, value in model.state_dict().items()}
+
+
 def to_bytes(state: TrainState) -> bytes:
     """The tensors in the safetensors format; the step is the store's to keep."""
-    return safetensors.torch.save({k: v.detach().contiguous().cpu() for k, v in _tensors(state).items()})
+    return _saved(_tensors(state))
+
+
+def weights_to_bytes(model: nn.Module) -> bytes:
+    """The weights and buffers alone, likewise: what `load_weights` reads, and nothing to go on from."""
+    return _saved(_of_model(model))
+
+
+def _saved(named: dict[str, Tensor]) -> bytes:
+    return safetensors.torch.save({k: v.detach().contiguous().cpu() for k, v in named.items()})
 
 
 @torch.no_grad()
@@ -74,13 +87,13 @@ def load_bytes(state: TrainState, content: bytes, step: int) -> None:
 
 @torch.no_grad()
 def load_weights(model: nn.Module, content: bytes) -> None:
-    """Put the weights and buffers in what `to_bytes` gave into `model`.
+    """Put the weights and buffers in what `to_bytes` or `weights_to_bytes` gave into `model`.
 
     Raises:
         StorageError: names or shapes are not those of `model`.
     """
     loaded = {name: value for name, value in _parsed(content).items() if name.startswith("model.")}
-    _copy(loaded, {f"model.{name}": value for name, value in model.state_dict().items()})
+    _copy(loaded, _of_model(model))
 
 
 def _parsed(content: bytes) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from resdeg.store import SweepStore
+
 pytestmark = pytest.mark.slow
 
 
@@ -89,6 +91,18 @@ def test_the_time_limit_stops_cleanly_with_the_number_left(resdeg, tiny_toml, tm
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "time limit reached: 6 of 6 runs are left" in done.stderr
+
+
+def test_snapshots_are_kept_by_the_workers(resdeg, tiny_toml, tmp_path: Path) -> None:
+    grid = ["--depths", "2", "--seeds", "0", "--out", "out"]
+    plain = json.loads(resdeg("sweep", tiny_toml, *grid, "--dry-run", "--json").stdout)["runs"][0]
+    grid += ["--set", "execution.snapshots=3"]
+    asked = json.loads(resdeg("sweep", tiny_toml, *grid, "--dry-run", "--json").stdout)["runs"][0]
+    assert asked["bytes"] == plain["bytes"] + 4 * plain["parameters"], "of two epochs, the first"
+    assert asked["run_id"] == plain["run_id"]
+    assert resdeg("sweep", tiny_toml, *grid).returncode == 0
+    store = SweepStore(tmp_path / "out").run(asked["run_id"])
+    assert [step for step, _ in store.snapshots([])] == [8]
 
 
 def test_a_failed_run_stops_no_other(resdeg, tiny_toml, tmp_path: Path) -> None:

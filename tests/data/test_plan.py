@@ -14,7 +14,7 @@ from resdeg.config import DataConfig, HierarchyConfig
 from resdeg.data import hierarchy, load
 from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Split, fixed_images
-from resdeg.data.plan import batch_plan, epoch_plan, record_steps
+from resdeg.data.plan import batch_plan, epoch_plan, record_steps, snapshot_steps
 
 
 def test_an_epoch_is_a_permutation_with_crops_in_range() -> None:
@@ -163,3 +163,13 @@ def test_the_first_images_of_cifar_are_random_in_class(cifar_folder: Path) -> No
     chi_square, classes = classes_of_the_fixed(DataConfig(), cifar_folder)
     assert classes == 10
     assert 0 < chi_square < 23.6
+
+
+@given(st.integers(1, 60), st.integers(0, 20))
+def test_snapshots_are_spaced_evenly_and_leave_out_the_ends(epochs: int, count: int) -> None:
+    closing = [8 * epoch for epoch in range(1, epochs + 1)]
+    steps = snapshot_steps(closing, count)
+    assert len(steps) == min(count, epochs - 1)
+    assert set(steps) <= set(closing[:-1])
+    gaps = np.diff([0, *steps, closing[-1]]) / 8
+    assert max(gaps) - min(gaps) <= 1

@@ -98,6 +98,7 @@ def test_cost_is_steps_times_their_seconds_and_the_evaluations() -> None:
     assert cost.seconds == pytest.approx(images / 128 * 0.1 + START_SECONDS)
     assert cost.multiply_adds == pytest.approx(3 * 1000 * images)
     assert cost.clean == pytest.approx(at_the_end / images)
+    assert run_cost(run, facts, snapshots=3).bytes - cost.bytes == 3 * 4 * 100, "weights alone, in fp32"
 
 
 def test_the_deepest_come_first(tmp_path) -> None:

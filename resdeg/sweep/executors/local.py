@@ -234,7 +234,7 @@ def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -
         store = SweepStore(Path(folder)).run(config.run_id)
         place = Path(settings.data_dir) if settings.data_dir else None
         device = resolve_device(settings.device)
-        summary = execute(config, store, place, device, stop, report, settings.graph)
+        summary = execute(config, store, place, device, stop, report, settings.graph, settings.snapshots)
         _send(pipe, summary=summary.to_json())
     except ResdegError as error:
         _send_error(pipe, error)
