@@ -158,7 +158,12 @@ def test_lambda_scales_the_shortcut(block: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("relu", [0, 0, 2.0]), ("leaky_relu", [-0.01, 0, 2.0]), ("gelu", [-0.1587, 0, 1.9545])],
+    [
+        ("relu", [0, 0, 2.0]),
+        ("leaky_relu", [-0.01, 0, 2.0]),
+        ("gelu", [-0.1587, 0, 1.9545]),
+        ("none", [-1.0, 0, 2.0]),
+    ],
 )
 def test_activations(name: str, expected: list[float]) -> None:
     x = torch.tensor([-1.0, 0.0, 2.0])
@@ -223,3 +228,41 @@ def test_a_projection_is_a_strided_1x1_convolution(entering: int) -> None:
     theirs = torch.autograd.grad(expected, (wide, weight), given.double())
     for ours, reference in zip((y, *gradients), (expected, *theirs), strict=True):
         assert torch.allclose(ours.double(), reference, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("family", ["plain", "residual"])
+def test_the_inner_activation_is_the_one_between_the_convolutions(family: str, block: str) -> None:
+    config = ModelConfig(block=block, inner_activation="none")
+    net = build_model(family, 8, 1, config).eval()
+    images = torch.randn(3, 3, 16, 16)
+    same = build_model(family, 8, 1, ModelConfig(block=block, inner_activation="relu")).eval()
+    usual = build_model(family, 8, 1, ModelConfig(block=block)).eval()
+    assert torch.equal(same(images), usual(images))
+    assert not torch.allclose(net(images), usual(images))
+    of = net.stages[1][0]
+    x = torch.randn(2, 16, 6, 6)
+    if block == "preact":
+        by_hand = of.conv2(of.norm2(of.conv1(torch.relu(of.norm1(x)))))
+    else:
+        by_hand = of.norm2(of.conv2(of.norm1(of.conv1(x))))
+    assert torch.allclose(of.residual(x), by_hand, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("block", ["basic", "stargan"])
+def test_a_last_scale_of_zero_starts_every_residual_block_as_its_shortcut(block: str) -> None:
+    net = build_model("residual", 14, 1, ModelConfig(block=block, last_scale=0.0)).eval()
+    x = torch.rand(2, 16, 6, 6)
+    assert torch.equal(net.stages[0][1](x), x)
+    scales = {name: p for name, p in net.named_parameters() if "norm" in name and name.endswith("weight")}
+    last = {name for name in scales if name.endswith("norm2.weight")}
+    assert len(last) == 6
+    assert all(float(p.abs().max()) == (0.0 if name in last else 1.0) for name, p in scales.items())
+
+
+@pytest.mark.parametrize("settings", [{"block": "preact"}, {"norm": "none"}])
+def test_a_last_scale_needs_a_norm_at_the_branch_s_end(settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="none there"):
+        ModelConfig(last_scale=0.0, **settings)
