@@ -1,4 +1,4 @@
-"""A sweep with interventions beside its grid: planned, trained, resumed, drawn and measured like any other."""
+"""A sweep with arms beside its grid: planned, trained, resumed, drawn and measured like any other."""
 
 from __future__ import annotations
 
