@@ -17,9 +17,13 @@ from resdeg.store import RunState, RunStore, SweepStore
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run. Accuracies are fractions, of the last record while it is not finished."""
+    """One run. Accuracies are fractions, of the last record while it is not finished.
+
+    arm: that it belongs to, the first of several; "" in the grid itself.
+    """
 
     run_id: str
+    arm: str
     depth: int
     state: RunState
     step: int
@@ -55,11 +59,13 @@ def read_status(folder: Path) -> SweepStatus:
         UsageError: `folder` holds no sweep.
     """
     store = SweepStore(folder)
-    _, runs, problems = wanted_runs(store)
+    config, runs, problems = wanted_runs(store)
+    arms = {grid.settings_id: name for name, grid in reversed(config.arm_sweeps.items())}
+    arms[config.settings_id] = ""
     rows = []
     for run in runs:
         try:
-            rows.append(_row(store.run(run.run_id), run))
+            rows.append(_row(store.run(run.run_id), run, arms[run.settings_id]))
         except StorageError as error:
             problems.append(error.what)
     counts: dict[str, int] = dict(Counter(row.state for row in rows))
@@ -67,12 +73,13 @@ def read_status(folder: Path) -> SweepStatus:
     return SweepStatus(str(folder), rows, counts, _left(rows), problems, mixed)
 
 
-def _row(store: RunStore, run: RunConfig) -> RunRow:
+def _row(store: RunStore, run: RunConfig, arm: str) -> RunRow:
     state, summary, records = store.state(), store.summary(), store.metrics()
     last = records[-1] if records else None
     seconds = sum(t.seconds for t in store.timing())
     return RunRow(
         run_id=run.run_id,
+        arm=arm,
         depth=run.depth,
         state=state,
         step=max(last.step if last else 0, summary.step if summary else 0),

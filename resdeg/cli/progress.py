@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from resdeg.cli.console import screen
 from resdeg.records import Progress, RunSummary
-from resdeg.report.units import duration
+from resdeg.report.units import duration, percent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -80,8 +80,8 @@ class Board:
         elif summary.status == "finished":
             took = f" in {duration(summary.seconds)}" if summary.seconds else ""
             screen.say(
-                f"{run_id} finished{took}: test {_percent(summary.test_accuracy)}, "
-                f"training {_percent(summary.train_accuracy)}"
+                f"{run_id} finished{took}: test {percent(summary.test_accuracy)}, "
+                f"training {percent(summary.train_accuracy)}"
             )
         if summary is None or summary.status != "stopped":
             self._share[run_id] = 1.0
@@ -102,7 +102,3 @@ class Board:
             self._beat = time.monotonic()
             where = ", ".join(f"{p.run_id} {p.step:,}/{p.steps:,}" for p in self._running.values())
             screen.say(f"{done:4.0%} after {duration(elapsed)}{', ' + eta if eta else ''}: {where}")
-
-
-def _percent(fraction: float | None) -> str:
-    return "unknown" if fraction is None else f"{fraction:.1%}"

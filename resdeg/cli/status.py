@@ -6,7 +6,7 @@ import json
 
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
-from resdeg.report.units import duration
+from resdeg.report.units import duration, percent
 
 
 def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False) -> None:
@@ -19,12 +19,16 @@ def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False)
         emit(json.dumps(found.as_dict(), indent=1))
         return
     emit(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in found.counts.items()))
-    emit(f"{'run':32} {'state':>11} {'step':>16} {'test':>7} {'training':>8} {'time':>12}")
+    arms = any(row.arm for row in found.rows)
+    emit(
+        f"{'run':32} {'state':>11} {'step':>16} {'test':>7} {'training':>8} {'time':>12}"
+        + ("  arm" if arms else "")
+    )
     for row in found.rows:
         emit(
             f"{row.run_id:32} {row.state:>11} {f'{row.step:,}/{row.steps:,}' if row.steps else '-':>16} "
-            f"{_percent(row.test_accuracy):>7} {_percent(row.train_accuracy):>8} "
-            f"{duration(row.seconds) if row.seconds else '-':>12}"
+            f"{percent(row.test_accuracy):>7} {percent(row.train_accuracy):>8} "
+            f"{duration(row.seconds) if row.seconds else '-':>12}" + (f"  {row.arm}" if row.arm else "")
         )
     for row in found.rows:
         if row.reason and row.state in ("diverged", "failed"):
@@ -35,7 +39,3 @@ def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False)
         screen.insist(f"note: {line}")
     if found.seconds_left is not None and found.seconds_left > 0:
         emit(f"about {duration(found.seconds_left)} of one worker left, by the runs that are finished")
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{fraction:.1%}"

@@ -85,7 +85,10 @@ def test_what_is_there_stays_and_what_is_lost_is_trained_again(resdeg: Resdeg, p
     lost = arm.runs["run_id"].iloc[0]
     before = (place / "s" / "runs" / lost / "metrics.jsonl").read_bytes()
     shutil.rmtree(place / "s" / "runs" / lost)
-    assert "1 missing" in resdeg("status", "s").stdout
+    status = resdeg("status", "s").stdout
+    assert "1 missing" in status
+    (line,) = [line for line in status.splitlines() if line.startswith(lost)]
+    assert line.endswith("  identity")
     assert resdeg("sweep", "arms.toml", "--out", "s").returncode == 0
     assert (place / "s" / "runs" / lost / "metrics.jsonl").read_bytes() == before
 
