@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
+from resdeg.cli.announce import announce, show_dry_run
 from resdeg.cli.console import emit, screen
 from resdeg.cli.data import download
 from resdeg.config import SweepConfig
 from resdeg.errors import DataError, ResdegError, UsageError
-from resdeg.report.units import changed, duration, size
 
 if TYPE_CHECKING:
     from resdeg.data.cifar import Distribution
@@ -136,7 +135,7 @@ def _carry_through(
     facts = priced(config, known) if known else ask_preflight(config, read_data=not dry_run)
     of_runs = dict(costs(config.runs(), facts, config.execution.snapshots))
     if dry_run:
-        _show_dry_run(plan, facts, of_runs, as_json)
+        show_dry_run(plan, facts, of_runs, as_json)
         return
     with store.owned(waiting):
         if fresh:
@@ -145,7 +144,7 @@ def _carry_through(
         _write_plan(plan, one)
         if plan.todo:
             jobs = options.default_jobs(config, facts, len(plan.todo))
-            _announce(plan, facts, of_runs, jobs)
+            announce(plan, facts, of_runs, jobs)
             _train(plan, facts, of_runs, jobs, started + limit if limit else None)
         else:
             _announce_nothing(plan)
@@ -195,69 +194,6 @@ def _set_aside(plan: Plan) -> None:
 
 def _announce_nothing(plan: Plan) -> None:
     screen.say(f"all {len(plan.states)} runs are finished: nothing to train")
-
-
-def _announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> None:
-    """The plan, the recipe and the cost, before the first step."""
-    from resdeg.sweep.estimate import wall_seconds
-
-    config, todo = plan.config, plan.todo
-    t = config.training
-    done = len(plan.states) - len(todo)
-    of_grid = f"{len(config.grid())} of them " if config.arms else ""
-    screen.say(
-        f"plan    {len(plan.states)} runs: {of_grid}{', '.join(config.families)} x depths "
-        f"{', '.join(map(str, config.depths))} x {len(config.seeds)} seed(s)"
-        + (f"; {done} finished before" if done else "")
-    )
-    for name, grid in config.arm_sweeps.items():
-        screen.say(
-            f"arm     {name}: {changed(config.changes(name))}; {len(grid.grid())} runs: "
-            f"{', '.join(grid.families)} x depths {', '.join(map(str, grid.depths))}"
-        )
-    screen.say(
-        f"recipe  {t.recipe}: {t.length}, lr {t.lr:g} {t.schedule}, batch {t.batch_size}, SGD momentum "
-        f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"
-    )
-    where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"
-    known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""
-    screen.say(f"data    {config.data.name} ({where}){known}")
-    wall = wall_seconds([priced[run.run_id].seconds for run in todo], jobs)
-    first = [run for run in todo if run.seed == config.seeds[0]]
-    of_one = wall_seconds([priced[run.run_id].seconds for run in first], jobs)
-    one = f" (with --seeds {config.seeds[0]}: {duration(of_one)})" if len(config.seeds) > 1 and first else ""
-    memory = size(jobs * facts.worker_bytes)
-    disk = size(sum(priced[run.run_id].bytes for run in todo))
-    screen.say(
-        f"cost    about {duration(wall)}{one} on {facts.device}, {jobs} side by side; about {memory} of "
-        f"memory, {disk} on disk, in {plan.store.folder}"
-    )
-    if plan.others:
-        screen.say(f"note    {len(plan.others)} other runs in this folder are kept")
-
-
-def _show_dry_run(plan: Plan, facts: Facts, priced: dict[str, Cost], as_json: bool) -> None:
-    rows = [
-        {
-            "run_id": run_id,
-            "state": state,
-            "parameters": facts.parameters[run_id],
-            "pflop": 2 * priced[run_id].multiply_adds / 1e15,
-            "seconds": priced[run_id].seconds,
-            "bytes": priced[run_id].bytes,
-        }
-        for run_id, state in plan.states.items()
-    ]
-    if as_json:
-        emit(json.dumps({"folder": str(plan.store.folder), "device": facts.device, "runs": rows}, indent=1))
-        return
-    _announce(plan, facts, priced, options.default_jobs(plan.config, facts, len(plan.todo)))
-    emit(f"{'run':32} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>12} {'disk':>9}")
-    for row in rows:
-        emit(
-            f"{row['run_id']:32} {row['state']:>11} {row['parameters']:>10,} {row['pflop']:>8.3f} "
-            f"{duration(float(str(row['seconds']))):>12} {size(float(str(row['bytes']))):>9}"
-        )
 
 
 def _train(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int, deadline: float | None) -> None:

@@ -138,8 +138,9 @@ class SweepConfig(Frozen):
     def to_toml(self) -> str:
         """The grid as a file that `resdeg sweep` reads back; nothing of this machine in it."""
         tree = self.model_dump(mode="json", exclude={"execution"}, exclude_none=True)
-        if not self.arms:
-            del tree["arms"]
+        arms = tree.pop("arms")
+        if arms:
+            tree["arms"] = {name: {k: v for k, v in arm.items() if v != {}} for name, arm in arms.items()}
         return tomli_w.dumps(tree)
 
 
