@@ -68,21 +68,22 @@ class CifarNet(nn.Module):
         x: Tensor = self.stem(images)
         return self.activation(self.stem_norm(x), True) if self.kind.stem else x
 
-    def features(self, images: Tensor) -> Tensor:
-        """What is pooled: (N, C, H', W')."""
-        x = self.entering(images)
-        for stage in self.stages:
-            x = stage(x)
-        if self.kind.closing == "nothing" or (self.kind.stem and not self.stages):
-            return x  # active already
-        return self.activation(self.closing_norm(x), True)
+    def leaving(self, x: Tensor) -> Tensor:
+        """Logits (N, classes) of what leaves the last block, which may be overwritten: (N, C, H', W')."""
+        active = self.kind.closing == "nothing" or (self.kind.stem and not self.stages)
+        if not active:
+            x = self.activation(self.closing_norm(x), True)
+        # Pooled over the middle dimension, whose gradient is channels_last like the rest.
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H'W', C)
+        logits: Tensor = self.head(pixels.mean(dim=1))
+        return logits
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of standardised images (N, 3, H, W)."""
-        # Pooled over the middle dimension, whose gradient is channels_last like the rest.
-        pixels = self.features(images).permute(0, 2, 3, 1).flatten(1, 2)  # (N, H'W', C)
-        logits: Tensor = self.head(pixels.mean(dim=1))
-        return logits
+        x = self.entering(images)
+        for stage in self.stages:
+            x = stage(x)
+        return self.leaving(x)
 
 
 def build_model(

@@ -8,10 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from resdeg.config import ModelConfig
 from resdeg.diagnostics.lesions import measure
 from resdeg.diagnostics.sample import Sample
+from resdeg.models import build_model
 from resdeg.models.anatomy import blocks
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.block import BLOCKS
+from resdeg.models.kept import buffers_kept
+from resdeg.models.norm import NORMS, recompute_statistics
+from resdeg.models.surgery import without_blocks
+from resdeg.training.evaluate import evaluate
 from tests.diagnostics.nets import crafted, primaries, sample
 
 
@@ -80,3 +86,31 @@ def test_statistics_are_recomputed_on_as_many_training_images(colours: Sample) -
     usual, moved = measure(model, colours), measure(model, odd)
     assert values(usual, "loss") == values(moved, "loss")
     assert values(usual, "loss_recomputed") != pytest.approx(values(moved, "loss_recomputed"), abs=0.01)
+
+
+def as_defined(model, images: Sample) -> dict[tuple[str, int | None], float]:
+    """The whole net anew for each lesion, by name and block."""
+    able = [place.number for place in blocks(model) if place.keeps_shape]
+    cases: list[tuple[str, int | None, list[int]]] = [("intact_{}", None, [])]
+    cases += [("{}", number, [number]) for number in able]
+    cases += [("{}_cumulative", number, [n for n in able if n >= number]) for number in able]
+    fp32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
+    found = {}
+    for suffix in ("", "_recomputed"):
+        for name, number, removed in cases:
+            with buffers_kept(model), without_blocks(model, removed):
+                if suffix:
+                    recompute_statistics(model, images.train_batches(len(images)))
+                score = evaluate(model, images.images, images.labels, images.standardise, fp32)
+            found |= {(name.format(part) + suffix, number): value for part, value in vars(score).items()}
+    return found
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_what_is_computed_once_for_all_lesions_behind_it_changes_no_bit(block: str, norm: str) -> None:
+    """In batches of several sizes, and three blocks a stage: the last activation may write into its input."""
+    model = build_model("residual", 20, config=ModelConfig(block=block, norm=norm, width=0.125), classes=3)
+    images = sample(primaries(50, side=8), primaries(70, side=8))
+    numbers = measure(model.eval(), images)
+    assert {(number.name, number.block): number.value for number in numbers} == as_defined(model, images)
