@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +20,13 @@ from resdeg.config import RunConfig
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import resolve
 from tests.trust.child import Told, run, signature
+from tests.trust.more import MORE
 from tests.trust.signalled import PHASES, WORKER_PHASES
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WHOM = ("command", "group")
+TIMES = (1, 2)
+SECONDS = 10.0  # in which a signal stops the command
 
 ARGUMENTS = ("--depths", "8", "--families", "residual", "--seeds", "0", "--epochs", "3", "--out", "out")
 GRID = {"depths": "8", "families": "residual", "seeds": "0", "training": {"epochs": 3}}
@@ -26,9 +35,7 @@ GRID = {"depths": "8", "families": "residual", "seeds": "0", "training": {"epoch
 @pytest.fixture(scope="module", autouse=True)
 def heard() -> Iterator[None]:
     """A suite that runs under nohup, or behind `&` in a script, hands its deafness on to what it starts."""
-    deaf = [
-        n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_IGN
-    ]
+    deaf = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
     for number in deaf:
         signal.signal(number, signal.SIG_DFL)
     yield
@@ -51,16 +58,16 @@ def reference(straight: dict[str, tuple[str, bytes]], config: RunConfig, folder:
     return straight[config.run_id]
 
 
-def session_of(leader: int) -> list[int]:
-    """Processes of the session that `leader` began."""
+def session_of(leader: int) -> list[str]:
+    """Command lines of the session that `leader` began."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, session, *_ = entry.read_text().rpartition(")")[2].split()
-        except OSError:
+            if int(session) == leader and state != "Z":
+                found.append(entry.with_name("cmdline").read_text())
+        except OSError:  # it is gone
             continue
-        if int(session) == leader and state != "Z":
-            found.append(int(entry.parent.name))
     return found
 
 
@@ -74,8 +81,23 @@ class Case:
         self.code = 0
         self.said = ""
 
-    def go(self, phase: str, number: int, times: int = 1, whom: str = "command") -> None:
-        """Run the command to its end, which must come soon and leave no process."""
+    def go(
+        self, phase: str, number: int, times: int = 1, whom: str = "command", within: float = SECONDS
+    ) -> None:
+        """Run the command to its end, which must come `within` seconds of the signal and leave no process.
+
+        One that is late is run once more. A machine that stalls cannot be told from a command that dawdles
+        by looking at one stop (the processor, the disk or the whole machine may have been away), but it
+        does not stall at the same place again, where a command that dawdles is late each time.
+        """
+        late = self._late(phase, number, times, whom, within)
+        if late:
+            shutil.rmtree(self.place / "out", ignore_errors=True)
+            (self.place / "sent").unlink()
+            assert not (again := self._late(phase, number, times, whom, within)), (late, again)
+
+    def _late(self, phase: str, number: int, times: int, whom: str, within: float) -> str:
+        """What came too late, when the command is run to its end."""
         sent, told = self.place / "sent", self.place / "told.txt"
         driver = [sys.executable, "-m", "tests.trust.signalled", phase, str(int(number)), str(times), whom]
         command = [*driver, str(sent), "sweep", str(self.toml), *ARGUMENTS]
@@ -91,16 +113,17 @@ class Case:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            self.code = process.wait(60)
+            self.code = process.wait(120)
         stopped = time.monotonic()
         self.said = told.read_text()
         assert sent.exists(), self.said
-        assert stopped - float(sent.read_text()) < 10
-        while session_of(process.pid) and time.monotonic() < stopped + 2:
-            time.sleep(0.02)
-        left = [Path(f"/proc/{pid}/cmdline").read_text() for pid in session_of(process.pid)]
-        assert left == [], "no orphan after two seconds"
         assert "Traceback" not in self.said
+        while (left := session_of(process.pid)) and time.monotonic() < stopped + 2:
+            time.sleep(0.02)
+        seconds = stopped - float(sent.read_text())
+        if seconds < within and not left:
+            return ""
+        return f"stopped after {seconds:.1f} s; two seconds later there were {left}"
 
     def go_on(self, straight: dict[str, tuple[str, bytes]]) -> Told:
         """Train the run to its end: with the bits of the one that nothing happened to."""
@@ -116,13 +139,31 @@ def case(tiny_toml: Path, tmp_path: Path) -> Case:
     return Case(tiny_toml, tmp_path)
 
 
+def cases(every: bool) -> list[tuple[str, str, int, signal.Signals]]:
+    """Phase, to whom and how often; with `every` signal for each, or with the three in turn."""
+    places = itertools.product(PHASES, WHOM, TIMES)
+    return [
+        (*place, number)
+        for k, place in enumerate(places)
+        for number in (SIGNALS if every else [SIGNALS[k % len(SIGNALS)]])
+    ]
+
+
+def test_the_cases_of_every_push_leave_no_combination_out() -> None:
+    """What is left to `make trust` is each phase, signal, recipient and count at once."""
+    drawn = cases(every=False)
+    assert len(drawn) == 28 < len(cases(every=True)) == 84
+    assert {case[:3] for case in drawn} == set(itertools.product(PHASES, WHOM, TIMES))
+    assert {(case[0], case[3]) for case in drawn} == set(itertools.product(PHASES, SIGNALS))
+    assert {case[1:] for case in drawn} == set(itertools.product(WHOM, TIMES, SIGNALS))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
-@pytest.mark.parametrize("whom", ["command", "group"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    ("phase", "whom", "times", "number"), cases(every=MORE > 1), ids=lambda part: getattr(part, "name", None)
+)
 def test_a_signal_in_every_phase(
-    case: Case, straight, phase: str, number: signal.Signals, whom: str, times: int
+    case: Case, straight, phase: str, whom: str, times: int, number: signal.Signals
 ) -> None:
     """To the command alone, or into a pipe and to all of it, as Ctrl-C on a terminal does it."""
     case.go(phase, number, times, whom)
@@ -153,7 +194,7 @@ def test_nohup_is_respected(case: Case, straight) -> None:
     """A signal that was ignored when the command started changes nothing."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a child inherits
     try:
-        case.go("training", signal.SIGHUP, whom="group")
+        case.go("training", signal.SIGHUP, whom="group", within=math.inf)  # it goes on to its end
     finally:
         signal.signal(signal.SIGHUP, before)
     assert case.code == 0, case.said
