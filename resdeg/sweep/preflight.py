@@ -74,6 +74,9 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
     (low_seconds, low_bytes), (high_seconds, high_bytes) = (
         _probe(run(timed, depth), device, config.execution.graph) for depth in (low, high)
     )
+    # Neighbours on the machine only add time, so a shallower net never takes more than a deeper one.
+    low_seconds = min(low_seconds, high_seconds)
+    stem_seconds = min(stem_seconds, low_seconds)
     return Calibration(
         device=device.type,
         blocks=((low - 2) // 2, (high - 2) // 2),

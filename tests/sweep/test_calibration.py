@@ -10,6 +10,7 @@ from resdeg.data.cache import cache_folder
 from resdeg.models import build_model
 from resdeg.models.block import BLOCKS
 from resdeg.models.census import census
+from resdeg.sweep import preflight as preflight_module
 from resdeg.sweep.calibration import Calibration, Counts, correct, recall, remember
 from resdeg.sweep.estimate import available_bytes
 from resdeg.sweep.plan import resolve
@@ -107,3 +108,11 @@ def test_memory_bounds_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert options.default_jobs(grid(), facts, 50) == expected
     monkeypatch.undo()
     assert available_bytes() > 100_000_000
+
+
+def test_a_shallower_net_never_takes_more_than_a_deeper_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a neighbour on the machine slowed the first measurement."""
+    slow = {2: 0.9, 8: 2.0, 14: 0.5}
+    monkeypatch.setattr(preflight_module, "_probe", lambda run, device, graph: (slow[run.depth], 1_000))
+    found = calibrate(grid(), torch.device("cpu"))
+    assert [found.seconds_of(depth) for depth in (2, 8, 14, 56)] == [0.5] * 4
