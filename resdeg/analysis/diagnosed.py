@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from resdeg.analysis.frame import key_of, wanted_runs
 from resdeg.config import FAMILIES
 from resdeg.errors import StorageError
-from resdeg.records import DiagnosticRecord
+from resdeg.records import DiagnosticRecord, State
 from resdeg.store import SweepStore
 
 DIAGNOSTIC_COLUMNS = [
@@ -52,6 +53,15 @@ def load_diagnostics(folder: Path | str) -> tuple[pd.DataFrame, list[str]]:
 
 def _row(record: DiagnosticRecord) -> dict[str, object]:
     return {name: value for name, value in record if name in DIAGNOSTIC_COLUMNS}
+
+
+def when(state: State) -> float:
+    """Where a state stands in the order of training.
+
+    >>> sorted(["final", 391, "initial", 40], key=when)
+    ['initial', 40, 391, 'final']
+    """
+    return {"initial": -inf, "final": inf}[state] if isinstance(state, str) else state
 
 
 def digest(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""`resdeg diagnose`: measure the networks of a sweep, trained and at their initial values."""
+"""`resdeg diagnose`: measure the networks of a sweep, at initial values, on the way and trained."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Of DIAGNOSTICS, written out: torch is not loaded for a help text.
 KINDS = ("responses", "identity", "probes", "lesions", "gradients")
+_SPREAD = ("first", "median", "last")
 
 
 def diagnose(
@@ -59,7 +60,7 @@ def diagnose(
     for line in _skipped(obstacles):
         screen.insist(f"skipped, {line}")
     able = [run for run in chosen if obstacles[run.run_id] is None]
-    for done in measure(store, able, wanted, images, options.place(data_dir), again):
+    for done in measure(store, able, wanted, images, options.place(data_dir), again, screen.insist):
         if done.numbers:  # depth 2 has no block that could be the identity
             at = f"at step {done.state}" if isinstance(done.state, int) else done.state
             screen.say(f"{done.run_id} {done.kind}, {at}: measured in {duration(done.seconds)}")
@@ -84,27 +85,25 @@ def _skipped(obstacles: dict[str, str | None]) -> list[str]:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """First, median and last over layers or blocks of every number but losses, a table per run."""
-    from resdeg.analysis.diagnosed import digest
+    """First, median and last over layers or blocks of every number but losses: a table per run, whose states
+    stand below each other in the order of its training.
+    """
+    from resdeg.analysis.diagnosed import digest, when
 
     lines: list[str] = []
     for run_id, rows in digest(frame[~frame["name"].str.contains("loss")]).groupby("run_id", sort=False):
-        states = list(dict.fromkeys(rows["state"]))
-        heads = [f"step {state}" if isinstance(state, int) else str(state) for state in states]
-        spread = "".join(f" {'first':>8} {'median':>8} {'last':>8}" for _ in states)
-        lines += [f"{run_id}", f"  {'':47}" + "".join(f"{head:>27}" for head in heads)]
-        lines += [f"  {'kind':10} {'number':30} {'images':>6}{spread}"]
+        spread = "".join(f" {column:>8}" for column in _SPREAD)
+        lines += [f"{run_id}", f"  {'kind':10} {'number':30} {'state':>14} {'images':>6}{spread}"]
         for (kind, name), of_name in rows.groupby(["kind", "name"], sort=False):
-            cells = {row["state"]: row for _, row in of_name.iterrows()}
-            images = of_name["images"].iloc[-1]
-            told = "".join(_cells(cells.get(state)) for state in states)
-            lines.append(f"  {kind:10} {name:30} {images:>6}{told}".rstrip())
+            begins = f"  {kind:10} {name:30}"
+            for _, row in of_name.sort_values("state", key=lambda states: states.map(when)).iterrows():
+                state = row["state"] if isinstance(row["state"], str) else f"step {row['state']}"
+                lines.append(f"{begins:43} {state:>14} {row['images']:>6}{_cells(row)}")
+                begins = ""
     return "\n".join(lines)
 
 
-def _cells(row: pd.Series[Any] | None) -> str:
+def _cells(row: pd.Series[Any]) -> str:
     """Three columns, of which a number of the whole net fills the last."""
-    if row is None:
-        return " " * 27
-    names = ("first", "median", "last") if row["places"] > 1 else ("last",)
+    names = _SPREAD if row["places"] > 1 else ("last",)
     return "".join(f" {row[name]:8.4g}" for name in names).rjust(27)

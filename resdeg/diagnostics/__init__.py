@@ -17,7 +17,8 @@ from resdeg.models import CifarNet
 class Diagnostic:
     """measure: numbers of one network; images: how many it says it used.
 
-    untrained: whether it says anything of a network at its initial values.
+    untrained: whether it says anything of a network at its initial values; only then is it measured at
+        snapshots, too.
     """
 
     measure: Callable[[CifarNet, Sample], list[Number]]

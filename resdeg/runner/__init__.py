@@ -125,11 +125,21 @@ def load_model(folder: Path | str) -> CifarNet:
             f"{folder}: no usable checkpoint",
             "train the run again: published sweeps keep their records alone",
         )
-    config = store.config()
-    step = found[0].step
+    return model_at(store.config(), found[0].step, found[1])
+
+
+def model_at(config: RunConfig, step: int, tensors: bytes) -> CifarNet:
+    """The network of `config` after `step`, in evaluation mode on the CPU.
+
+    Args:
+        tensors: of a checkpoint or a snapshot of that step.
+
+    Raises:
+        StorageError: they are of another network.
+    """
     of = next(part for part in parts(config, data.shape(config.data).train) if step <= part.closing[-1])
     model = initial_model(of.config)
-    load_weights(model, found[1])
+    load_weights(model, tensors)
     return model
 
 
@@ -241,9 +251,8 @@ def _run(
                     return end("diverged", session, reason=why, step=event.step)
                 last = event
                 session.append(event, clock.record(event.step))
-                if (
-                    event.step in kept_at
-                ):  # before the commit: what goes on from there will not pass here again
+                if event.step in kept_at:
+                    # Before the commit: what goes on from there does not pass here again.
                     session.snapshot(weights_to_bytes(training.state.model), event.step)
                 session.commit(to_bytes(training.state), event.step, event.step)
                 clock.saved()

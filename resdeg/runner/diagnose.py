@@ -1,10 +1,11 @@
-"""The networks of finished runs, measured: at their initial values and from the newest checkpoint."""
+"""The networks of finished runs, measured: at initial values, at snapshots and from the newest checkpoint."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from resdeg import data, files
@@ -15,7 +16,8 @@ from resdeg.errors import StorageError, UsageError, did_you_mean
 from resdeg.models import CifarNet, image_statistics
 from resdeg.models.norm import recompute_statistics
 from resdeg.records import DiagnosticRecord, State
-from resdeg.runner import initial_model, load_model
+from resdeg.runner import initial_model, load_model, model_at
+from resdeg.runner.parts import parts
 from resdeg.store import RunStore, SweepStore, keep_measured
 
 
@@ -67,6 +69,7 @@ def diagnose(
     images: int,
     place: Path | None = None,
     again: bool = False,
+    warn: Callable[[str], None] = lambda told: None,
 ) -> Iterator[Measured]:
     """Measure `runs` on the CPU in fp32; each kind of each network is stored before it is yielded.
 
@@ -78,6 +81,7 @@ def diagnose(
         images: held-out images, fewer where the test split is smaller; see `Sample`.
         place: where the data set is, see `resdeg.data.load`.
         again: measure anew what is there from as many images.
+        warn: told of each snapshot that is damaged; it is passed over.
 
     Raises:
         BusyError: another process measures this sweep.
@@ -92,7 +96,7 @@ def diagnose(
             _check_data(store.run(run.run_id), dataset.hash)
         sample = Sample.of(dataset, images)
         for run in runs:
-            yield from _diagnose(store.run(run.run_id), run, sample, kinds, again)
+            yield from _diagnose(store.run(run.run_id), run, sample, kinds, again, warn)
 
 
 def _check_data(store: RunStore, found: str) -> None:
@@ -105,17 +109,19 @@ def _check_data(store: RunStore, found: str) -> None:
 
 
 def _diagnose(
-    store: RunStore, run: RunConfig, sample: Sample, kinds: Sequence[str], again: bool
+    store: RunStore,
+    run: RunConfig,
+    sample: Sample,
+    kinds: Sequence[str],
+    again: bool,
+    warn: Callable[[str], None],
 ) -> Iterator[Measured]:
-    networks: dict[State, Callable[[], CifarNet]] = {}
-    if run.constructed is None:  # such a net has no initial values: it is made of a trained one
-        networks["initial"] = lambda: _untrained(run, sample)
-    networks[_trained_state(store)] = lambda: load_model(store.folder)
-    for state, build in networks.items():
+    end = _trained_state(store)
+    for state, build in _networks(store, run, end, sample, warn):
         todo = [
             kind
             for kind in kinds
-            if (state != "initial" or DIAGNOSTICS[kind].untrained)
+            if (state == end or DIAGNOSTICS[kind].untrained)
             and (again or not _there(store, kind, state, DIAGNOSTICS[kind].images(sample)))
         ]
         if not todo:
@@ -133,6 +139,21 @@ def _diagnose(
                 [_noting(number, "each image's own statistics") for number in numbers] if own else numbers,
             )
             yield Measured(run.run_id, kind, state, len(numbers), time.monotonic() - before)
+
+
+def _networks(
+    store: RunStore, run: RunConfig, end: State, sample: Sample, warn: Callable[[str], None]
+) -> Iterator[tuple[State, Callable[[], CifarNet]]]:
+    """The states of a run's network, in the order of its training, and how to have it in each."""
+    if run.constructed is None:  # such a net has no initial values: it is made of a trained one
+        yield "initial", partial(_untrained, run, sample)
+    first, notices = parts(run, data.shape(run.data).train)[-1].first, list[str]()
+    for step, tensors in store.snapshots(notices):
+        if first < step != end:  # before, a constructed net is the shallow one
+            yield step, partial(model_at, run, step, tensors)
+    for notice in notices:
+        warn(notice)
+    yield end, partial(load_model, store.folder)
 
 
 def _noting(number: Number, what: str) -> Number:

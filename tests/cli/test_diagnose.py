@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 import resdeg as package
 from resdeg import data, files
 from resdeg.analysis.diagnosed import load_diagnostics
-from resdeg.config import DataConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
+from resdeg.config import ConstructedConfig, DataConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
 from resdeg.diagnostics import DIAGNOSTICS, Diagnostic
 from resdeg.diagnostics.responses import response_std
 from resdeg.diagnostics.sample import Sample
@@ -22,6 +24,7 @@ from resdeg.models.norm import recompute_statistics
 from resdeg.runner import diagnose as runner
 from resdeg.runner import execute
 from resdeg.store import SweepStore
+from resdeg.training.state import load_weights
 from tests.conftest import TINY, Resdeg
 from tests.planted import CELLS, planted
 
@@ -48,6 +51,17 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep(swept: Path, tmp_path: Path) -> SweepStore:
     shutil.copytree(swept, tmp_path / "s")
     return SweepStore(tmp_path / "s")
+
+
+def swept_with(folder: Path, config: RunConfig) -> SweepStore:
+    """A finished sweep of this run alone, without snapshots."""
+    store = SweepStore(folder)
+    files.make_folder(folder)
+    grid = {"depths": (config.depth,), "families": (config.family,), "seeds": (config.seed,)}
+    plan = SweepConfig(**grid, data=config.data, model=config.model, training=config.training)
+    store.plan.write_text(plan.to_toml())
+    execute(config, store.run(config.run_id), None, torch.device("cpu"))
+    return store
 
 
 def run_of(store: SweepStore, name: str) -> tuple[Path, RunConfig]:
@@ -167,6 +181,59 @@ def test_a_stopped_run_is_measured_at_its_step_when_asked(resdeg: Resdeg, sweep:
     assert {r.state for r in sweep.run(config.run_id).diagnostics()} == {"initial", 8}
     assert "step 8" in done.stdout
     assert "at step 8" in done.stderr
+
+
+def test_snapshots_are_measured_between_the_two_ends(
+    resdeg: Resdeg, tiny_run: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """Each as it was at its step, later than the others too; a damaged one is named and left out."""
+    config = tiny_run("residual", training={"epochs": 4})
+    store = swept_with(tmp_path / "s", config)
+    run = store.run(config.run_id)
+    first = resdeg("diagnose", "s", "--kinds", "responses", "--images", 40)
+    assert "step" not in first.stdout
+    shutil.rmtree(run.folder)
+    execute(config, run, None, torch.device("cpu"), snapshots=3)
+    kept = dict(run.snapshots([]))
+    (damaged,) = run.folder.glob("snapshots/000000016-*")
+    damaged.write_bytes(b"rot")
+    every = ("diagnose", "s", "--images", 40)
+    assert resdeg(*every, "--kinds", "lesions").returncode == 0
+    done = resdeg(*every)
+    assert f"{config.run_id}: snapshots/{damaged.name} is damaged" in done.stderr
+    damaged.write_bytes(kept[16])
+    done = resdeg(*every)
+    assert (done.returncode, "damaged" in done.stderr) == (0, False)
+    table = [line.split() for line in done.stdout.splitlines()]
+    at = [line for line in table if line[:2] == ["responses", "std"]]
+    assert at == [["responses", "std", "initial", "40", *at[0][4:]]], "a number is named once"
+    told = done.stdout[done.stdout.index("responses") :].splitlines()[:5]
+    assert [re.search(r"initial|step \d+|final", line)[0] for line in told] == [
+        "initial", "step 8", "step 16", "step 24", "final",
+    ]  # fmt: skip
+    states = {kind: set() for kind in DIAGNOSTICS}
+    for record in run.diagnostics():
+        states[record.kind].add(record.state)
+    assert states.pop("lesions") == {"final"}
+    assert all(found == {"initial", 8, 16, 24, "final"} for found in states.values())
+    sample = Sample.of(data.load(config.data), 40)
+    for step, tensors in kept.items():
+        model = package.build_model("residual", 8, 0, config.model).eval()
+        load_weights(model, tensors)
+        stored = [r.value for r in run.diagnostics() if (r.kind, r.state) == ("responses", step)]
+        assert stored == pytest.approx(response_std(model, sample.batches()).tolist(), rel=1e-5)
+
+
+def test_a_constructed_net_is_measured_from_its_construction_on(tmp_path: Path, tiny_run) -> None:
+    """Before that it is another, shallower one."""
+    config = tiny_run("plain", 14, training={"epochs": 4})
+    config = config.model_copy(update={"constructed": ConstructedConfig(from_depth=8)})
+    run = SweepStore(tmp_path / "s").run(config.run_id)
+    execute(config, run, None, torch.device("cpu"), snapshots=3)
+    assert [step for step, _ in run.snapshots([])] == [8, 16, 24]
+    list(runner.diagnose(SweepStore(tmp_path / "s"), [config], ["responses"], 40))
+    measured = {r.state: r.layer for r in run.diagnostics() if r.kind == "responses"}
+    assert measured == {24: 13, "final": 13}
 
 
 def test_other_data_than_the_nets_were_trained_on_is_refused(resdeg: Resdeg, sweep: SweepStore) -> None:
