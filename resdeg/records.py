@@ -151,7 +151,7 @@ class DiagnosticRecord(Record):
 
     state: "initial" values, with running statistics measured on training images, because those that
         a network starts with (0 and 1) are of no network; "final", the end of a finished run; or the
-        step of the checkpoint.
+        step of a snapshot, or of an unfinished run's checkpoint.
     block: from 1 in the order of the net, 0 the stem. layer: the 3x3 layers from 1, the stem, to
         depth - 1. stage: from 1; the stem's map is the first stage's. None: of the whole network.
     images: how many the number is of; note: what else it depends on.

@@ -54,8 +54,10 @@ def planted(
     return store
 
 
-def diagnosed(store: SweepStore) -> SweepStore:
-    """The same sweep with diagnostics of every run: value 0.1 · place + 0.01 · seed, + 1 in plain nets."""
+def diagnosed(store: SweepStore, snapshots: tuple[int, ...] = (391,)) -> SweepStore:
+    """The same sweep with diagnostics of every run: value 0.1 · place + 0.01 · seed, + 1 in plain nets, and
+    0.001 · step in snapshots.
+    """
     for run_id in store.run_ids():
         run = store.run(run_id).config()
         n = (run.depth - 2) // 6
@@ -64,13 +66,14 @@ def diagnosed(store: SweepStore) -> SweepStore:
         }
 
         def add(kind: str, name: str, layer: int | None, block: int | None, stage: int | None) -> None:
-            states = ("final",) if kind == "lesions" else ("initial", "final")
+            states = ("final",) if kind == "lesions" else ("initial", *snapshots, "final")
             place = layer or block or 0
             value = 0.1 * place + 0.01 * run.seed + (run.family == "plain")  # noqa: B023
             for state in states:
                 kinds[kind].append(  # noqa: B023
                     DiagnosticRecord(
-                        kind=kind, state=state, name=name, value=value, images=1000,
+                        kind=kind, state=state, name=name, images=1000,
+                        value=value + 0.001 * state if isinstance(state, int) else value,
                         layer=layer, block=block, stage=stage,
                     )
                 )  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from resdeg import data
 from resdeg.config import SweepConfig
+from resdeg.report import panels
 from resdeg.sweep.plan import resolve
 from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder
 from tests.served import serving
@@ -87,11 +88,14 @@ def test_a_command_of_the_pages(
         arguments += ["--quick", "--pairs", "1", "--steps", "1"]
     elif arguments[-1] == "--help":
         pass
-    elif arguments[0] == "diagnose" or {"responses", "identity", "probes", "lesions"} & set(arguments):
-        made = resdeg("sweep", tiny_toml, "--depths", "8", "--seeds", "0")
+    elif arguments[0] == "diagnose" or {*panels.PAGES} & set(arguments):
+        snapshots = ["--set", "execution.snapshots=1"]
+        made = resdeg("sweep", tiny_toml, "--depths", "8", "--seeds", "0", *snapshots)
         assert made.returncode == 0, made.stderr
         if arguments[0] == "plot":
-            measured = resdeg("diagnose", "--kinds", arguments[arguments.index("--kind") + 1])
+            measured = resdeg(
+                "diagnose", "--kinds", panels.PAGES[arguments[arguments.index("--kind") + 1]].kind
+            )
             assert measured.returncode == 0, measured.stderr
     elif arguments[0] in ("plot", "status", "report") and not any(
         word.startswith("results/") for word in arguments

@@ -64,6 +64,26 @@ def when(state: State) -> float:
     return {"initial": -inf, "final": inf}[state] if isinstance(state, str) else state
 
 
+def development(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The median over blocks of each number, of finished networks that were measured at snapshots.
+
+    Args:
+        frame: DIAGNOSTIC_COLUMNS; runs: RUN_COLUMNS of the same sweep, whose last step is the final state's.
+
+    Returns:
+        The frame's columns but layer and block, and `step`: 0 at initial values; `stage` is 1 everywhere.
+    """
+    on_the_way = frame.loc[frame["state"].map(lambda state: not isinstance(state, str)), "run_id"]
+    finished = frame.loc[frame["state"] == "final", "run_id"]
+    of = frame[frame["run_id"].isin({*on_the_way} & {*finished}) & frame["block"].notna()]
+    keys = ["run_id", "arm", "family", "depth", "seed", "kind", "state", "name"]
+    each = of.groupby(keys, sort=False)
+    table = each.agg(value=("value", "median"), images=("images", "max")).reset_index()
+    last = table["run_id"].map(runs.drop_duplicates("run_id").set_index("run_id")["step"])
+    step = table["state"].where(table["state"] != "initial", 0).where(table["state"] != "final", last)
+    return table.assign(step=step.astype("Int64"), stage=1)
+
+
 def digest(frame: pd.DataFrame) -> pd.DataFrame:
     """The first, median and last value over layers or blocks: a row per run, kind, name and state.
 

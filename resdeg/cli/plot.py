@@ -16,7 +16,8 @@ from resdeg.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("curve", "training", "responses", "identity", "probes", "lesions")  # of FIGURES
+# Of FIGURES, written out: matplotlib is not loaded for a help text.
+KINDS = ("curve", "training", "responses", "identity", "development", "probes", "lesions")
 
 
 def plot(
@@ -27,7 +28,7 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="curve, training, or what `resdeg diagnose` measured: responses, identity, probes, lesions.",
+            help=f"{KINDS[0]}, {KINDS[1]}, or what `resdeg diagnose` measured: {', '.join(KINDS[2:])}.",
             autocompletion=options.one_of(*KINDS),
         ),
     ] = "curve",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,7 +15,8 @@ from resdeg import data
 from resdeg.analysis.curve import with_errors
 from resdeg.analysis.frame import SweepFrame
 from resdeg.report.captions import data_name, describe, family_handles
-from resdeg.report.diagnosed import identity_figure, lesions_figure, probes_figure, responses_figure
+from resdeg.report.diagnosed import page_figure
+from resdeg.report.panels import PAGES
 from resdeg.report.style import Ink, LineStyle, Theme, applied
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
@@ -221,8 +223,5 @@ def _training_lines(axes: Axes, lines: pd.DataFrame, ink: Ink) -> None:
 FIGURES: dict[str, Callable[[Sequence[SweepFrame], Theme], Figure]] = {
     "curve": curve_figure,
     "training": training_figure,
-    "responses": responses_figure,
-    "identity": identity_figure,
-    "probes": probes_figure,
-    "lesions": lesions_figure,
+    **{name: partial(page_figure, page) for name, page in PAGES.items()},
 }

@@ -14,6 +14,7 @@ from resdeg.analysis.frame import load_sweep
 from resdeg.cli.plot import KINDS
 from resdeg.errors import UsageError
 from resdeg.report.figures import FIGURES
+from resdeg.report.panels import PAGES
 from resdeg.report.style import THEMES
 from tests.planted import CELLS, diagnosed, planted
 
@@ -101,11 +102,34 @@ def test_a_figure_says_what_made_it(sweep) -> None:
         assert part in told
 
 
-@pytest.mark.parametrize("kind", ["responses", "identity", "probes", "lesions"])
+@pytest.mark.parametrize("kind", PAGES)
 def test_without_diagnostics_it_says_how_to_get_them(tmp_path: Path, kind: str) -> None:
     planted(tmp_path / "s", CELLS)
-    with pytest.raises(UsageError, match=rf"resdeg diagnose .* --kinds {kind}"):
+    with pytest.raises(UsageError, match=rf"resdeg diagnose .* --kinds {PAGES[kind].kind}"):
         FIGURES[kind]([load_sweep(tmp_path / "s")], LOOK)
+
+
+def test_the_median_block_goes_from_step_0_to_the_last(sweep) -> None:
+    """Over the snapshots; depth 20 has 2, 3, 5, 6, 8 and 9 beside block 1, which keep their shape."""
+    figure = FIGURES["development"]([sweep], LOOK)
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["depth 8", "depth 20"]
+    for axes in (figure.axes[1], figure.axes[3]):
+        for family, offset in (("plain", 1), ("residual", 0)):
+            ((x, y),) = [line for line in drawn(axes, family) if len(line[0]) > 1]
+            assert x == [0, 391, 782]
+            assert y == pytest.approx([offset + 0.51, offset + 0.51 + 0.391, offset + 0.51])
+            assert len(drawn(axes, family, bold=False)) == 3
+    told = figure.get_suptitle()
+    assert "median over the blocks" in told
+    assert "step 0" in told
+
+
+def test_without_snapshots_there_is_no_development_to_draw(sweep) -> None:
+    for path in sweep.folder.glob("runs/*/diagnostics.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"state":391' not in line))
+    with pytest.raises(UsageError, match=r"execution\.snapshots=N, then run `resdeg diagnose"):
+        FIGURES["development"]([sweep], LOOK)
 
 
 def test_the_command_names_every_figure() -> None:

@@ -1,0 +1,114 @@
+"""What the figures of diagnostics show: pages of panels, over layers, blocks or steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dashes = Literal["-", "--", ":"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of each family in a panel. ranked: values from the largest down, wherever they stand."""
+
+    name: str
+    state: str | None = "final"  # None: every state, each at its step
+    dashes: Dashes = "-"
+    ranked: bool = False
+    whole: bool = False  # of the whole net: one level, not a line over places
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A row of panels. floor: the axis starts at 0, or at what the values need."""
+
+    label: str
+    lines: tuple[Line, ...]
+    floor: bool = True
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """One figure of one kind of evidence: its panels from the top.
+
+    over: the places on the axis; over the steps, a line is of the median over the blocks.
+    note: what a reader of the figure must know of its places.
+    """
+
+    kind: str
+    title: str
+    over: Literal["layer", "block", "step"]
+    note: str
+    panels: tuple[Panel, ...]
+    styles: tuple[tuple[Dashes, str], ...] = (("-", "trained"), ("--", "at initial values"))
+    x: str = ""
+
+
+def _both_states(name: str, ranked: bool = False, whole: bool = False) -> tuple[Line, ...]:
+    return Line(name, "initial", "--", ranked, whole), Line(name, ranked=ranked, whole=whole)
+
+
+_BRANCH, _DISTANCE = "||F(x)|| / ||x||", "||H(x) - x|| / ||x||"
+
+PAGES: dict[str, Page] = {
+    "responses": Page(
+        "responses",
+        "Standard deviation of layer responses",
+        "layer",
+        "layers from the stem on, broken between stages; ranked: from the largest down",
+        (
+            Panel("std, in order", _both_states("std")),
+            Panel("std, ranked", _both_states("std", ranked=True)),
+        ),
+        x="layer above, rank below",
+    ),
+    "identity": Page(
+        "identity",
+        "How far blocks are from the identity (those that keep their shape)",
+        "block",
+        "blocks that change the shape are left out",
+        (
+            Panel(_BRANCH, _both_states("branch")),
+            Panel(_DISTANCE, _both_states("distance")),
+            Panel("cosine of x, H(x)", _both_states("cosine"), floor=False),
+            Panel("debiased CKA", _both_states("cka"), floor=False),
+            Panel("linear residual", _both_states("linear_residual")),
+        ),
+    ),
+    "development": Page(
+        "identity",
+        "How far blocks are from the identity, while they are trained",
+        "step",
+        "median over the blocks that keep their shape; step 0: initial values",
+        (Panel(_BRANCH, (Line("branch", None),)), Panel(_DISTANCE, (Line("distance", None),))),
+        styles=(),
+    ),
+    "probes": Page(
+        "probes",
+        "Accuracy of a linear probe after each block",
+        "block",
+        "block 0 is the stem; to be compared within a stage, where lines are unbroken",
+        (Panel("probe accuracy", _both_states("accuracy"), percent=True),),
+    ),
+    "lesions": Page(
+        "lesions",
+        "Accuracy with blocks replaced by the identity",
+        "block",
+        "blocks that change the shape stay in",
+        tuple(
+            Panel(
+                label,
+                (
+                    Line(f"accuracy{extent}_recomputed", dashes="--"),
+                    Line(f"accuracy{extent}"),
+                    Line("intact_accuracy", dashes=":", whole=True),
+                ),
+                percent=True,
+            )
+            for label, extent in (("without this block", ""), ("without it and later ones", "_cumulative"))
+        ),
+        styles=(("-", "statistics of the intact net"), ("--", "statistics recomputed"), (":", "intact net")),
+    ),
+}
