@@ -51,12 +51,12 @@ def identity_gain(cells: Cells) -> pd.DataFrame | Needs:
 
 def branch_shrinks(cells: Cells) -> Effect | Needs:
     """C7: the lesser of two decreases of log2 ||F|| / ||x||: per doubling of the depth, and by training."""
-    trained, initial = cells.branches("residual", "final"), cells.branches("residual", "initial")
+    trained, initial = cells.branches("residual", "final").dropna(), cells.branches("residual", "initial")
     if trained.shape[1] < 2 or trained.empty:
-        return Needs("blocks of residual networks measured at two depths (resdeg diagnose)")
+        return Needs("blocks of residual networks of two depths, measured (resdeg diagnose)")
     deepest = int(trained.columns[-1])
     if deepest not in initial or (both := (initial[deepest] - trained[deepest]).dropna()).empty:
-        return Needs(f"blocks of residual-{deepest} measured at its initial values (resdeg diagnose)")
+        return Needs(f"blocks of residual-{deepest} at its initial values, measured (resdeg diagnose)")
     return smallest(opposite(trend(trained)), mean_of(both.to_list(), np.sqrt(2)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from resdeg.analysis.causes import OWN
 from resdeg.analysis.cells import Cells, Needs
-from resdeg.analysis.claims import ALLOWED_FALL, CLAIMS
-from resdeg.analysis.effects import LEVEL, mean_of
+from resdeg.analysis.claims import ALLOWED_FALL, AS_GOOD, CLAIMS
+from resdeg.analysis.effects import LEVEL, best_over, mean_of
 from resdeg.analysis.findings import findings, judge, peaks
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.trained import NEAR_CHANCE
 from resdeg.analysis.units import POINTS
 from resdeg.analysis.verdict import RULE, Verdict, holm, seeds_to_decide, verdict
-from tests.planted import PLANTS, planted
+from tests.planted import PLANTS, causes, planted
 
 ROOT = Path(__file__).parents[2]
 DEPTHS = (8, 20, 32, 56)
@@ -79,6 +81,65 @@ def test_planted_records_give_every_outcome(outcome: Verdict, resdeg, tmp_path: 
         assert text.count(str(outcome)) >= 4
         for claim in CLAIMS.values():
             assert claim.rule.split("{")[0].split('"')[0][:60] in text, "the rule that decides is printed"
+
+
+@pytest.mark.parametrize("outcome", Verdict)
+def test_planted_causes_give_every_outcome(outcome: Verdict, resdeg, tmp_path: Path) -> None:
+    causes(tmp_path / "s", outcome)
+    done = resdeg("report", tmp_path / "s", "--json")
+    assert done.returncode == 0, done.stderr
+    said = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
+    assert {said[f"C{n}"]["verdict"] for n in (5, 6, 7, 8)} == {outcome}
+    assert all(said[f"C{n}"]["seeds"] == 3 for n in (5, 6, 7, 8))
+
+
+def test_a_cause_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None:
+    planted(tmp_path / "s", PLANTS[Verdict.SUPPORTED]["accuracy"])
+    found = {finding.claim.id: finding for finding in findings(load_sweep(tmp_path / "s"))}
+    for name, told in (
+        ("C5", "arm of constructed networks"), ("C6", "model.init = dirac-mixed"),
+        ("C7", "residual networks of two depths, measured"), ("C8", "an arm without, both measured"),
+    ):  # fmt: skip
+        assert found[name].verdict is Verdict.UNDECIDED
+        assert told in str(found[name].needs)
+
+
+def test_seeds_and_depths_that_are_missing_are_left_out_of_a_cause(tmp_path: Path) -> None:
+    store = causes(tmp_path / "s", Verdict.SUPPORTED)
+    whole = {finding.claim.id: finding for finding in findings(load_sweep(store.folder))}
+    for run_id in store.run_ids():  # the last seed loses its deep networks, and what was measured
+        run = store.run(run_id)
+        if run_id.startswith(("plain-d20-s2", "residual-d20-s2")):
+            (run.folder / "summary.json").unlink()
+            (run.folder / "diagnostics.jsonl").unlink(missing_ok=True)
+    fewer = {finding.claim.id: finding for finding in findings(load_sweep(store.folder))}
+    for name in ("C5", "C6", "C7", "C8"):
+        assert (whole[name].seeds, fewer[name].seeds) == (3, 2)
+        assert fewer[name].effect == pytest.approx(whole[name].effect, abs=0.02)
+
+
+def test_damaged_diagnostics_leave_the_claim_open_and_are_named(tmp_path: Path, resdeg) -> None:
+    store = causes(tmp_path / "s", Verdict.SUPPORTED)
+    for run_id in store.run_ids():
+        if run_id.startswith("residual"):
+            (store.run(run_id).folder / "diagnostics.jsonl").write_text("no record\n")
+    done = resdeg("report", store.folder)
+    assert done.returncode == 0
+    assert "C7 UNDECIDED Not asked" in done.stdout
+
+
+def test_the_best_of_several_constructed_nets_is_rarely_chosen_into_a_gap() -> None:
+    """On the boundary, where every rate gives exactly the margin: 1,000 sweeps of 3 and of 5 seeds."""
+    generator = np.random.default_rng(5)
+    for seeds in (3, 5):
+        said = Counter[Verdict]()
+        for _ in range(1000):
+            noise = 0.05 * generator.normal(size=(seeds, 4))
+            losses = pd.DataFrame(
+                np.array([0.5, *[0.5 - AS_GOOD] * 3]) + noise, columns=[OWN, "one", "tenth", "hundredth"]
+            )
+            said[verdict(best_over(-losses, OWN), AS_GOOD, LEVEL)] += 1
+        assert said[Verdict.SUPPORTED] <= 64
 
 
 @pytest.mark.parametrize("outcome", Verdict)
