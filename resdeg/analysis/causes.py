@@ -9,6 +9,7 @@ from resdeg.analysis.cells import Cells, Needs
 from resdeg.analysis.effects import Effect, best_over, mean_of, opposite, smallest, trend
 
 OWN = "own start"  # the column of the network that was not constructed
+RELU = "relu"  # of the networks of the grid
 
 
 def solver_gap(cells: Cells) -> Effect | Needs:
@@ -41,12 +42,17 @@ def cure(cells: Cells) -> Effect | Needs:
 
 def identity_gain(cells: Cells) -> pd.DataFrame | Needs:
     """Seeds by depths of plain test accuracy, the arm with the largest a of a · Dirac minus He's start."""
+    arm = identity_arm(cells)
+    return arm if isinstance(arm, Needs) else arm.minus(cells, "plain", "test_accuracy", least=2)
+
+
+def identity_arm(cells: Cells) -> Cells | Needs:
+    """The arm whose blocks start nearest to the identity."""
     arms = cells.arms_that_change("model.init", "model.dirac")
     biased = {name: float(arm.sweep.config.model.dirac or 0) for name, arm in arms.items()}
     if not any(biased.values()):
         return Needs("an arm with model.init = dirac-mixed at two depths of plain networks")
-    arm = arms[max(biased, key=lambda name: biased[name])]
-    return arm.minus(cells, "plain", "test_accuracy", least=2)
+    return arms[max(biased, key=lambda name: biased[name])]
 
 
 def branch_shrinks(cells: Cells) -> Effect | Needs:
@@ -70,14 +76,23 @@ def relu_helps(cells: Cells) -> Effect | Needs:
 
 def activation_ratios(cells: Cells) -> pd.DataFrame | Needs:
     """Seeds by arms with another activation: log2 ||F|| / ||x|| minus relu's, mean over common depths."""
-    arms = cells.arms_that_change("model.activation", "model.inner_activation")
-    own = cells.branches("residual", "final") if arms and cells.of_relu else pd.DataFrame()
-    found = {}
-    for name, arm in arms.items():
-        difference = (arm.branches("residual", "final") - own).dropna(axis="columns", how="all").dropna()
+    measured = measured_activations(cells)
+    if isinstance(measured, Needs):
+        return measured
+    own, found = measured.pop(RELU), {}
+    for name, of_arm in measured.items():
+        difference = (of_arm - own).dropna(axis="columns", how="all").dropna()
         if difference.size:
             found[name] = difference.mean(axis="columns")
     table = pd.DataFrame(found).dropna(axis="index")
-    if table.empty:
+    return Needs("a depth and a seed that is measured in all of them") if table.empty else table
+
+
+def measured_activations(cells: Cells) -> dict[str, pd.DataFrame] | Needs:
+    """Seeds by depths of log2 ||F|| / ||x|| of trained residual networks: RELU, then each arm's."""
+    arms = cells.arms_that_change("model.activation", "model.inner_activation")
+    own = cells.branches("residual", "final") if arms and cells.of_relu else pd.DataFrame()
+    found = {name: of for name, arm in arms.items() if (of := arm.branches("residual", "final")).size}
+    if not found or not own.size:
         return Needs("residual networks with relu and an arm without, both measured (resdeg diagnose)")
-    return table
+    return {RELU: own} | found

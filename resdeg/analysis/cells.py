@@ -80,8 +80,12 @@ class Cells:
         difference = self._pivot(family, metric) - other._pivot(family, metric)
         return _whole(difference, least, f"{family} networks in both arms")
 
+    def accuracies(self, family: Family) -> pd.DataFrame:
+        """Seeds by depths of test accuracy, missing where a run is not finished."""
+        return self._pivot(family, "test_accuracy")
+
     def losses(self, family: Family) -> pd.DataFrame:
-        """Seeds by depths of the clean training loss, missing where a run is not finished."""
+        """Likewise of the clean training loss."""
         return self._pivot(family, "train_loss")
 
     def arms_that_change(self, *settings: str) -> dict[str, Cells]:

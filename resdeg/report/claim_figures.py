@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,11 +17,14 @@ from resdeg.analysis.effects import possible_peaks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import mean_interval
 from resdeg.config import Family
+from resdeg.report import words
 from resdeg.report.captions import family_handles
+from resdeg.report.cause_figures import CAUSE_FIGURES
+from resdeg.report.claim_figure import ClaimFigure, Draw, new_figure
 from resdeg.report.figures import DODGE, chance_line, depth_axis, series
 from resdeg.report.style import LineStyle, Theme, applied
+from resdeg.report.tables import by_depth
 
-SIZE = (4.5, 3.1)  # inches; small, so that on a phone the words in it are not
 TRAINING_LINES: dict[str, tuple[str, LineStyle]] = {
     "test_error": ("test", "-"),
     "running_train_error": ("training, running", ":"),
@@ -34,7 +36,7 @@ TRAINING_LINES: dict[str, tuple[str, LineStyle]] = {
 def accuracy_figure(sweep: SweepFrame, look: Theme) -> Figure:
     """Test accuracy against depth, both families: the curve itself."""
     with applied(look):
-        figure, axes = _new()
+        figure, axes = new_figure()
         for family in sweep.config.families:
             shift = DODGE if family == "residual" else 1 / DODGE
             series(axes, sweep.curve, sweep.runs, family, "test_accuracy", look.families[family], "-", shift)
@@ -50,7 +52,7 @@ def rise_and_fall(sweep: SweepFrame, look: Theme) -> Figure | None:
     if isinstance(table, Needs):
         return None
     with applied(look):
-        figure, axes = _new()
+        figure, axes = new_figure()
         ink = look.families["plain"]
         series(axes, sweep.curve, sweep.runs, "plain", "test_accuracy", ink, "-", 1.0)
         if len(table) > 1:
@@ -73,7 +75,7 @@ def training_errors(sweep: SweepFrame, look: Theme) -> Figure | None:
     if plain.empty:
         return None
     with applied(look):
-        figure, axes = _new()
+        figure, axes = new_figure()
         ink, runs = look.families["plain"], with_errors(sweep.runs)
         for number, metric in enumerate(there):
             shift = DODGE ** (number - (len(there) - 1) / 2)
@@ -98,7 +100,7 @@ def residual_holds(sweep: SweepFrame, look: Theme) -> Figure | None:
     best = float(table[table.columns[:-1]].mean().max())
     margin = CLAIMS["C3"].margin(cells)
     with applied(look):
-        figure, axes = _new()
+        figure, axes = new_figure()
         series(axes, points, beyond, "residual", "test_accuracy", look.families["residual"], "-", 1.0)
         axes.axhspan(
             best + margin, best, color=look.faint, alpha=0.55, linewidth=0, zorder=0,
@@ -116,7 +118,7 @@ def gap_grows(sweep: SweepFrame, look: Theme) -> Figure | None:
         return None
     points = 100 * gap
     with applied(look):
-        figure, axes = _new()
+        figure, axes = new_figure()
         for _, one in points.iterrows():
             axes.plot(points.columns, one, color=look.text, linewidth=0.8, alpha=0.45)
         axes.plot(points.columns, points.mean(), color=look.text, linewidth=1.8, marker="D", markersize=5)
@@ -137,11 +139,6 @@ def _bars(axes: Axes, points: pd.DataFrame, look: Theme) -> None:
     )  # fmt: skip
 
 
-def _new() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, layout="constrained")
-    return figure, figure.subplots()
-
-
 def _finish(
     axes: Axes, sweep: SweepFrame, label: str, depths: Sequence[int] | None = None, decimals: int = 0
 ) -> None:
@@ -152,39 +149,42 @@ def _finish(
     axes.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
-@dataclass(frozen=True)
-class ClaimFigure:
-    """How a claim is drawn, and the points of the curve that are in the picture."""
-
-    draw: Callable[[SweepFrame, Theme], Figure | None]
-    families: tuple[Family, ...]
-    metrics: tuple[str, ...]
-    caption: str
+def _of_curve(
+    draw: Draw, families: tuple[Family, ...], metrics: tuple[str, ...], caption: str
+) -> ClaimFigure:
+    """A figure of points of the curve."""
+    return ClaimFigure(
+        draw,
+        table=lambda sweep: by_depth(sweep, families, metrics),
+        told=lambda sweep: words.told(sweep, metrics, families),
+        caption=caption,
+    )
 
 
 CLAIM_FIGURES = {
-    "C1": ClaimFigure(
+    "C1": _of_curve(
         rise_and_fall,
         ("plain",),
         ("test_accuracy",),
         "Test accuracy of plain networks. Shaded: depths that these runs do not exclude as the best.",
     ),
-    "C2": ClaimFigure(
+    "C2": _of_curve(
         training_errors,
         ("plain",),
         tuple(TRAINING_LINES),
         "Errors of plain networks, in training and test. Running: over augmented batches while weights move.",
     ),
-    "C3": ClaimFigure(
+    "C3": _of_curve(
         residual_holds,
         ("residual",),
         ("test_accuracy",),
         "Test accuracy of residual networks beyond depth 2, and the fall that the margin allows.",
     ),
-    "C4": ClaimFigure(
+    "C4": _of_curve(
         gap_grows,
         ("plain", "residual"),
         ("test_accuracy",),
         "Residual minus plain in test accuracy: thin lines are seeds, the bold one their mean.",
     ),
+    **CAUSE_FIGURES,
 }

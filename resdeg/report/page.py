@@ -18,12 +18,12 @@ from resdeg.analysis.verdict import RULE
 from resdeg.errors import UsageError
 from resdeg.report import words
 from resdeg.report.captions import data_name, describe
-from resdeg.report.claim_figures import CLAIM_FIGURES, ClaimFigure, accuracy_figure
+from resdeg.report.claim_figure import ClaimFigure
+from resdeg.report.claim_figures import CLAIM_FIGURES, accuracy_figure
 from resdeg.report.inline import colours, inline_svg
 from resdeg.report.style import THEMES
+from resdeg.report.tables import Table, by_depth
 from resdeg.report.units import duration
-
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
         "budget": f"recipe {t.recipe}, {t.length}",
         "schedule": Cells.of(sweep).schedule,
         "curve": _curve(sweep),
-        "curve_table": _by_depth(sweep, sweep.config.families, ("test_accuracy",)),
+        "curve_table": by_depth(sweep, sweep.config.families, ("test_accuracy",)),
         "peaks": [
             f"The best {family} depth in test accuracy is {words.spelt(depths, 'or')}, "
             "as far as these runs tell."
@@ -135,7 +135,7 @@ def _section(sweep: SweepFrame, finding: Finding) -> Section:
         words.more_seeds(finding),
         Bar.of(finding),
         _shown(sweep, finding, of) if of else None,
-        _by_depth(sweep, of.families, of.metrics) if of else None,
+        of.table(sweep) if of else None,
     )
 
 
@@ -143,7 +143,7 @@ def _shown(sweep: SweepFrame, finding: Finding, of: ClaimFigure) -> Shown | None
     figure = of.draw(sweep, THEMES["light"])
     if figure is None:
         return None
-    text = words.told(sweep, of.metrics, of.families)
+    text = of.told(sweep)
     title = f"{finding.claim.id}: {finding.claim.title}"
     return Shown(inline_svg(figure, finding.claim.id, title, text), text, of.caption)
 
@@ -155,27 +155,6 @@ def _curve(sweep: SweepFrame) -> Shown:
     return Shown(
         drawn, text, "Test accuracy against depth: dots are seeds, bars 95 % intervals of the mean over them."
     )
-
-
-def _by_depth(sweep: SweepFrame, families: Sequence[str], metrics: Sequence[str]) -> Table | None:
-    """A row per depth, a column per family and metric: mean, interval and seeds."""
-    columns = [
-        (family, metric, words.points_of(sweep, family, metric)) for family in families for metric in metrics
-    ]
-    there = [(family, metric, points) for family, metric, points in columns if points]
-    if not there:
-        return None
-    depths = sorted({depth for *_, points in there for depth in points})
-    head = ["depth", *(f"{family}, {words.METRIC_NAMES[metric]}" for family, metric, _ in there), "seeds"]
-    body = [
-        [
-            str(depth),
-            *(words.cell(points.get(depth)) for *_, points in there),
-            " / ".join(dict.fromkeys(str(points[depth].seeds) for *_, points in there if depth in points)),
-        ]
-        for depth in depths
-    ]
-    return head, body
 
 
 def _networks(sweep: SweepFrame) -> Table:

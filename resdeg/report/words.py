@@ -90,13 +90,25 @@ def points_of(sweep: SweepFrame, family: str, metric: str) -> dict[int, Estimate
     return found
 
 
-def cell(point: Estimate | None) -> str:
-    """A point in a table: mean and interval, with no line break but between them."""
+def mean(point: Estimate, decimals: int | None = None) -> str:
+    """The mean as a number of so many decimals; without them it is a fraction, in percent."""
+    return percent(point.mean) if decimals is None else f"{point.mean:.{decimals}f}"
+
+
+def cell(point: Estimate | None, decimals: int | None = None) -> str:
+    """A point in a table: mean and interval, with no line break but between them.
+
+    Args:
+        decimals: see `mean`.
+    """
     if point is None:
         return "-"
     if point.low is None or point.high is None:
-        return percent(point.mean)
-    whole = (percent(point.mean), f"({100 * point.low:.1f} to {100 * point.high:.1f})")
+        return mean(point, decimals)
+    low, high = (
+        f"{100 * end:.1f}" if decimals is None else f"{end:.{decimals}f}" for end in (point.low, point.high)
+    )
+    whole = (mean(point, decimals), f"({low} to {high})")
     return " ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in whole)
 
 
