@@ -100,7 +100,7 @@ def diagnosed(store: SweepStore, snapshots: tuple[int, ...] = (391,)) -> SweepSt
         run = store.run(run_id).config()
         n = (run.depth - 2) // 6
         kinds: dict[str, list[DiagnosticRecord]] = {
-            kind: [] for kind in ("responses", "identity", "probes", "lesions")
+            kind: [] for kind in ("responses", "identity", "probes", "lesions", "gradients")
         }
 
         def add(kind: str, name: str, layer: int | None, block: int | None, stage: int | None) -> None:
@@ -117,7 +117,8 @@ def diagnosed(store: SweepStore, snapshots: tuple[int, ...] = (391,)) -> SweepSt
                 )  # fmt: skip
 
         for layer in range(1, run.depth):
-            add("responses", "std", layer, layer // 2, max(0, layer - 2) // (2 * n) + 1)
+            for kind, name in (("responses", "std"), ("gradients", "norm")):
+                add(kind, name, layer, layer // 2, max(0, layer - 2) // (2 * n) + 1)
         for block in range(3 * n + 1):
             stage = max(0, block - 1) // n + 1
             add("probes", "accuracy", None, block, stage)
@@ -129,6 +130,7 @@ def diagnosed(store: SweepStore, snapshots: tuple[int, ...] = (391,)) -> SweepSt
                 for suffix in ("", "_recomputed"):
                     add("lesions", f"accuracy{extent}{suffix}", None, block, stage)
         add("lesions", "intact_accuracy", None, None, None)
+        add("gradients", "correlation", None, None, None)
         lines = [record.to_json() for records in kinds.values() for record in records]
         (store.run(run_id).folder / "diagnostics.jsonl").write_text("\n".join(lines) + "\n")
     return store

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Of FIGURES, written out: matplotlib is not loaded for a help text.
-KINDS = ("curve", "training", "responses", "identity", "development", "probes", "lesions")
+KINDS = ("curve", "training", "responses", "identity", "development", "probes", "lesions", "gradients")
 
 
 def plot(

@@ -57,10 +57,13 @@ def page_figure(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure
             axes.set_xlabel(page.x or page.over)
             name = f"{sweep.name}: depth {depth}" if len(sweeps) > 1 else f"depth {depth}"
             grid[0][column].set_title(name, loc="left", weight="bold")
-        for axes, panel in zip(grid[:, 0], page.panels, strict=True):
+        for row, panel in zip(grid, page.panels, strict=True):
+            axes = row[0]
             axes.set_ylabel(panel.label)
-            if panel.floor:
-                axes.set_ylim(bottom=0)
+            if panel.log:
+                axes.set_yscale("log")
+            if panel.floor:  # a correlation can be below it
+                axes.set_ylim(bottom=min(0, *(each.dataLim.y0 for each in row)))
             if panel.percent:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         handles = family_handles(shown[0], look)
@@ -74,7 +77,7 @@ def page_figure(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure
         figure.suptitle(
             f"{page.title} on {data_name(shown[0].config)}\n"
             + describe(shown[0], "thin: each seed, bold: their mean")
-            + f"\n{images:,} held-out images\n{page.note}"
+            + f"\n{images:,} {page.images}\n{page.note}"
             + "".join(f"\nleft out: {problem}" for problem in problems),
             x=0.01,
             ha="left",

@@ -27,6 +27,7 @@ class Panel:
     lines: tuple[Line, ...]
     floor: bool = True
     percent: bool = False
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Page:
     """One figure of one kind of evidence: its panels from the top.
 
     over: the places on the axis; over the steps, a line is of the median over the blocks.
-    note: what a reader of the figure must know of its places.
+    note: what a reader of the figure must know of its places. images: which ones it is of.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Page:
     panels: tuple[Panel, ...]
     styles: tuple[tuple[Dashes, str], ...] = (("-", "trained"), ("--", "at initial values"))
     x: str = ""
+    images: str = "held-out images"
 
 
 def _both_states(name: str, ranked: bool = False, whole: bool = False) -> tuple[Line, ...]:
@@ -110,5 +112,16 @@ PAGES: dict[str, Page] = {
             for label, extent in (("without this block", ""), ("without it and later ones", "_cumulative"))
         ),
         styles=(("-", "statistics of the intact net"), ("--", "statistics recomputed"), (":", "intact net")),
+    ),
+    "gradients": Page(
+        "gradients",
+        "Gradients of the training loss, and how alike those of the logits are at different images",
+        "layer",
+        "layers from the stem on, broken between stages; the correlation is of the whole net",
+        (
+            Panel("||d loss / d weight||", _both_states("norm"), floor=False, log=True),
+            Panel("correlation", _both_states("correlation", whole=True)),
+        ),
+        images="training images",
     ),
 }

@@ -85,6 +85,26 @@ def test_lesions_stand_beside_the_intact_net(sweep) -> None:
     assert len(drawn(top, "plain", "--")) == 3
 
 
+def test_gradients_of_the_layers_stand_over_the_net_s_correlation(sweep) -> None:
+    norms, correlation = FIGURES["gradients"]([sweep], LOOK).axes[1::2]
+    assert norms.get_yscale() == "log"
+    for style in ("-", "--"):
+        lines = drawn(norms, "residual", style)
+        assert [x for x, _ in lines] == [[*range(1, 8)], [*range(8, 14)], [*range(14, 20)]]
+        assert np.concatenate([y for _, y in lines]) == pytest.approx(0.1 * np.arange(1, 20) + 0.01)
+        ((_, level),) = drawn(correlation, "plain", style)
+        assert level == pytest.approx([1.01, 1.01])
+    assert correlation.get_ylim()[0] == 0
+    assert "1,000 training images" in FIGURES["gradients"]([sweep], LOOK).get_suptitle()
+
+
+def test_what_is_below_0_is_not_cut_off(sweep) -> None:
+    for path in sweep.folder.glob("runs/*/diagnostics.jsonl"):
+        path.write_text(re.sub(r'("name":"correlation","value":)[^,]*', r"\g<1>-0.02", path.read_text()))
+    correlation = FIGURES["gradients"]([sweep], LOOK).axes[-1]
+    assert correlation.get_ylim()[0] <= -0.02
+
+
 def test_probes_start_at_the_stem(sweep) -> None:
     axes = FIGURES["probes"]([sweep], LOOK).axes[1]
     assert [x for x, _ in drawn(axes, "plain")] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
