@@ -200,3 +200,69 @@ def test_nohup_is_respected(case: Case, straight) -> None:
     assert case.code == 0, case.said
     assert case.store.state() == "finished"
     assert signature(case.store) == reference(straight, case.config, case.place / "straight")
+
+
+# The second measure of this kind goes on until the signal comes, however slow this machine is.
+ENDLESS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from resdeg.cli import app
+from resdeg.diagnostics import DIAGNOSTICS
+
+there, *arguments = sys.argv[1:]
+identity = DIAGNOSTICS["identity"]
+networks = []
+
+def measure(model, sample):
+    networks.append(model)
+    while len(networks) == 2:
+        identity.measure(model, sample)
+        Path(there).touch()
+    return identity.measure(model, sample)
+
+DIAGNOSTICS["identity"] = replace(identity, measure=measure)
+sys.argv = ["resdeg", *arguments]
+app.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_a_signal_while_a_net_is_measured(tiny_toml: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """In the second state: what was measured whole stays, and the same command does the rest."""
+    config = resolve(tiny_toml, {}, [], GRID)
+    (of,) = config.runs()
+    straight, store = (SweepStore(tmp_path / name).run(of.run_id) for name in ("straight", "s"))
+    straight.folder.mkdir(parents=True)
+    (tmp_path / "straight" / "sweep.toml").write_text(config.to_toml())
+    run(straight, of)
+    shutil.copytree(tmp_path / "straight", tmp_path / "s")
+    told = tmp_path / "told.txt"
+
+    def diagnose(name: str, *how: str) -> subprocess.Popen[bytes]:
+        with told.open("wb") as stream:
+            return subprocess.Popen(
+                [sys.executable, *how, "diagnose", name, "--images", "40"],
+                cwd=tmp_path, stdout=stream, stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            )  # fmt: skip
+
+    assert diagnose("straight", "-m", "resdeg").wait(120) == 0
+    there = tmp_path / "there"
+    process = diagnose("s", "-c", ENDLESS, str(there))
+    while not there.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    sent = time.monotonic()
+    assert process.wait(60) == 128 + number, told.read_text()
+    assert time.monotonic() - sent < 10
+    assert "Traceback" not in told.read_text()
+    whole = (straight.folder / "diagnostics.jsonl").read_bytes()
+    assert whole.startswith((store.folder / "diagnostics.jsonl").read_bytes())
+    last = store.diagnostics()[-1]
+    assert (last.kind, last.state) == ("responses", "final"), "and what was under way left nothing"
+    assert diagnose("s", "-m", "resdeg").wait(120) == 0
+    assert (store.folder / "diagnostics.jsonl").read_bytes() == whole
+    assert not list(store.folder.rglob("*.tmp-*"))
