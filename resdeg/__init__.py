@@ -1,7 +1,8 @@
 """See, test and teach the degradation of deep plain networks, and its cure by shortcuts.
 
-From Python: `load` gives a sweep's records as data frames, `build_model` a network, `load_model` the
-trained one of a run. They are imported when they are first used.
+From Python: `load` gives a sweep's records as data frames, `load_diagnostics` what was measured of its
+networks, `build_model` a network, `load_model` the trained one of a run. They are imported when they are
+first used.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from resdeg.analysis.diagnosed import load_diagnostics
     from resdeg.analysis.frame import load_sweep as load
     from resdeg.config import ModelConfig
     from resdeg.models import build_model
     from resdeg.runner import load_model
 
 __version__ = "0.1.0"
-__all__ = ["ModelConfig", "__version__", "build_model", "load", "load_model"]
+__all__ = ["ModelConfig", "__version__", "build_model", "load", "load_diagnostics", "load_model"]
 
 _PLACES = {
     "ModelConfig": ("resdeg.config", "ModelConfig"),
     "build_model": ("resdeg.models", "build_model"),
     "load": ("resdeg.analysis.frame", "load_sweep"),
+    "load_diagnostics": ("resdeg.analysis.diagnosed", "load_diagnostics"),
     "load_model": ("resdeg.runner", "load_model"),
 }
 

@@ -163,10 +163,14 @@ def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) ->
         "sweep", tiny_toml, "--depths", "2,8", "--seeds", "0,1", "--out", "results/local/hierarchy-demo"
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
+    assert resdeg("diagnose", "--kinds", "identity", "--images", "40").returncode == 0
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
     assert len(blocks) >= 4
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), names)
     assert names["logits"].shape == (8, 10)
-    assert "test_accuracy" in capfd.readouterr().out
+    assert {*names["branch"]["state"]} == {"initial", "final"}
+    out = capfd.readouterr().out
+    assert "test_accuracy" in out
+    assert re.search(r"^residual +8 +final +[0-9.]+$", out, re.MULTILINE)
