@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from resdeg.cli import app
 from resdeg.config import (
@@ -21,6 +23,9 @@ from resdeg.config import (
 )
 
 Resdeg = Callable[..., subprocess.CompletedProcess[str]]
+
+# Typer builds its parser anew at every call, which takes longer than most commands do.
+parser_of = functools.cache(typer.main.get_command)
 
 # Eight steps an epoch on images of 8x8: a run of three epochs in about a second.
 TINY = HierarchyConfig(levels=2, cell=2, symbols=6, synonyms=2, noise=16, train_images=256, test_images=60)
@@ -111,6 +116,7 @@ def resdeg(
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["resdeg", *map(str, arguments)])
+        monkeypatch.setattr(typer.main, "get_command", parser_of)
         app.screen.__dict__.pop("rich", None)  # it holds the stderr of an earlier test
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:

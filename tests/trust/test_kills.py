@@ -21,8 +21,8 @@ KILLS = 50 * MORE  # at random, in each shard
 
 @pytest.fixture
 def config(tiny_run) -> RunConfig:
-    """Three epochs of 32 steps."""
-    return tiny_run("residual", training={"epochs": 3, "batch_size": 8})
+    """Three epochs of eight steps."""
+    return tiny_run("residual")
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_killed_again_and_again_at_random(
         shown: list[int] = []
         for _ in range(draw.randint(1, 5)):
             when = draw.choice([*faults.MOMENTS, "step", "time"])
-            most = {"step": 96, "time": 300}.get(when, len(unharmed.operations))
+            most = {"step": 24, "time": 200}.get(when, len(unharmed.operations))
             told = run(store, config, when, draw.randint(1, most))
             kills += told.exitcode < 0
             shown += told.shown
