@@ -40,6 +40,13 @@ def curve(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 
 
+def by_seed(runs: pd.DataFrame, metric: str, cell: tuple[str, int]) -> pd.Series[float]:
+    """`metric` of the finished runs of one (family, depth), by seed."""
+    family, depth = cell
+    of = runs[(runs["status"] == "finished") & (runs["family"] == family) & (runs["depth"] == depth)]
+    return of.set_index("seed")[metric].astype(float)
+
+
 def paired_difference(runs: pd.DataFrame, metric: str, a: tuple[str, int], b: tuple[str, int]) -> Estimate:
     """Mean of a - b over the seeds that both have finished, with its paired Student-t interval.
 
@@ -49,10 +56,5 @@ def paired_difference(runs: pd.DataFrame, metric: str, a: tuple[str, int], b: tu
     Raises:
         ValueError: no seed is finished in both.
     """
-    finished = runs[runs["status"] == "finished"]
-    cells = [
-        finished[(finished["family"] == family) & (finished["depth"] == depth)].set_index("seed")[metric]
-        for family, depth in (a, b)
-    ]
-    difference = (cells[0] - cells[1]).dropna()
+    difference = (by_seed(runs, metric, a) - by_seed(runs, metric, b)).dropna()
     return mean_interval([float(value) for value in difference])
