@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Of FIGURES, written out: matplotlib is not loaded for a help text.
-KINDS = ("curve", "training", "responses", "identity", "development", "probes", "lesions", "gradients")
+KINDS = (
+    "curve", "training", "arms", "responses", "identity", "development", "probes", "lesions", "gradients",
+)  # fmt: skip
 
 
 def plot(
@@ -28,7 +30,7 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help=f"{KINDS[0]}, {KINDS[1]}, or what `resdeg diagnose` measured: {', '.join(KINDS[2:])}.",
+            help=f"{', '.join(KINDS[:3])}, or what `resdeg diagnose` measured: {', '.join(KINDS[3:])}.",
             autocompletion=options.one_of(*KINDS),
         ),
     ] = "curve",
@@ -41,7 +43,7 @@ def plot(
     evaluation: options.Evaluation = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Draw accuracy against depth, training curves or diagnostics; print where the figure is."""
+    """Draw accuracy against depth, training curves, arms or diagnostics; print where the figure is."""
     drawn = draw(sweeps or [options.sweep_folder(None)], kind, out, theme, evaluation)
     if not as_json:
         emit(str(drawn.figure))
@@ -73,7 +75,7 @@ def draw(
     from resdeg import files
     from resdeg.analysis.frame import load_sweep
     from resdeg.report.captions import data_name, describe
-    from resdeg.report.figures import FIGURES
+    from resdeg.report.kinds import FIGURES
     from resdeg.report.style import FORMATS, render, theme
 
     if kind not in FIGURES:

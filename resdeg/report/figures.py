@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,8 +14,6 @@ from resdeg import data
 from resdeg.analysis.curve import with_errors
 from resdeg.analysis.frame import SweepFrame
 from resdeg.report.captions import data_name, describe, family_handles
-from resdeg.report.diagnosed import page_figure
-from resdeg.report.panels import PAGES
 from resdeg.report.style import Ink, LineStyle, Theme, applied
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
@@ -42,7 +39,7 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
                 series(top, points, runs, family, "test_accuracy", ink, TEST, shift)
                 series(bottom, points, runs, family, "test_error", ink, TEST, shift)
                 series(bottom, points, runs, family, "train_error", ink, TRAINING, shift**2, seeds=False)
-            _unfinished(top, runs, look)
+            unfinished(top, runs, look)
             depth_axis(bottom, sorted(set(sweep.runs["depth"])))
             name = "" if len(sweeps) == 1 else f"{sweep.name}\n"
             top.set_title(name + describe(sweep), loc="left", fontsize=8.5)
@@ -109,7 +106,7 @@ def series(
             )  # fmt: skip
 
 
-def _unfinished(axes: Axes, runs: pd.DataFrame, look: Theme) -> None:
+def unfinished(axes: Axes, runs: pd.DataFrame, look: Theme) -> None:
     """Runs without a final number, drawn as what they are: never part of a mean."""
     for _, run in runs[runs["status"] != "finished"].iterrows():
         ink = look.families[run["family"]]
@@ -218,10 +215,3 @@ def _training_lines(axes: Axes, lines: pd.DataFrame, ink: Ink) -> None:
             marker=ink.marker if len(together) <= 12 and style != CLEAN else None, markersize=4,
             markerfacecolor=ink.colour if ink.filled else axes.get_facecolor(),
         )  # fmt: skip
-
-
-FIGURES: dict[str, Callable[[Sequence[SweepFrame], Theme], Figure]] = {
-    "curve": curve_figure,
-    "training": training_figure,
-    **{name: partial(page_figure, page) for name, page in PAGES.items()},
-}

@@ -13,7 +13,7 @@ from resdeg.analysis.diagnosed import DIAGNOSTIC_COLUMNS, digest, load_diagnosti
 from resdeg.analysis.frame import load_sweep
 from resdeg.cli.plot import KINDS
 from resdeg.errors import UsageError
-from resdeg.report.figures import FIGURES
+from resdeg.report.kinds import FIGURES
 from resdeg.report.panels import PAGES
 from resdeg.report.style import THEMES
 from tests.planted import CELLS, diagnosed, planted

@@ -9,14 +9,17 @@ from matplotlib.colors import to_rgb
 
 from resdeg.analysis.frame import load_sweep
 from resdeg.errors import UsageError
-from resdeg.report.figures import CLEAN, FIGURES, TEST, TRAINING, describe
+from resdeg.report.captions import describe
+from resdeg.report.figures import CLEAN, TEST, TRAINING
+from resdeg.report.kinds import FIGURES
 from resdeg.report.style import FORMATS, THEMES, render
 from tests.planted import CELLS, diagnosed, planted
 
 
 @pytest.fixture
 def sweep(tmp_path: Path):
-    diagnosed(planted(tmp_path / "s", CELLS))
+    arm = {"arms": {"wide": {"model": {"width": 2.0}}}, "of_arms": {"wide": {"accuracy": CELLS}}}
+    diagnosed(planted(tmp_path / "s", CELLS, **arm))
     return load_sweep(tmp_path / "s")
 
 
@@ -24,7 +27,7 @@ def sweep(tmp_path: Path):
 LOOKS = [(kind, form, theme) for kind in list(FIGURES)[:2] for form in FORMATS for theme in THEMES]
 LOOKS += [
     (kind, form, theme)
-    for kind, form, theme in zip(list(FIGURES)[2:], [*FORMATS] * 2, [*THEMES] * 3, strict=False)
+    for kind, form, theme in zip(list(FIGURES)[2:], [*FORMATS] * 3, [*THEMES] * 4, strict=False)
 ]
 
 
