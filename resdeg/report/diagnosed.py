@@ -109,7 +109,12 @@ def _draw(axes: Axes, over: str, line: Line, rows: pd.DataFrame, ink: Ink) -> No
     if chosen.empty:
         return
     if line.whole:
-        axes.axhline(chosen["value"].mean(), color=ink.colour, linestyle=line.dashes, linewidth=1.4, zorder=1)
+        # Unlike axhline it counts for the range of the axis, and one at 0 is seen on the spine.
+        level, across = chosen["value"].mean(), axes.get_yaxis_transform()
+        axes.plot(
+            [0, 1], [level, level], transform=across, color=ink.colour, linestyle=line.dashes,
+            linewidth=1.4, zorder=2.6, clip_on=False,
+        )  # fmt: skip
         return
     table = chosen.pivot_table(index=["stage", over], columns="seed", values="value")
     if line.ranked:

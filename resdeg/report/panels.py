@@ -115,7 +115,7 @@ PAGES: dict[str, Page] = {
     ),
     "gradients": Page(
         "gradients",
-        "Gradients of the training loss, and how alike those of the logits are at different images",
+        "Gradients: norm of each layer's, correlation between images",
         "layer",
         "layers from the stem on, broken between stages; the correlation is of the whole net",
         (
