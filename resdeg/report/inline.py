@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from html import escape
 
 from matplotlib.figure import Figure
 
 from resdeg.report.style import THEMES, Theme, render
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture, its text alternative, and the line below it."""
+
+    svg: str
+    text: str
+    caption: str
 
 
 def colours(look: Theme) -> dict[str, str]:

@@ -16,23 +16,14 @@ from resdeg.analysis.findings import Finding, findings, peaks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.verdict import RULE
 from resdeg.errors import UsageError
-from resdeg.report import words
+from resdeg.report import interventions, words
 from resdeg.report.captions import data_name, describe
 from resdeg.report.claim_figure import ClaimFigure
 from resdeg.report.claim_figures import CLAIM_FIGURES, accuracy_figure
-from resdeg.report.inline import colours, inline_svg
+from resdeg.report.inline import Shown, colours, inline_svg
 from resdeg.report.style import THEMES
 from resdeg.report.tables import Table, by_depth
 from resdeg.report.units import duration
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture, its text alternative, and the line below it."""
-
-    svg: str
-    text: str
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +77,7 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
             for family, depths in peaks(sweep).items()
         ],
         "sections": [_section(sweep, finding) for finding in found],
+        "interventions": interventions.told(sweep),
         "rule": RULE,
         "level": 100 * (1 - LEVEL),
         "sign_flip": _sign_flip(found),
@@ -95,7 +87,7 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
             for name, values in sweep.provenance.items()
             if values
         ],
-        "seconds": float(sweep.runs.drop_duplicates("run_id")["seconds"].fillna(0).sum()),
+        "seconds": _seconds(sweep),
         "published": _published(sweep),
         "missing": _missing(sweep),
         "beyond": [(f.claim.id, f.claim.says, f.claim.beyond) for f in found if f.claim.beyond],
@@ -195,19 +187,36 @@ def _published(sweep: SweepFrame) -> tuple[str, Table | None]:
     return said, (["network", "ours", "span of the sources", "ours is", "published, %"], rows)
 
 
+def _seconds(sweep: SweepFrame) -> float:
+    """Of all runs, each once."""
+    by_run = {
+        run_id: seconds
+        for of in (sweep, *sweep.arms.values())
+        for run_id, seconds in zip(of.runs["run_id"], of.runs["seconds"].fillna(0), strict=True)
+    }
+    return float(sum(by_run.values()))
+
+
 def _missing(sweep: SweepFrame) -> list[str]:
     """What the verdicts do without."""
+    said = [line for of in (sweep, *sweep.arms.values()) for line in _missing_of(of)]
+    said += [f"{name}: no run has a record yet" for name in sweep.config.arms if name not in sweep.arms]
+    said += [f"damaged, left out: {problem}" for problem in sweep.problems]
+    return said + [f"note: {line}" for line in sweep.mixed]
+
+
+def _missing_of(sweep: SweepFrame) -> list[str]:
+    of = f"{sweep.arm}: " if sweep.arm else ""
     said = [
-        f"{family}-{depth} is untrainable: near chance in training, which is another thing than degraded. "
-        "It is left out of every claim."
+        f"{of}{family}-{depth} is untrainable: near chance in training, which is another thing than "
+        "degraded. It is left out of every claim."
         for family, depth in Cells.of(sweep).left_out
     ]
     for status, runs in sweep.runs.drop_duplicates("run_id").groupby("status"):
         if status != "finished":
             names = words.spelt(f"{r['family']}-{r['depth']} seed {r['seed']}" for _, r in runs.iterrows())
-            said.append(f"{status}: {names}")
-    said += [f"damaged, left out: {problem}" for problem in sweep.problems]
-    return said + [f"note: {line}" for line in sweep.mixed]
+            said.append(f"{of}{status}: {names}")
+    return said
 
 
 def _sign_flip(found: Sequence[Finding]) -> str:

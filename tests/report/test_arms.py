@@ -9,10 +9,12 @@ from matplotlib.colors import to_rgba
 
 from resdeg.analysis.frame import load_sweep
 from resdeg.errors import UsageError
+from resdeg.report import page
 from resdeg.report.kinds import FIGURES
 from resdeg.report.style import THEMES
 from resdeg.store import SweepStore
 from tests.planted import CELLS, planted
+from tests.report.browser import laid_out
 
 LOOK = THEMES["light"]
 ARMS = {
@@ -61,3 +63,65 @@ def test_a_sweep_without_arms_has_no_such_figure(tmp_path: Path) -> None:
     planted(tmp_path / "s", CELLS)
     with pytest.raises(UsageError, match="no arm has a record"):
         FIGURES["arms"]([load_sweep(tmp_path / "s")], LOOK)
+
+
+def rows(text: str, title: str) -> list[list[str]]:
+    """The cells of the Markdown table whose head starts so."""
+    table = text[text.index(f"| {title} |") :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+
+
+def test_the_report_sets_each_arm_beside_the_grid(store: SweepStore) -> None:
+    told = page.context(load_sweep(store.folder))
+    text = page.markdown(told)
+    assert rows(text, "networks") == [
+        ["the grid", "plain", "8, 20", "71.0\xa0%\xa0at\xa08", "62.0 %", "9.0", "9.0", "-"],
+        ["the grid", "residual", "8, 20", "81.0\xa0%\xa0at\xa020", "81.0 %", "0.0", "0.0", "-"],
+        ["wide: width 2", "plain", "8, 20", "90.0\xa0%\xa0at\xa08", "90.0 %", "0.0", "0.0",
+         "+28.0 (+23.0\xa0to\xa0+33.0) at\xa020"],
+        ["wide: width 2", "residual", "8, 20", "90.0\xa0%\xa0at\xa08", "90.0 %", "0.0", "0.0",
+         "+9.0 (+6.5\xa0to\xa0+11.5) at\xa020"],
+        ["deep_only: lr 0.01", "plain", "20", "75.0\xa0%\xa0at\xa020", "75.0 %", "-", "-",
+         "+13.0 (+2.2\xa0to\xa0+23.8) at\xa020"],
+    ]  # fmt: skip
+    (rate,) = rows(text, "network")
+    assert rate[:4] == ["plain-20", "0.1, 0.01", "0.01", "70.0\xa0% (70.0\xa0to\xa070.0)"]
+    assert (rate[4][:4], rate[5][:4]) == ("62.0", "75.0")
+    shown = told["interventions"].figure
+    assert (
+        "wide: width 2. Plain networks, test accuracy: 90.0 % at depth 8, 90.0 % at depth 20." in shown.text
+    )
+    assert shown.text in page.html(told)
+
+
+def test_an_arm_that_lost_runs_says_so(store: SweepStore) -> None:
+    for run_id in store.run_ids():
+        run = store.run(run_id)
+        if run.config().training.lr == 0.01 and run.config().seed > 0:
+            update = {"status": "diverged", "test_accuracy": None, "validation_accuracy": None}
+            summary = run.summary().model_copy(update=update)
+            (run.folder / "summary.json").write_text(summary.to_json())
+    text = page.markdown(page.context(load_sweep(store.folder)))
+    assert rows(text, "networks")[-1][2] == "20 (diverged: 20)"
+    assert "deep_only: diverged: plain-20 seed 1 and plain-20 seed 2" in text
+    assert rows(text, "network")[0][2] == "0.1", "a rate that lost seeds is not chosen"
+    assert rows(text, "networks")[-1][-1] == "+10.0 at\xa020", "one seed: no interval"
+
+
+def test_a_report_without_arms_has_no_such_section(tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS)
+    told = page.context(load_sweep(tmp_path / "s"))
+    assert "Interventions" not in page.markdown(told) + page.html(told)
+    assert "Nothing of the grid: every run" in page.markdown(told)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1440])
+def test_a_browser_lays_it_out_without_overflow(store: SweepStore, width: int, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(page.html(page.context(load_sweep(store.folder))))
+    told = laid_out(tmp_path / "report.html", width, tmp_path)
+    assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
+    assert told["scrolls"] <= width
+    if width == 1440:
+        assert told["tables"] == 0
