@@ -49,7 +49,8 @@ def commands() -> dict[str, str]:
         text = path.read_text()
         takes = re.search(r"^# Takes: +(.*)$", text, re.MULTILINE)
         assert takes, path
-        found += [(c, takes[1]) for c in re.findall(r"^# Run: +(resdeg .*)$", text, re.MULTILINE)]
+        runs = re.findall(r"^# Run: +(resdeg .*)$", text, re.MULTILINE)
+        found += [(command, takes[1]) for line in runs for command in line.split("&&")]
     spelt = [(re.sub(r"\s+", " ", command).strip(), said) for command, said in found]
     return dict(sorted(spelt, key=lambda one: (one[0], bool(TAKES_LONG.search(one[1])))))
 
@@ -112,7 +113,9 @@ def test_a_command_of_the_pages(
         word.startswith("results/") for word in arguments
     ):
         norm = "instance" if "--evaluation" in arguments else "batch"
-        made = resdeg("sweep", tiny_toml, "--depths", "2", "--seeds", "0", "--set", f"model.norm={norm}")
+        settings = ["--set", f"model.norm={norm}"]
+        settings += ["--set", "arms.wide.model.width=2.0"] if "arms" in arguments else []
+        made = resdeg("sweep", tiny_toml, "--depths", "2", "--seeds", "0", *settings)
         assert made.returncode == 0, made.stderr
     elif arguments[0] == "plot":
         arguments += [] if "--out" in arguments else ["--out", "drawn.svg"]
@@ -171,7 +174,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) -> None:
     """Its code blocks, one after another, as a reader would type them."""
     made = resdeg(
-        "sweep", tiny_toml, "--depths", "2,8", "--seeds", "0,1", "--out", "results/local/hierarchy-demo"
+        "sweep", tiny_toml, "--depths", "2,8", "--seeds", "0,1", "--out", "results/local/hierarchy-demo",
+        "--set", "arms.wide.model.width=2.0", "--set", "arms.wide.depths=[2]",
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     assert resdeg("diagnose", "--kinds", "identity", "--images", "40").returncode == 0
