@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,9 @@ def test_the_report_sets_each_arm_beside_the_grid(store: SweepStore) -> None:
     assert (
         "wide: width 2. Plain networks, test accuracy: 90.0 % at depth 8, 90.0 % at depth 20." in shown.text
     )
-    assert shown.text in page.html(told)
+    whole = page.html(told)
+    assert shown.text in whole
+    assert re.search(r"#[0-9a-f]{6}\b", whole[whole.index("<body>") :]) is None, "colours are the page's"
 
 
 def test_an_arm_that_lost_runs_says_so(store: SweepStore) -> None:
