@@ -217,7 +217,9 @@ def causes(folder: Path, outcome: Verdict) -> SweepStore:
             ("", "residual", 8, "final"): about(0.8, 1),
             ("", "residual", 20, "initial"): about(1.0, 2),
             ("", "residual", 20, "final"): about(deep, 3),
+            ("linear", "residual", 8, "initial"): about(1.3, 0),
             ("linear", "residual", 8, "final"): about(linear + 0.3 * supported, 4),
+            ("linear", "residual", 20, "initial"): about(1.0, 2),
             ("linear", "residual", 20, "final"): about(linear, 5),
         },
     )

@@ -13,24 +13,35 @@ RELU = "relu"  # of the networks of the grid
 
 
 def solver_gap(cells: Cells) -> Effect | Needs:
-    """C5: clean training loss from its own start minus that of the best constructed net, in nats."""
-    table = constructed_losses(cells)
-    return table if isinstance(table, Needs) else best_over(-table, OWN)
+    """C5: clean training loss from its own start minus that of the best constructed net, in nats.
+
+    The smaller of that with the running statistics and with recomputed ones, where every net has those.
+    """
+    clean, recomputed = (constructed_losses(cells, f"{name}train_loss") for name in ("", "recomputed_"))
+    if isinstance(clean, Needs):
+        return clean
+    tables = [clean, recomputed] if isinstance(recomputed, pd.DataFrame) else [clean]
+    whole = [table for table in tables if table.axes == clean.axes]
+    return smallest(*(best_over(-table, OWN) for table in whole))
 
 
-def constructed_losses(cells: Cells) -> pd.DataFrame | Needs:
-    """Seeds by OWN and the arms that are constructed nets of the deepest depth that has one: nats."""
-    arms = {n: arm for n, arm in cells.arms_that_change("constructed").items() if len(arm.losses("plain"))}
-    if not arms:
+def constructed_losses(cells: Cells, metric: str = "train_loss") -> pd.DataFrame | Needs:
+    """Seeds by OWN and the arms that are constructed nets of the deepest depth that has one: nats.
+
+    An arm that has fewer seeds than another, because one diverged or is not finished, is left out.
+    """
+    arms = {name: arm.losses(metric) for name, arm in cells.arms_that_change("constructed").items()}
+    if not cells.of_he or not any(losses.size for losses in arms.values()):
         return Needs("a finished arm of constructed networks, e.g. --set arms.c.constructed.from_depth=20")
-    own = cells.losses("plain")
-    depths = {int(depth) for arm in arms.values() for depth in arm.losses("plain").columns} & set(own.columns)
+    own = cells.losses(metric)
+    depths = {depth for losses in arms.values() for depth in losses.columns} & {*own.columns}
     if not depths:
         return Needs("plain networks of a constructed one's depth that trained from their own start")
-    columns = {OWN: own} | {name: arm.losses("plain") for name, arm in arms.items()}
     deepest = max(depths)
-    there = {name: of[deepest] for name, of in columns.items() if deepest in of}
-    table = pd.DataFrame(there).dropna(axis="index")
+    there = {name: losses[deepest] for name, losses in arms.items() if deepest in losses}
+    table = pd.DataFrame({OWN: own[deepest]} | there).dropna(subset=[OWN])
+    seeds = table.count()[[*there]]
+    table = table[[OWN, *seeds.index[seeds == seeds.max()]]].dropna()
     return Needs("a seed that is finished in all of these") if table.empty else table
 
 
@@ -47,12 +58,12 @@ def identity_gain(cells: Cells) -> pd.DataFrame | Needs:
 
 
 def identity_arm(cells: Cells) -> Cells | Needs:
-    """The arm whose blocks start nearest to the identity."""
-    arms = cells.arms_that_change("model.init", "model.dirac")
-    biased = {name: float(arm.sweep.config.model.dirac or 0) for name, arm in arms.items()}
-    if not any(biased.values()):
-        return Needs("an arm with model.init = dirac-mixed at two depths of plain networks")
-    return arms[max(biased, key=lambda name: biased[name])]
+    """The arm of plain networks whose blocks start nearest to the identity."""
+    arms = cells.arms_that_change("model.init", "model.dirac").values()
+    biased = [arm for arm in arms if arm.dirac and arm.accuracies("plain").size]
+    if not cells.of_he or not biased:
+        return Needs("He's start and an arm with model.init = dirac-mixed, at two depths of plain networks")
+    return max(biased, key=lambda arm: arm.dirac)
 
 
 def branch_shrinks(cells: Cells) -> Effect | Needs:
@@ -67,32 +78,40 @@ def branch_shrinks(cells: Cells) -> Effect | Needs:
 
 
 def relu_helps(cells: Cells) -> Effect | Needs:
-    """C8: log2 ||F|| / ||x|| with another activation minus that with relu, the least over activations."""
-    table = activation_ratios(cells)
+    """C8: decrease of log2 ||F|| / ||x|| in training, relu's minus another's, the least over activations."""
+    table = relu_gains(cells)
     if isinstance(table, Needs):
         return table
     return smallest(*(mean_of(table[name].to_list(), np.sqrt(2)) for name in table))
 
 
-def activation_ratios(cells: Cells) -> pd.DataFrame | Needs:
-    """Seeds by arms with another activation: log2 ||F|| / ||x|| minus relu's, mean over common depths."""
-    measured = measured_activations(cells)
-    if isinstance(measured, Needs):
-        return measured
-    own, found = measured.pop(RELU), {}
-    for name, of_arm in measured.items():
-        difference = (of_arm - own).dropna(axis="columns", how="all").dropna()
+def relu_gains(cells: Cells) -> pd.DataFrame | Needs:
+    """Seeds by arms with another activation: decrease with relu minus theirs, mean over common depths."""
+    decreases = activation_decreases(cells)
+    if isinstance(decreases, Needs):
+        return decreases
+    own, found = decreases.pop(RELU), {}
+    for name, of_arm in decreases.items():
+        difference = (own - of_arm).dropna(axis="columns", how="all").dropna()
         if difference.size:
             found[name] = difference.mean(axis="columns")
     table = pd.DataFrame(found).dropna(axis="index")
     return Needs("a depth and a seed that is measured in all of them") if table.empty else table
 
 
-def measured_activations(cells: Cells) -> dict[str, pd.DataFrame] | Needs:
-    """Seeds by depths of log2 ||F|| / ||x|| of trained residual networks: RELU, then each arm's."""
+def activation_decreases(cells: Cells) -> dict[str, pd.DataFrame] | Needs:
+    """Seeds by depths of the decrease of log2 ||F|| / ||x|| from initial values to the end, in residual
+    networks: RELU, then each arm's.
+    """
     arms = cells.arms_that_change("model.activation", "model.inner_activation")
-    own = cells.branches("residual", "final") if arms and cells.of_relu else pd.DataFrame()
-    found = {name: of for name, arm in arms.items() if (of := arm.branches("residual", "final")).size}
-    if not found or not own.size:
+    others = {name: arm for name, arm in arms.items() if not arm.of_relu} if cells.of_relu else {}
+    found = {name: _decrease(of) for name, of in ({RELU: cells} | others if others else {}).items()}
+    measured = {name: of for name, of in found.items() if of.size}
+    if RELU not in measured or len(measured) < 2:
         return Needs("residual networks with relu and an arm without, both measured (resdeg diagnose)")
-    return {RELU: own} | found
+    return measured
+
+
+def _decrease(cells: Cells) -> pd.DataFrame:
+    difference = cells.branches("residual", "initial") - cells.branches("residual", "final")
+    return difference.dropna(axis="columns", how="all").dropna(axis="index", how="all")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from resdeg.analysis.diagnosed import load_diagnostics
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.trained import untrainable
 from resdeg.config import Family
@@ -26,10 +25,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class Cells:
-    """A sweep without its untrainable networks, which are at chance in training and not degraded."""
+    """A sweep without its untrainable networks, which are at chance in training and not degraded.
+
+    grid: the cells beside which these are an arm; None for a sweep's own.
+    """
 
     sweep: SweepFrame
     left_out: tuple[tuple[Family, int], ...]
+    grid: Cells | None = None
 
     @classmethod
     def of(cls, sweep: SweepFrame) -> Cells:
@@ -52,6 +55,16 @@ class Cells:
         """Whether relu is the nonlinearity everywhere."""
         model = self.sweep.config.model
         return model.activation == "relu" and model.inner_activation in (None, "relu")
+
+    @property
+    def of_he(self) -> bool:
+        """Whether the networks start from He's values and are trained from there."""
+        return self.sweep.config.model.init == "he" and self.sweep.config.constructed is None
+
+    @property
+    def dirac(self) -> float:
+        """a of a · Dirac + (1 - a) · He at the start of blocks."""
+        return self.sweep.config.model.dirac or 0.0
 
     def training_metrics(self, family: Family) -> list[str]:
         """Clean training accuracy, and the one with recomputed statistics where every network has it."""
@@ -76,47 +89,47 @@ class Cells:
         )
 
     def minus(self, other: Cells, family: Family, metric: str, least: int) -> pd.DataFrame | Needs:
-        """Seeds by depths of `metric` here minus there, where both are."""
+        """Seeds by depths of `metric` here minus there, where both are; depth 2 has no block."""
         difference = self._pivot(family, metric) - other._pivot(family, metric)
-        return _whole(difference, least, f"{family} networks in both arms")
+        return _whole(
+            difference.drop(columns=[2], errors="ignore"),
+            least,
+            f"{family} networks in both arms beyond depth 2",
+        )
 
     def accuracies(self, family: Family) -> pd.DataFrame:
         """Seeds by depths of test accuracy, missing where a run is not finished."""
         return self._pivot(family, "test_accuracy")
 
-    def losses(self, family: Family) -> pd.DataFrame:
-        """Likewise of the clean training loss."""
-        return self._pivot(family, "train_loss")
+    def losses(self, metric: str) -> pd.DataFrame:
+        """Seeds by depths of a training loss of plain networks, missing where it is not known."""
+        return self._pivot("plain", metric)
 
     def arms_that_change(self, *settings: str) -> dict[str, Cells]:
         """The arms whose networks differ from the grid's in some of these settings and in no other."""
         changes = {name: set(self.sweep.config.changes(name)) for name in self.sweep.arms}
-        return {
-            name: Cells.of(self.sweep.arms[name])
-            for name, own in changes.items()
-            if own and own <= {*settings}
-        }
+        return {name: self.arms[name] for name, own in changes.items() if own and own <= {*settings}}
+
+    @cached_property
+    def arms(self) -> dict[str, Cells]:
+        """The cells of each arm that has a record."""
+        return {name: replace(Cells.of(arm), grid=self) for name, arm in self.sweep.arms.items()}
 
     def branches(self, family: Family, state: str) -> pd.DataFrame:
         """Seeds by depths of log2 of the median ||F(x)|| / ||x|| over the blocks of a network.
 
         Of blocks that keep their shape, of networks that are finished; see `resdeg diagnose`.
         """
-        of = self._measured[
-            (self._measured["kind"] == "identity")
-            & (self._measured["name"] == "branch")
-            & (self._measured["state"] == state)
-            & self._measured["run_id"].isin(self._finished(family)["run_id"])
-        ]
-        median = of.groupby(["seed", "depth"])["value"].median()
+        of = self.measured(family, "identity", state)
+        median = of[of["name"] == "branch"].groupby(["seed", "depth"])["value"].median()
         table: pd.DataFrame = np.log2(median[median > 0]).unstack("depth").sort_index(axis="columns")
         return table
 
-    @cached_property
-    def _measured(self) -> pd.DataFrame:
-        """Records of this grid alone; what is damaged is missing here and named by the report."""
-        frame, _ = load_diagnostics(self.sweep.folder)
-        return frame[frame["arm"] == self.sweep.arm]
+    def measured(self, family: Family, kind: str, state: str) -> pd.DataFrame:
+        """DIAGNOSTIC_COLUMNS of finished networks of this grid alone; what is damaged is not in it."""
+        found, _ = (self.grid or self).sweep.diagnostics
+        of = found[(found["arm"] == self.sweep.arm) & (found["kind"] == kind) & (found["state"] == state)]
+        return of[(of["family"] == family) & of["run_id"].isin(self._finished(family)["run_id"])]
 
     def _finished(self, family: Family) -> pd.DataFrame:
         runs = self.sweep.runs
@@ -125,7 +138,7 @@ class Cells:
         return kept[~kept["depth"].isin(out)]
 
     def _pivot(self, family: Family, metric: str) -> pd.DataFrame:
-        runs = self._finished(family)
+        runs = self._finished(family).reindex(columns=["seed", "depth", metric])
         return runs.pivot(index="seed", columns="depth", values=metric).astype(float)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from resdeg.analysis.frame import key_of, wanted_runs
+from resdeg.analysis.wanted import key_of, wanted_runs
 from resdeg.config import FAMILIES
 from resdeg.errors import StorageError
 from resdeg.records import DiagnosticRecord, State
@@ -33,17 +33,17 @@ def load_diagnostics(folder: Path | str) -> tuple[pd.DataFrame, list[str]]:
     store = SweepStore(Path(folder))
     config, runs, problems = wanted_runs(store)
     rows: list[dict[str, object]] = []
+    grids = [(arm, of.settings_id, of.families) for arm, of in {"": config, **config.arm_sweeps}.items()]
     for run in runs:
         try:
             records = [_row(record) for record in store.run(run.run_id).diagnostics()]
         except StorageError as error:
             problems.append(error.what)
             continue
-        for arm, grid in {"": config, **config.arm_sweeps}.items():
-            if grid.settings_id != run.settings_id:
-                continue
+        own = run.settings_id
+        for arm, settings_id, families in grids:
             for family in FAMILIES if run.depth == 2 else (run.family,):
-                if family in grid.families:
+                if settings_id == own and family in families:
                     key = {**key_of(run), "arm": arm, "family": family}
                     rows += [{**key, **record} for record in records]
     frame = pd.DataFrame(rows, columns=DIAGNOSTIC_COLUMNS)

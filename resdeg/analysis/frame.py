@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from resdeg.analysis.curve import curve
+from resdeg.analysis.diagnosed import load_diagnostics
 from resdeg.analysis.provenance import Provenance, differences, provenance
-from resdeg.config import FAMILIES, RunConfig, SweepConfig, read_toml, validate
+from resdeg.analysis.wanted import key_of, wanted_runs
+from resdeg.config import FAMILIES, RunConfig, SweepConfig
 from resdeg.errors import StorageError, UsageError
 from resdeg.records import EvalRecord
 from resdeg.store import RunStore, SweepStore
@@ -64,6 +67,11 @@ class SweepFrame:
     def mixed(self) -> list[str]:
         """In what the runs differ though their settings do not."""
         return differences(self.provenance)
+
+    @cached_property
+    def diagnostics(self) -> tuple[pd.DataFrame, list[str]]:
+        """What `load_diagnostics` gives for the folder, read once."""
+        return load_diagnostics(self.folder)
 
     @property
     def curve(self) -> pd.DataFrame:
@@ -156,34 +164,6 @@ def _tables(
     )
     columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]
     return _present(frame), _present(pd.DataFrame(metrics, columns=columns))
-
-
-def key_of(run: RunConfig) -> dict[str, object]:
-    return {"run_id": run.run_id, "family": run.family, "depth": run.depth, "seed": run.seed}
-
-
-def wanted_runs(store: SweepStore) -> tuple[SweepConfig, list[RunConfig], list[str]]:
-    """The grid; its runs and its arms', then others in the folder of such settings; what was not readable.
-
-    Raises:
-        UsageError: there is no sweep.
-    """
-    if not store.plan.is_file():
-        what = "holds no sweep (no sweep.toml)" if store.folder.is_dir() else "does not exist"
-        raise UsageError(f"{store.folder} {what}", "run `resdeg sweep` first, or give a sweep's folder")
-    config = validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
-    wanted = {run.run_id: run for run in config.runs()}
-    problems: list[str] = []
-    for run_id in store.run_ids():
-        if run_id not in wanted:
-            try:
-                run = store.run(run_id).config()
-            except StorageError as error:
-                problems.append(error.what)
-                continue
-            if run.settings_id in {grid.settings_id for grid in config.grids}:
-                wanted[run_id] = run
-    return config, list(wanted.values()), problems
 
 
 def _read(store: RunStore, run: RunConfig) -> tuple[dict[str, object], list[dict[str, object]]]:

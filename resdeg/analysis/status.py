@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resdeg.analysis.frame import wanted_runs
 from resdeg.analysis.provenance import differences, provenance
+from resdeg.analysis.wanted import wanted_runs
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError
 from resdeg.records import ENDED

@@ -47,7 +47,8 @@ def anchors(
 def _compared(given: Path | None) -> Comparison | None:
     """None where no sweep was given and none has run here."""
     from resdeg.analysis.anchors import check_protocol, compare
-    from resdeg.analysis.frame import load_sweep, wanted_runs
+    from resdeg.analysis.frame import load_sweep
+    from resdeg.analysis.wanted import wanted_runs
     from resdeg.store import SweepStore
 
     folder = given or options.last_sweep()

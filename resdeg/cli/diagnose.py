@@ -42,7 +42,7 @@ def diagnose(
 ) -> None:
     """Measure finished networks: responses, identity, probes, lesions, gradients; what is there stays."""
     from resdeg.analysis.diagnosed import load_diagnostics
-    from resdeg.analysis.frame import wanted_runs
+    from resdeg.analysis.wanted import wanted_runs
     from resdeg.runner.diagnose import diagnose as measure
     from resdeg.runner.diagnose import known_kinds, obstacle
     from resdeg.store import SweepStore

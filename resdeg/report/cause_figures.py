@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from resdeg.analysis.causes import OWN, constructed_losses, identity_arm, measured_activations
+from resdeg.analysis.causes import OWN, activation_decreases, constructed_losses, identity_arm
 from resdeg.analysis.cells import Cells, Needs
-from resdeg.analysis.diagnosed import load_diagnostics
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family
@@ -82,10 +81,12 @@ def _branches(sweep: SweepFrame) -> Lines | None:
 
 
 def _activations(sweep: SweepFrame) -> Lines | None:
-    kinds = measured_activations(Cells.of(sweep))
-    if isinstance(kinds, Needs):
-        return None
-    return Lines(kinds, "||F(x)|| / ||x||, median over blocks", "residual", decimals=2, ratio=True)
+    kinds = activation_decreases(Cells.of(sweep))
+    return (
+        None
+        if isinstance(kinds, Needs)
+        else Lines(kinds, "decrease of ||F|| / ||x||, halvings", "residual", 2)
+    )
 
 
 def _draw(read: Read) -> Callable[[SweepFrame, Theme], Figure | None]:
@@ -185,7 +186,7 @@ def _losses_table(sweep: SweepFrame) -> Table | None:
     found = _losses(sweep)
     if not found:
         return None
-    equal, _ = load_diagnostics(sweep.folder)
+    equal, _ = sweep.diagnostics
     equal = equal[equal["kind"] == "construction"]
     rows = []
     for name, point in found.items():
@@ -218,6 +219,8 @@ CAUSE_FIGURES = {
         "that change the shape are left out.",
     ),
     "C8": _of_lines(
-        _activations, "Size of the branch against its input in trained residual networks, by nonlinearity."
+        _activations,
+        "How much smaller the branches of residual networks get against their input in training, by "
+        "nonlinearity: 1 is a half, below 0 they get larger.",
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +195,7 @@ def test_the_margin_of_c3_follows_the_schedule(tmp_path: Path) -> None:
 class Simulated(Cells):
     """Cells whose numbers are drawn, without a sweep behind them."""
 
-    tables: dict[tuple[str, str], pd.DataFrame]
+    tables: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
 
     @property
     def schedule(self):
@@ -204,6 +204,8 @@ class Simulated(Cells):
     @property
     def of_stargan(self):
         return False
+
+    of_he = of_relu = of_stargan
 
     def training_metrics(self, family):
         return ["train_accuracy", "recomputed_train_accuracy"]
@@ -227,7 +229,7 @@ def simulated(truth: dict[str, tuple[float, ...]], seeds: int, generator: np.ran
 
     clean = draw(truth["training"])
     return Simulated(
-        None, (),
+        None, (), None,
         {
             ("plain", "test_accuracy"): draw(truth["plain"]),
             ("residual", "test_accuracy"): draw(truth["residual"]),
