@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Before torch is there: small nets lose time to a second thread, and the suite has a process per core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import typer.main
 

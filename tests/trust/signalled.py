@@ -41,7 +41,7 @@ def send() -> None:
     wait_until_told()
 
 
-def wait_until_told(at_most: float = 3.0) -> None:
+def wait_until_told(at_most: float = 6.0) -> None:
     """In a worker: until it has been asked to stop, so that a short run does not end before that."""
     flag = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     end = time.monotonic() + at_most

@@ -15,7 +15,7 @@ from resdeg.errors import LostError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.executors import EXECUTORS, local
-from resdeg.sweep.executors.local import Ended, LocalExecutor, spawn
+from resdeg.sweep.executors.local import SILENCE, Ended, LocalExecutor, spawn
 from resdeg.sweep.plan import resolve
 from resdeg.sweep.supervisor import RETRIES, Retry, StopRequests, carry_out
 from tests.trust.child import run, signature
@@ -69,7 +69,8 @@ class Ward(LocalExecutor):
     """Gives `victim` a sick worker at its first `times` attempts."""
 
     def __init__(self, folder: Path, victim: RunConfig, way: str, times: int) -> None:
-        super().__init__(folder, ExecutionConfig(), silence=4)
+        # Short only where it is waited for: a loaded machine may keep a healthy worker silent for longer.
+        super().__init__(folder, ExecutionConfig(), silence=4 if way == "hang" else SILENCE)
         self.folder, self.victim, self.way, self.times = folder, victim, way, times
         self.order: list[str] = []
 
