@@ -180,7 +180,7 @@ ARMS = {
 _SPREADS = {Verdict.SUPPORTED: 0.001, Verdict.REFUTED: 0.001, Verdict.UNDECIDED: 0.4}
 
 
-def causes(folder: Path, outcome: Verdict) -> SweepStore:
+def causes(folder: Path, outcome: Verdict, more_arms: dict[str, object] | None = None) -> SweepStore:
     """A sweep with arms and measured blocks in which C5 to C8 all come out alike."""
     supported, spread = outcome is not Verdict.REFUTED, _SPREADS[outcome]
 
@@ -205,9 +205,12 @@ def causes(folder: Path, outcome: Verdict) -> SweepStore:
                     ("plain", 20): [0.62 + g for g in _about(gain, spread / 4, 3)],
                 }
             },
-            "linear": {"accuracy": {("residual", depth): [0.7] * 3 for depth in (8, 20)}},
+            **{
+                name: {"accuracy": {("residual", depth): [0.7] * 3 for depth in (8, 20)}}
+                for name in ("linear", *(more_arms or {}))
+            },
         },
-        arms=ARMS,
+        arms={**ARMS, **(more_arms or {})},
     )  # fmt: skip
     deep, linear = (0.5, 0.9) if supported else (1.2, 0.4)
     return branches(

@@ -20,9 +20,11 @@ def solver_gap(cells: Cells) -> Effect | Needs:
     clean, recomputed = (constructed_losses(cells, f"{name}train_loss") for name in ("", "recomputed_"))
     if isinstance(clean, Needs):
         return clean
-    tables = [clean, recomputed] if isinstance(recomputed, pd.DataFrame) else [clean]
-    whole = [table for table in tables if table.axes == clean.axes]
-    return smallest(*(best_over(-table, OWN) for table in whole))
+    effect = best_over(-clean, OWN)
+    if isinstance(recomputed, Needs) or not recomputed.index.equals(clean.index):
+        return effect
+    whole = recomputed.columns.equals(clean.columns)
+    return smallest(effect, best_over(-recomputed, OWN)) if whole else effect
 
 
 def constructed_losses(cells: Cells, metric: str = "train_loss") -> pd.DataFrame | Needs:

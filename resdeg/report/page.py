@@ -201,7 +201,8 @@ def _missing(sweep: SweepFrame) -> list[str]:
     """What the verdicts do without."""
     said = [line for of in (sweep, *sweep.arms.values()) for line in _missing_of(of)]
     said += [f"{name}: no run has a record yet" for name in sweep.config.arms if name not in sweep.arms]
-    said += [f"damaged, left out: {problem}" for problem in sweep.problems]
+    damaged = dict.fromkeys([*sweep.problems, *sweep.diagnostics[1]])
+    said += [f"damaged, left out: {problem}" for problem in damaged]
     return said + [f"note: {line}" for line in sweep.mixed]
 
 
