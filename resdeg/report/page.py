@@ -16,7 +16,7 @@ from resdeg.analysis.findings import Finding, findings, peaks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.verdict import RULE
 from resdeg.errors import UsageError
-from resdeg.report import interventions, words
+from resdeg.report import blocks, interventions, words
 from resdeg.report.captions import data_name, describe
 from resdeg.report.claim_figure import ClaimFigure
 from resdeg.report.claim_figures import CLAIM_FIGURES, accuracy_figure
@@ -78,6 +78,7 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
         ],
         "sections": [_section(sweep, finding) for finding in found],
         "interventions": interventions.told(sweep),
+        "blocks": blocks.told(sweep),
         "rule": RULE,
         "level": 100 * (1 - LEVEL),
         "sign_flip": _sign_flip(found),

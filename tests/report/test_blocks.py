@@ -1,0 +1,85 @@
+"""The table of measured blocks: each number of the right blocks, seeds and networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resdeg.analysis.blocks import measured_blocks
+from resdeg.analysis.frame import load_sweep
+from resdeg.records import DiagnosticRecord
+from resdeg.report import page
+from resdeg.report.blocks import told
+from resdeg.store import SweepStore
+from tests.planted import CELLS, planted
+from tests.report.browser import laid_out
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SweepStore:
+    """Only plain-20, seeds 0 and 1, is measured: 9 blocks, of which 4 and 7 change the shape."""
+    made = planted(tmp_path / "s", CELLS)
+    for seed in (0, 1):
+        (run_id,) = [name for name in made.run_ids() if name.startswith(f"plain-d20-s{seed}-")]
+        records: list[DiagnosticRecord] = []
+
+        def add(kind: str, name: str, value: float, block: int | None = None) -> None:
+            stage = None if block is None else max(0, block - 1) // 3 + 1
+            for state, shown in (("initial", 77.0), ("final", value)):
+                records.append(  # noqa: B023
+                    DiagnosticRecord(
+                        kind=kind, state=state, name=name, value=shown, images=500, block=block, stage=stage
+                    )
+                )
+
+        for block in (1, 2, 3, 5, 6, 8, 9):
+            add("identity", "branch", block + seed, block)
+            add("identity", "cka", 1 / block, block)
+            add("lesions", "accuracy", 0.9 - 0.05 * block - 0.1 * seed, block)
+            add("lesions", "accuracy_recomputed", 0.88 - 0.01 * block, block)
+        add("lesions", "intact_accuracy", 0.9 - 0.1 * seed)
+        add("lesions", "intact_accuracy_recomputed", 0.88)
+        for block in range(10):
+            add("probes", "accuracy", 0.5 if block == 7 else 0.05 * block, block)
+        lines = "".join(record.to_json() + "\n" for record in records)
+        (made.run(run_id).folder / "diagnostics.jsonl").write_text(lines)
+    return made
+
+
+def test_each_number_is_of_the_right_blocks(store: SweepStore) -> None:
+    (one,) = measured_blocks(load_sweep(store.folder))
+    assert (one.arm, one.family, one.depth, one.seeds, one.images) == ("", "plain", 20, 2, 500)
+    assert one.late["branch"] == pytest.approx(7.5), "the median of 5, 6, 8, 9, then the mean over seeds"
+    assert one.late["cka"] == pytest.approx((1 / 6 + 1 / 8) / 2)
+    assert "distance" not in one.late
+    assert one.probes == pytest.approx((0.5, 0.45))
+    assert one.intact == pytest.approx(0.85)
+    assert one.lost is not None
+    assert (one.lost.mean, one.lost.largest) == pytest.approx((0.05 * 34 / 7, 0.45))
+    assert one.recomputed is not None
+    assert one.recomputed.largest == pytest.approx(0.09)
+
+
+def test_the_report_has_them(store: SweepStore) -> None:
+    said = page.context(load_sweep(store.folder))
+    for text in (page.markdown(said), page.html(said)):
+        assert "plain-20" in text
+        assert "24.3 (45.0)" in text
+        assert "500" in text
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1440])
+def test_a_browser_lays_it_out_without_overflow(store: SweepStore, width: int, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(page.html(page.context(load_sweep(store.folder))))
+    told = laid_out(tmp_path / "report.html", width, tmp_path)
+    assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
+    assert told["scrolls"] <= width
+
+
+def test_without_measures_there_is_no_section(tmp_path: Path) -> None:
+    sweep = load_sweep(planted(tmp_path / "s", CELLS).folder)
+    assert told(sweep) is None
+    assert "## Blocks" not in page.markdown(page.context(sweep))
