@@ -1,4 +1,4 @@
-"""What the report has of measured blocks: a row per network."""
+"""What the report has of measured blocks: a row per network, and the figures of responses and of nearness."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from resdeg.analysis.blocks import Blocks, Lost, measured_blocks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.units import POINTS
+from resdeg.errors import UsageError
+from resdeg.report.diagnosed import page_figure
+from resdeg.report.inline import Shown, inline_svg
+from resdeg.report.panels import PAGES
+from resdeg.report.style import THEMES
 from resdeg.report.tables import Table
 from resdeg.report.units import percent
 
+PIXELS = 73  # of the page per inch of a figure: its words are then as small as a footnote's
+DRAWN = ("responses", "identity")  # of PAGES
 SAID = (
     "Trained networks on held-out images, means over seeds. Size of the branch, distance from the identity, "
     "debiased CKA and linear residual: the median block of the later half, of those that keep their shape. "
@@ -24,17 +31,45 @@ HEAD = [
 
 
 @dataclass(frozen=True)
+class Wide(Shown):
+    """A picture that is shown in its own size. pixels: how wide that is."""
+
+    pixels: int
+
+
+@dataclass(frozen=True)
 class Told:
-    """The section: a paragraph and a table."""
+    """The section: a paragraph, a table, and the figures of what was measured in the grid."""
 
     said: str
     table: Table
+    figures: list[Wide]
 
 
 def told(sweep: SweepFrame) -> Told | None:
     """None where no block was measured."""
     found = measured_blocks(sweep)
-    return Told(SAID, (HEAD, [_row(one) for one in found])) if found else None
+    if not found:
+        return None
+    figures = [drawn for kind in DRAWN if (drawn := _figure(sweep, kind))]
+    return Told(SAID, (HEAD, [_row(one) for one in found]), figures)
+
+
+def _figure(sweep: SweepFrame, kind: str) -> Wide | None:
+    """None where the grid was not measured so."""
+    page = PAGES[kind]
+    try:
+        figure = page_figure(page, [sweep], THEMES["light"])
+    except UsageError:
+        return None
+    frame, _ = sweep.diagnostics
+    name = page.panels[0].lines[0].name
+    of = frame[(frame["arm"] == "") & (frame["kind"] == kind) & (frame["name"] == name)]
+    medians = of[of["state"] == "final"].groupby(["family", "depth"], as_index=False)["value"].median()
+    each = ", ".join(f"{row.value:.2f} in {row.family}-{row.depth}" for row in medians.itertuples())
+    text = f"{page.title}, a column per depth. {page.panels[0].label}, median of trained networks: {each}."
+    svg = inline_svg(figure, kind, page.title, text)
+    return Wide(svg, text, f"{page.title}, networks of the grid.", round(PIXELS * figure.get_figwidth()))
 
 
 def _row(one: Blocks) -> list[str]:

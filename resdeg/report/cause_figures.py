@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
+from resdeg.analysis.blocks import measured_blocks
 from resdeg.analysis.causes import OWN, activation_decreases, constructed_losses, identity_arm
 from resdeg.analysis.cells import Cells, Needs
 from resdeg.analysis.frame import SweepFrame
@@ -111,6 +113,8 @@ def _draw(read: Read) -> Callable[[SweepFrame, Theme], Figure | None]:
                         axes.plot([place, place], [point.low, point.high], color=ink.colour, linewidth=1.2)
             depth_axis(axes, lines.depths)
             axes.set_ylabel(lines.label)
+            if lines.decimals is None:
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.legend(loc="best")
             return figure
 
@@ -151,6 +155,22 @@ def _told(read: Read) -> Callable[[SweepFrame], str]:
 
 def _of_lines(read: Read, caption: str) -> ClaimFigure:
     return ClaimFigure(_draw(read), _table(read), _told(read), caption)
+
+
+def _starts_table(sweep: SweepFrame) -> Table | None:
+    """Accuracies by start and, where blocks were measured, how near the late ones are to the identity."""
+    table, arm = _table(_identity_starts)(sweep), identity_arm(Cells.of(sweep))
+    if table is None or isinstance(arm, Needs):
+        return None
+    head, rows = table
+    late = {(of.arm, str(of.depth)): of.late for of in measured_blocks(sweep) if of.family == "plain"}
+    for name, column in (("distance", "distance, late half"), ("cka", "CKA, late half")):
+        pairs = [[late.get((of, row[0]), {}).get(name) for of in ("", arm.sweep.arm)] for row in rows]
+        if any(value is not None for pair in pairs for value in pair):
+            told = (" / ".join("-" if value is None else f"{value:.2f}" for value in pair) for pair in pairs)
+            head = [*head[:-1], column, head[-1]]
+            rows = [[*row[:-1], pair, row[-1]] for row, pair in zip(rows, told, strict=True)]
+    return head, rows
 
 
 # ---------------------------------------------------------------- C5, at one depth
@@ -210,8 +230,12 @@ CAUSE_FIGURES = {
         "Clean training loss of the deepest plain network from its own start and constructed; small dots are "
         "seeds. The difference of logits is that of the construction, before it is trained on.",
     ),
-    "C6": _of_lines(
-        _identity_starts, "Test accuracy of plain networks by their start; bars are 95 % intervals."
+    "C6": ClaimFigure(
+        _draw(_identity_starts),
+        _starts_table,
+        _told(_identity_starts),
+        "Test accuracy of plain networks by their start; bars are 95 % intervals. Distance to the identity "
+        "and debiased CKA of trained networks: medians of the late half of the blocks, of either start.",
     ),
     "C7": _of_lines(
         _branches,

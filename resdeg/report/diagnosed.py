@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resdeg import data
-from resdeg.analysis.diagnosed import development, load_diagnostics
+from resdeg.analysis.diagnosed import development
 from resdeg.analysis.frame import SweepFrame
 from resdeg.errors import UsageError
 from resdeg.report.captions import data_name, describe, family_handles
@@ -88,7 +88,7 @@ def page_figure(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure
 
 def _measured(page: Page, sweep: SweepFrame) -> tuple[list[tuple[int, pd.DataFrame]], list[str]]:
     """The records of this kind by depth, without depths that have no place to measure at; what is damaged."""
-    frame, damaged = load_diagnostics(sweep.folder)
+    frame, damaged = sweep.diagnostics
     of_kind = frame[(frame["arm"] == sweep.arm) & (frame["kind"] == page.kind) & frame["value"].notna()]
     if page.over == "step":
         of_kind = development(of_kind, sweep.runs)

@@ -8,11 +8,12 @@ import pytest
 
 from resdeg.analysis.blocks import measured_blocks
 from resdeg.analysis.frame import load_sweep
+from resdeg.analysis.verdict import Verdict
 from resdeg.records import DiagnosticRecord
 from resdeg.report import page
 from resdeg.report.blocks import told
 from resdeg.store import SweepStore
-from tests.planted import CELLS, planted
+from tests.planted import CELLS, causes, diagnosed, planted
 from tests.report.browser import laid_out
 
 
@@ -77,6 +78,49 @@ def test_a_browser_lays_it_out_without_overflow(store: SweepStore, width: int, t
     told = laid_out(tmp_path / "report.html", width, tmp_path)
     assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
     assert told["scrolls"] <= width
+
+
+def test_figures_of_the_grid_are_in_the_page_and_can_be_read_out(store: SweepStore) -> None:
+    said = page.context(load_sweep(store.folder))
+    (drawn,) = said["blocks"].figures
+    assert "||F(x)|| / ||x||, median of trained networks: 5.50 in plain-20." in drawn.text
+    assert drawn.pixels > 400
+    whole = page.html(said)
+    assert drawn.svg in whole
+    assert f"{drawn.text}</desc>" in whole
+
+
+def test_c6_has_the_nearness_of_either_start(tmp_path: Path) -> None:
+    made = causes(tmp_path / "s", Verdict.SUPPORTED)
+    for folder in made.folder.glob("runs/plain-d20-*"):
+        start = made.run(folder.name).config().model.init
+        value = 0.25 if start == "dirac-mixed" else 1.0
+        records = [
+            DiagnosticRecord(
+                kind="identity", state="final", name="distance", value=value * (block > 4), images=500,
+                block=block, stage=1,
+            ).to_json()
+            for block in (3, 5, 9)
+        ]  # fmt: skip
+        (folder / "diagnostics.jsonl").write_text("\n".join(records) + "\n")
+    text = page.markdown(page.context(load_sweep(made.folder)))
+    table = text[text.index("## C6") : text.index("## C7")].splitlines()
+    assert "| depth | He's start | start as identities | distance, late half | seeds |" in table
+    assert [line.split("|")[4].strip() for line in table if line.startswith(("| 8 ", "| 20 "))] == [
+        "- / -", "1.00 / 0.25",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1440])
+def test_a_browser_lays_out_causes_arms_and_every_figure(width: int, tmp_path: Path) -> None:
+    made = diagnosed(causes(tmp_path / "s", Verdict.SUPPORTED))
+    (tmp_path / "report.html").write_text(page.html(page.context(load_sweep(made.folder))))
+    told = laid_out(tmp_path / "report.html", width, tmp_path)
+    assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
+    assert told["scrolls"] <= width
+    assert told["figures"] >= 12
 
 
 def test_without_measures_there_is_no_section(tmp_path: Path) -> None:
