@@ -128,6 +128,33 @@ def chosen_rates(sweep: SweepFrame) -> list[ChosenRate]:
     ]
 
 
+@dataclass(frozen=True)
+class ChosenFall:
+    """Test accuracy from the best depth, by validation, to the deepest, each with the rate that it chose.
+
+    recipe: between the same depths with the recipe's rate; None where one of them has no such number.
+    """
+
+    family: Family
+    best: int
+    deepest: int
+    chosen: float
+    recipe: float | None
+
+
+def chosen_falls(rates: list[ChosenRate]) -> list[ChosenFall]:
+    """One per family whose rates were chosen at two depths or more; fractions."""
+    found = []
+    for family in dict.fromkeys(one.family for one in rates):
+        of = [one for one in rates if one.family == family]
+        best, deepest = max(of, key=lambda one: one.validation.mean), of[-1]
+        if len(of) > 1:
+            own = best.recipe.mean - deepest.recipe.mean if best.recipe and deepest.recipe else None
+            chosen = best.test.mean - deepest.test.mean
+            found.append(ChosenFall(family, best.depth, deepest.depth, chosen, own))
+    return found
+
+
 def _chosen(
     by_rate: dict[float, pd.DataFrame], recipe: float, family: Family, depth: int
 ) -> ChosenRate | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.interventions import Intervention, chosen_rates, interventions
+from resdeg.analysis.interventions import ChosenFall, Intervention, chosen_falls, chosen_rates, interventions
 from resdeg.analysis.units import POINTS
 from resdeg.report import words
 from resdeg.report.arms import arms_on_a_page
@@ -28,13 +28,16 @@ CHOSEN = (
 
 @dataclass(frozen=True)
 class Told:
-    """The section: a paragraph, the arms as a table and a figure; rates where images were held out."""
+    """The section: a paragraph, the arms as a table and a figure; where images were held out, rates and the
+    fall that is left with them.
+    """
 
     said: str
     table: Table
     figure: Shown
     chosen: str
     rates: Table | None
+    falls: list[str]
 
 
 def told(sweep: SweepFrame) -> Told | None:
@@ -57,6 +60,7 @@ def told(sweep: SweepFrame) -> Told | None:
         _figure(sweep),
         CHOSEN,
         _rates(sweep),
+        [_fall(one) for one in chosen_falls(chosen_rates(sweep))],
     )
 
 
@@ -99,6 +103,14 @@ def _figure(sweep: SweepFrame) -> Shown:
     title = "Test accuracy against depth with each intervention"
     drawn = inline_svg(arms_on_a_page(sweep, THEMES["light"]), "arms", title, text)
     return Shown(drawn, text, "Test accuracy against depth, an intervention each; faint: without it.")
+
+
+def _fall(one: ChosenFall) -> str:
+    recipe = "" if one.recipe is None else f"; at the recipe's, {POINTS.spell(one.recipe, signed=False)}"
+    return (
+        f"From depth {one.best}, the best of {one.family} networks by validation, to depth {one.deepest} "
+        f"test accuracy falls by {POINTS.spell(one.chosen, signed=False)} points at the chosen rates{recipe}."
+    )
 
 
 def _rates(sweep: SweepFrame) -> Table | None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from resdeg.analysis.frame import RUN_COLUMNS, SweepFrame
-from resdeg.analysis.interventions import chosen_rates, interventions
+from resdeg.analysis.interventions import chosen_falls, chosen_rates, interventions
 from resdeg.analysis.stats import mean_interval
 from resdeg.sweep.plan import resolve
 
@@ -105,6 +105,21 @@ def test_a_rate_is_chosen_by_validation_and_not_by_test() -> None:
     assert one.validation.mean == pytest.approx(0.725)
     assert vars(one.recipe) == pytest.approx(vars(mean_interval([0.7, 0.71])))
     assert vars(one.test) == pytest.approx(vars(mean_interval([0.5, 0.51])))
+
+
+def test_the_fall_with_chosen_rates_is_between_depths_that_validation_names() -> None:
+    """Test accuracy is the best at depth 8, validation at 20."""
+    slow: Plant = {
+        ("plain", 8): of(0.9, 0.5, 0.5), ("plain", 20): of(0.8, 0.7, 0.7), ("plain", 56): of(0.7, 0.6, 0.6),
+    }  # fmt: skip
+    grid: Plant = {cell: of(0.9 if cell[1] < 56 else 0.2, 0.55, 0.55) for cell in slow}
+    arms = {"slow": ({"families": "plain", "training": {"lr": 0.01}}, slow)}
+    chosen = chosen_rates(planted(grid, arms, 100))
+    assert [one.chosen for one in chosen] == [0.1, 0.01, 0.01]
+    (one,) = chosen_falls(chosen)
+    assert (one.family, one.best, one.deepest) == ("plain", 20, 56)
+    assert (one.chosen, one.recipe) == pytest.approx((0.1, 0.7))
+    assert chosen_falls(chosen[:1]) == []
 
 
 def test_without_images_held_out_none_is_chosen() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,25 @@ def test_the_report_sets_each_arm_beside_the_grid(store: SweepStore) -> None:
     whole = page.html(told)
     assert shown.text in whole
     assert re.search(r"#[0-9a-f]{6}\b", whole[whole.index("<body>") :]) is None, "colours are the page's"
+
+
+def test_the_fall_that_chosen_rates_leave_is_said(tmp_path: Path) -> None:
+    slow = {"families": ["plain"], "training": {"lr": 0.01}}
+    cells = {("plain", 8): [0.8] * 3, ("plain", 20): [0.7, 0.71, 0.72]}
+    made = planted(
+        tmp_path / "s", CELLS, data={"validation": 5000}, arms={"slow": slow},
+        of_arms={"slow": {"accuracy": cells}},
+    )  # fmt: skip
+    for run_id in made.run_ids():
+        run = made.run(run_id)
+        config = run.config()
+        value = 0.5 + 0.1 * (config.training.lr == 0.01) + 0.05 * (config.depth == 8)
+        summary = run.summary().model_copy(update={"validation_accuracy": value})
+        (run.folder / "summary.json").write_text(summary.to_json())
+    told = page.context(load_sweep(made.folder))
+    said = "From depth 8, the best of plain networks by validation, to depth 20 test accuracy falls by "
+    for text in (page.markdown(told), unescape(page.html(told))):
+        assert f"{said}9.0 points at the chosen rates; at the recipe's, 9.0." in text
 
 
 def test_an_arm_that_lost_runs_says_so(store: SweepStore) -> None:
