@@ -27,8 +27,21 @@ from resdeg.config import (
 
 Resdeg = Callable[..., subprocess.CompletedProcess[str]]
 
-# Typer builds its parser anew at every call, which takes longer than most commands do.
-parser_of = functools.cache(typer.main.get_command)
+_build = typer.main.get_command
+
+
+@functools.cache
+def _parser(of: typer.Typer, without_detection: str | None) -> object:
+    return _build(of)
+
+
+def parser_of(of: typer.Typer) -> object:
+    """Typer builds its parser anew at every call, which takes longer than most commands do.
+
+    It builds another one where the shell is not to be detected.
+    """
+    return _parser(of, os.environ.get("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"))
+
 
 # Eight steps an epoch on images of 8x8: a run of three epochs in about a second.
 TINY = HierarchyConfig(levels=2, cell=2, symbols=6, synonyms=2, noise=16, train_images=256, test_images=60)

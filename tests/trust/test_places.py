@@ -48,7 +48,7 @@ def test_a_small_alphabet(tiny_toml: Path, tmp_path: Path, settings: str) -> Non
     told = shell(f"{resdeg} status {place}", tmp_path)
     assert (told.returncode, told.stderr) == (0, "")
     assert "1 finished" in told.stdout
-    assert re.search(r"\d\.\d%", told.stdout), "a point in numbers, whatever the locale"
+    assert re.search(r"\d\.\d %", told.stdout), "a point in numbers, whatever the locale"
 
 
 @pytest.mark.slow
