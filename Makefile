@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
+KINDS := arms responses identity probes lesions gradients development
 
 .PHONY: help install demo test check sweep plot bench trust mutants figures clean
 .DEFAULT_GOAL := help
@@ -54,8 +55,10 @@ figures: $(STAMP) ## draw and report every published sweep again from its record
 	@for sweep in results/*/sweep.toml results/*/*/sweep.toml; do [ -e "$$sweep" ] || continue; \
 	  folder="$$(dirname $$sweep)"; running="$$folder/curve-running.png"; \
 	  $(BIN)/resdeg plot "$$folder" && $(BIN)/resdeg plot "$$folder" --kind training || exit 1; \
-	  $(BIN)/resdeg report "$$folder" || exit 1; \
-	  if [ -e "$$running" ]; then $(BIN)/resdeg plot "$$folder" --evaluation running --out "$$running" || exit 1; fi; done
+	  for kind in $(KINDS); do \
+	    if [ -e "$$folder/$$kind.png" ]; then $(BIN)/resdeg plot "$$folder" --kind $$kind || exit 1; fi; done; \
+	  if [ -e "$$running" ]; then $(BIN)/resdeg plot "$$folder" --evaluation running --out "$$running" || exit 1; fi; \
+	  $(BIN)/resdeg report "$$folder" || exit 1; done
 
 clean: ## remove what was built; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from resdeg.report.kinds import FIGURES
+
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted(path.parent for path in (ROOT / "results").glob("**/sweep.toml") if "local" not in path.parts)
-MADE = ("curve.csv", "runs.csv", "curve.png", "training.png", "curve-running.png", "report.md", "report.html")
+ALWAYS = ("curve.csv", "runs.csv", "curve.png", "training.png", "report.md", "report.html")
+ALSO = {f"{kind}.png": ("--kind", kind) for kind in FIGURES if f"{kind}.png" not in ALWAYS}
+ALSO["curve-running.png"] = ("--evaluation", "running")
 
 
 @pytest.mark.slow
@@ -17,17 +21,14 @@ MADE = ("curve.csv", "runs.csv", "curve.png", "training.png", "curve-running.png
 def test_records_give_what_is_published(folder: Path, resdeg, tmp_path: Path) -> None:
     """As `make figures` does, in a copy."""
     copy = tmp_path / folder.name
-    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*MADE))
-    for command in (("plot", copy), ("plot", copy, "--kind", "training"), ("report", copy)):
-        done = resdeg(*command)
+    also = [name for name in ALSO if (folder / name).exists()]
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*ALWAYS, *ALSO))
+    for command in ((), ("--kind", "training"), *((*ALSO[name], "--out", copy / name) for name in also)):
+        done = resdeg("plot", copy, *command)
         assert done.returncode == 0, done.stderr
-    if (folder / "curve-running.png").exists():
-        resdeg("plot", copy, "--evaluation", "running", "--out", copy / "curve-running.png")
-    for name in MADE:
-        if (folder / name).exists():
-            assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
-        else:
-            assert name == "curve-running.png"
+    assert resdeg("report", copy).returncode == 0
+    for name in (*ALWAYS, *also):
+        assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 def test_the_readme_says_what_the_report_of_the_demo_says() -> None:
@@ -42,3 +43,8 @@ def test_the_readme_says_what_the_report_of_the_demo_says() -> None:
         told = line.replace("+", "").replace(" of the depth", "")
         for part in effect.strip().replace("+", "").rstrip(")").split(" ("):
             assert part in told, (claim, part)
+
+
+def test_make_figures_knows_every_kind() -> None:
+    (line,) = (one for one in (ROOT / "Makefile").read_text().splitlines() if one.startswith("KINDS := "))
+    assert {*line.split()[2:], "curve", "training"} == {*FIGURES}
