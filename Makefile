@@ -52,7 +52,8 @@ mutants: $(STAMP) ## take each safety line away: a test must see it
 	$(BIN)/python -m tests.trust.mutants
 
 figures: $(STAMP) ## draw and report every published sweep again from its records
-	@for sweep in results/*/sweep.toml results/*/*/sweep.toml; do [ -e "$$sweep" ] || continue; \
+	@for sweep in results/*/sweep.toml results/*/*/sweep.toml; do \
+	  case "$$sweep" in results/local/*|*'*'*) continue ;; esac; \
 	  folder="$$(dirname $$sweep)"; running="$$folder/curve-running.png"; \
 	  $(BIN)/resdeg plot "$$folder" && $(BIN)/resdeg plot "$$folder" --kind training || exit 1; \
 	  for kind in $(KINDS); do \
