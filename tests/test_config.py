@@ -163,6 +163,10 @@ def test_sweep_toml_round_trips_and_names_no_place() -> None:
         ({"training": {"epochs": 1.0}}, "valid integer"),
         ({"training": {"lr": float("nan")}}, "finite"),
         ({"training": {"lr": "0.1"}}, "valid number"),
+        (
+            {"execution": {"jobs": "two"}},
+            "command line: execution.jobs = two: input should be a valid integer, or",
+        ),
         ({"training": {"momentum": 1.0}}, "less than 1"),
         ({"data": {"hierarchy": {}}}, "--data hierarchy"),
         ({"execution": {"jobs": 0}}, "not between"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from resdeg.config.settings import Settings
 from resdeg.errors import UsageError, did_you_mean
@@ -103,8 +104,8 @@ def validate(model: type[Model], layers: Mapping[str, Settings]) -> Model:
 def _explain(
     model: type[BaseModel], error: ValidationError, layers: Mapping[str, Settings]
 ) -> tuple[str, str]:
-    first = error.errors(include_url=False)[0]
-    place = [part for part in first["loc"] if isinstance(part, str)]
+    every = error.errors(include_url=False)
+    first, place = every[0], _key(every[0], layers)
     key = ".".join(place)
     # What is wrong as a whole was set by no one layer.
     setters = [name for name, layer in layers.items() if place and _sets(layer, place)]
@@ -117,8 +118,18 @@ def _explain(
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         return f"{source}{key}: '{first['input']}' is not known", did_you_mean(str(first["input"]), known)
-    rule = first["msg"].removeprefix("Value error, ")
-    return f"{source}{key} = {str(first['input'])[:80]}: {rule[:1].lower()}{rule[1:]}", ""
+    # A setting of several types breaks a rule of each.
+    rules = [each["msg"].removeprefix("Value error, ") for each in every if _key(each, layers) == place]
+    rule = ", or ".join(f"{rule[:1].lower()}{rule[1:]}" for rule in rules)
+    return f"{source}{key} = {str(first['input'])[:80]}: {rule}", ""
+
+
+def _key(error: ErrorDetails, layers: Mapping[str, Settings]) -> list[str]:
+    """The key that is wrong; where it has several types, pydantic adds the name of one."""
+    place = [part for part in error["loc"] if isinstance(part, str)]
+    while error["type"] != "missing" and place and not any(_sets(layer, place) for layer in layers.values()):
+        place.pop()
+    return place
 
 
 def _sets(layer: Settings, place: list[str]) -> bool:
