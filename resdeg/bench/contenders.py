@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from resdeg.config import DataConfig, Family, HierarchyConfig, ModelConfig, RunConfig, TrainingConfig
 from resdeg.errors import ResdegError
-from resdeg.sweep.executors.local import spawn
+from resdeg.sweep.executors.process import spawn
 from resdeg.sweep.preflight import peak_bytes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from multiprocessing import connection
 
 from resdeg.bench.contenders import LOOPS, Contender
 from resdeg.errors import ResdegError
-from resdeg.sweep.executors.local import spawn
+from resdeg.sweep.executors.process import spawn
 
 WARM_UP = 4  # steps: the first ones fetch memory from the kernel
 

@@ -42,7 +42,8 @@ def bench(
     from resdeg.bench.contenders import Contender
     from resdeg.bench.measure import best_textbook, compare, line, machine
     from resdeg.bench.profile import profile
-    from resdeg.sweep.executors.local import has_bf16, start_server
+    from resdeg.sweep.executors.local import has_bf16
+    from resdeg.sweep.executors.process import start_server
 
     asked = [check_depth(depth) for depth in parse_depths(depths)]
     start_server()

@@ -9,7 +9,7 @@ import typer
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
 from resdeg.config.grammar import parse_depths, parse_seeds
-from resdeg.errors import UsageError
+from resdeg.errors import UsageError, did_you_mean
 from resdeg.report.units import duration
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ def diagnose(
         bool, typer.Option("--unfinished", help="Also runs that were stopped, at their newest checkpoint.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Measure anew what is there.")] = False,
+    jobs: options.Jobs = None,
     data_dir: options.DataDir = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure finished networks: responses, identity, probes, lesions, gradients; what is there stays."""
     from resdeg.analysis.diagnosed import load_diagnostics
     from resdeg.analysis.wanted import wanted_runs
-    from resdeg.runner.diagnose import diagnose as measure
-    from resdeg.runner.diagnose import known_kinds, obstacle
     from resdeg.store import SweepStore
+    from resdeg.sweep.measuring import WORKER_BYTES, Request, measure, obstacle
 
     store = SweepStore(options.sweep_folder(sweep))
-    wanted = known_kinds([name.strip() for name in kinds.split(",")] if kinds else [])
+    wanted = _known(kinds)
     _, runs, _ = wanted_runs(store)
     chosen = [
         run
@@ -60,10 +60,17 @@ def diagnose(
     for line in _skipped(obstacles):
         screen.insist(f"skipped, {line}")
     able = [run for run in chosen if obstacles[run.run_id] is None]
-    for done in measure(store, able, wanted, images, options.place(data_dir), again, screen.insist):
-        if done.numbers:  # depth 2 has no block that could be the identity
-            at = f"at step {done.state}" if isinstance(done.state, int) else done.state
-            screen.say(f"{done.run_id} {done.kind}, {at}: measured in {duration(done.seconds)}")
+    cores = options.cores()
+    side_by_side = options.given_jobs(jobs) or options.fitting_jobs(len(able), cores, WORKER_BYTES)
+    request = Request(wanted, images, options.place(data_dir), again)
+    for count, done in enumerate(measure(store, able, request, side_by_side, cores), start=1):
+        for notice in done.notices:
+            screen.insist(notice)
+        if done.measures:
+            screen.say(
+                f"{done.run_id}: measured {done.measures} times in {duration(done.seconds)} "
+                f"({count} of {len(able)} networks)"
+            )
     frame, problems = load_diagnostics(store.folder)
     for problem in problems:
         screen.insist(f"left out: {problem}")
@@ -74,6 +81,15 @@ def diagnose(
             "networks that are finished and have their checkpoints can: run `resdeg sweep` first",
         )
     emit(shown.to_json(orient="records", indent=1) if as_json else _table(shown))
+
+
+def _known(kinds: str | None) -> list[str]:
+    """`kinds` in the order of KINDS; all of them where none is given."""
+    names = [name.strip() for name in kinds.split(",")] if kinds else list(KINDS)
+    for name in names:
+        if name not in KINDS:
+            raise UsageError(f"--kinds {name} is not known", did_you_mean(name, KINDS))
+    return [kind for kind in KINDS if kind in names]
 
 
 def _skipped(obstacles: dict[str, str | None]) -> list[str]:

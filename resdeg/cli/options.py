@@ -111,14 +111,13 @@ def flags(
     """What was given on the command line, as the tables of a configuration file."""
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps are two ways to say one length", "give one of them")
-    amount: object = int(jobs) if jobs is not None and re.fullmatch(r"[0-9]{1,6}", jobs, re.ASCII) else jobs
     tables: dict[str, Settings] = {
         "data": {"name": data},
         "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
         "execution": {
             "data_dir": data_dir and str(data_dir),
             "device": device,
-            "jobs": amount,
+            "jobs": None if jobs is None else _amount(jobs),
             "offline": offline or None,
         },
     }
@@ -187,12 +186,36 @@ def cores() -> int:
 
 def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
     """Workers side by side: as many as cores and memory allow on a CPU, one on an accelerator."""
-    from resdeg.sweep.estimate import available_bytes
-
     if config.execution.jobs != "auto":
         return config.execution.jobs
     if facts.device != "cpu":
         return 1
+    return fitting_jobs(runs, cores() // config.training.threads, facts.worker_bytes)
+
+
+def given_jobs(jobs: str | None) -> int | None:
+    """`--jobs`, else RESDEG_JOBS, of a command without a configuration; None: auto.
+
+    Raises:
+        UsageError: it is no number of workers.
+    """
+    from resdeg.config import ExecutionConfig, validate
+
+    text = jobs or os.environ.get("RESDEG_JOBS") or "auto"
+    name = "command line" if jobs else "RESDEG_JOBS"
+    amount = validate(ExecutionConfig, {name: {"jobs": _amount(text)}}).jobs
+    return None if amount == "auto" else amount
+
+
+def fitting_jobs(runs: int, cores: int, worker_bytes: int) -> int:
+    """Workers for `runs` that find a core each, and memory."""
+    from resdeg.sweep.estimate import available_bytes
+
     room = available_bytes()
-    fitting = runs if room is None else int(MEMORY_SHARE * room // facts.worker_bytes)
-    return max(1, min(cores() // config.training.threads, runs, fitting))
+    fitting = runs if room is None else int(MEMORY_SHARE * room // worker_bytes)
+    return max(1, min(cores, runs, fitting))
+
+
+def _amount(text: str) -> int | str:
+    """A number, where it is one; else as it is, for the configuration to say what is wrong."""
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) else text

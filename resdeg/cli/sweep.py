@@ -105,7 +105,8 @@ def _carry_through(
     from resdeg.store import SweepStore
     from resdeg.sweep.calibration import priced, recall_all
     from resdeg.sweep.estimate import costs
-    from resdeg.sweep.executors.local import ask_preflight, start_server
+    from resdeg.sweep.executors.local import ask_preflight
+    from resdeg.sweep.executors.process import start_server
     from resdeg.sweep.plan import Plan, default_folder, resolve
 
     started = time.monotonic()

@@ -1,82 +1,49 @@
-"""The networks of finished runs, measured: at initial values, at snapshots and from the newest checkpoint."""
+"""The network of a finished run, measured: at initial values, at snapshots and from the newest checkpoint."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from resdeg import data, files
+from resdeg import data
 from resdeg.config import RunConfig
 from resdeg.diagnostics import DIAGNOSTICS
 from resdeg.diagnostics.sample import Number, Sample
-from resdeg.errors import StorageError, UsageError, did_you_mean
+from resdeg.errors import StorageError, UsageError
 from resdeg.models import CifarNet, image_statistics
 from resdeg.models.norm import recompute_statistics
 from resdeg.records import DiagnosticRecord, State
 from resdeg.runner import initial_model, load_model, model_at
 from resdeg.runner.parts import parts
-from resdeg.store import RunStore, SweepStore, keep_measured
+from resdeg.store import RunStore, keep_measured
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One kind of evidence on one network, stored."""
+    """One kind of evidence on one network in one state, stored. numbers: how many it is."""
 
-    run_id: str
     kind: str
     state: State
     numbers: int
-    seconds: float
-
-
-def known_kinds(names: Sequence[str]) -> list[str]:
-    """`names` in the order of DIAGNOSTICS; all of them where none is given.
-
-    Raises:
-        UsageError: one is not known.
-    """
-    for name in names:
-        if name not in DIAGNOSTICS:
-            raise UsageError(f"--kinds {name} is not known", did_you_mean(name, DIAGNOSTICS))
-    return [kind for kind in DIAGNOSTICS if kind in names or not names]
-
-
-def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
-    """Why the run in `store` cannot be measured; None where it can.
-
-    Args:
-        unfinished: take a run that was stopped as well, at the step of its checkpoint.
-    """
-    state = store.state()
-    if state != "finished" and not (unfinished and state in ("stopped", "interrupted")):
-        return str(state)
-    if store.checkpoint() is None:
-        return "no usable checkpoint (published sweeps keep their records alone)"
-    try:
-        store.diagnostics()
-    except StorageError as error:
-        return f"{error.what}; remove that file to measure anew"
-    return None
 
 
 def diagnose(
-    store: SweepStore,
-    runs: Sequence[RunConfig],
+    store: RunStore,
+    run: RunConfig,
     kinds: Sequence[str],
     images: int,
     place: Path | None = None,
     again: bool = False,
     warn: Callable[[str], None] = lambda told: None,
 ) -> Iterator[Measured]:
-    """Measure `runs` on the CPU in fp32; each kind of each network is stored before it is yielded.
+    """Measure `run`'s network on the CPU in fp32; each kind in each state is stored before it is yielded.
 
-    A run's diagnostics.jsonl is replaced as one step, so it holds whole kinds whenever this ends.
+    diagnostics.jsonl is replaced as one step, so it holds whole kinds whenever this ends. One process at a
+    time may measure a run: `resdeg.sweep.measuring` holds a lock for all of a sweep.
 
     Args:
-        runs: of one data set, with no `obstacle`.
         kinds: of DIAGNOSTICS.
         images: held-out images, fewer where the test split is smaller; see `Sample`.
         place: where the data set is, see `resdeg.data.load`.
@@ -84,38 +51,12 @@ def diagnose(
         warn: told of each snapshot that is damaged; it is passed over.
 
     Raises:
-        BusyError: another process measures this sweep.
-        UsageError: a run was trained on other data.
+        UsageError: the run was trained on other data.
         DataError, StorageError: data or checkpoints cannot be read, or the disk refuses.
     """
-    if not runs:
-        return
-    with files.locked(store.folder / "diagnose.lock"):
-        dataset = data.load(runs[0].data, place)
-        for run in runs:
-            _check_data(store.run(run.run_id), dataset.hash)
-        sample = Sample.of(dataset, images)
-        for run in runs:
-            yield from _diagnose(store.run(run.run_id), run, sample, kinds, again, warn)
-
-
-def _check_data(store: RunStore, found: str) -> None:
-    for segment in store.environment().segments:
-        if segment.data_hash != found:
-            raise UsageError(
-                f"{store.folder.name}: trained on data {segment.data_hash[:9]}, this is {found[:9]}",
-                "give the same data",
-            )
-
-
-def _diagnose(
-    store: RunStore,
-    run: RunConfig,
-    sample: Sample,
-    kinds: Sequence[str],
-    again: bool,
-    warn: Callable[[str], None],
-) -> Iterator[Measured]:
+    dataset = data.load(run.data, place)
+    _check_data(store, dataset.hash)
+    sample = Sample.of(dataset, images)
     end = _trained_state(store)
     for state, build in _networks(store, run, end, sample, warn):
         todo = [
@@ -128,17 +69,22 @@ def _diagnose(
             continue
         model = build()
         for kind in todo:
-            before = time.monotonic()
             # A net with instance norms as it was trained, which its running statistics are not.
             with image_statistics(model) as own:
                 numbers = DIAGNOSTICS[kind].measure(model, sample)
-            _replace(
-                store,
-                kind,
-                state,
-                [_noting(number, "each image's own statistics") for number in numbers] if own else numbers,
+            if own:
+                numbers = [_noting(number, "each image's own statistics") for number in numbers]
+            _replace(store, kind, state, numbers)
+            yield Measured(kind, state, len(numbers))
+
+
+def _check_data(store: RunStore, found: str) -> None:
+    for segment in store.environment().segments:
+        if segment.data_hash != found:
+            raise UsageError(
+                f"{store.folder.name}: trained on data {segment.data_hash[:9]}, this is {found[:9]}",
+                "give the same data",
             )
-            yield Measured(run.run_id, kind, state, len(numbers), time.monotonic() - before)
 
 
 def _networks(

@@ -88,7 +88,7 @@ def test_the_preflight_measures_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kept_price_needs_no_torch(resdeg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resdeg.sweep.executors.local.start_server", lambda: pytest.fail("a server"))
+    monkeypatch.setattr("resdeg.sweep.executors.process.start_server", lambda: pytest.fail("a server"))
     monkeypatch.setattr("resdeg.sweep.executors.local.ask_preflight", lambda *_, **__: pytest.fail("torch"))
     config = resolve(None, {}, [], {})
     remember(config, line())

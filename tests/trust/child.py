@@ -13,7 +13,7 @@ from pathlib import Path
 
 from resdeg.config import RunConfig
 from resdeg.store import RunStore
-from resdeg.sweep.executors.local import spawn
+from resdeg.sweep.executors.process import spawn
 from tests.trust import faults
 
 _WRITES = 0o3  # O_WRONLY or O_RDWR among the flags of an open

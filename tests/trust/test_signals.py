@@ -202,36 +202,10 @@ def test_nohup_is_respected(case: Case, straight) -> None:
     assert signature(case.store) == reference(straight, case.config, case.place / "straight")
 
 
-# The second measure of this kind goes on until the signal comes, however slow this machine is.
-ENDLESS = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-
-from resdeg.cli import app
-from resdeg.diagnostics import DIAGNOSTICS
-
-there, *arguments = sys.argv[1:]
-identity = DIAGNOSTICS["identity"]
-networks = []
-
-def measure(model, sample):
-    networks.append(model)
-    while len(networks) == 2:
-        identity.measure(model, sample)
-        Path(there).touch()
-    return identity.measure(model, sample)
-
-DIAGNOSTICS["identity"] = replace(identity, measure=measure)
-sys.argv = ["resdeg", *arguments]
-app.main()
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
 def test_a_signal_while_a_net_is_measured(tiny_toml: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """In the second state: what was measured whole stays, and the same command does the rest."""
+    """In the second state: what was measured whole stays, no worker does; the same command does the rest."""
     config = resolve(tiny_toml, {}, [], GRID)
     (of,) = config.runs()
     straight, store = (SweepStore(tmp_path / name).run(of.run_id) for name in ("straight", "s"))
@@ -251,12 +225,15 @@ def test_a_signal_while_a_net_is_measured(tiny_toml: Path, tmp_path: Path, numbe
 
     assert diagnose("straight", "-m", "resdeg").wait(120) == 0
     there = tmp_path / "there"
-    process = diagnose("s", "-c", ENDLESS, str(there))
+    process = diagnose("s", "-m", "tests.trust.endless", str(there))
     while not there.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
     sent = time.monotonic()
-    assert process.wait(60) == 128 + number, told.read_text()
+    code = process.wait(60)
+    assert code == (-number if number == signal.SIGKILL else 128 + number), told.read_text()
+    while Path(f"/proc/{there.read_text()}").exists() and time.monotonic() - sent < 10:
+        time.sleep(0.05)
     assert time.monotonic() - sent < 10
     assert "Traceback" not in told.read_text()
     whole = (straight.folder / "diagnostics.jsonl").read_bytes()

@@ -19,7 +19,7 @@ from resdeg import files
 from resdeg.config import RunConfig
 from resdeg.errors import BusyError
 from resdeg.store import SweepStore
-from resdeg.sweep.executors.local import spawn
+from resdeg.sweep.executors.process import spawn
 from resdeg.sweep.plan import resolve
 from tests.trust import scripted
 from tests.trust.more import MORE

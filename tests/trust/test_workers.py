@@ -15,7 +15,8 @@ from resdeg.errors import LostError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.executors import EXECUTORS, local
-from resdeg.sweep.executors.local import SILENCE, Ended, LocalExecutor, spawn
+from resdeg.sweep.executors.local import SILENCE, Ended, LocalExecutor
+from resdeg.sweep.executors.process import spawn
 from resdeg.sweep.plan import resolve
 from resdeg.sweep.supervisor import RETRIES, Retry, StopRequests, carry_out
 from tests.trust.child import run, signature

@@ -1,34 +1,25 @@
-"""One process per run on this machine, forked from a server that has torch imported.
-
-The server imports torch once and never computes, so a worker starts in hundredths of a second and
-one that dies takes nobody with it. Messages are lines of JSON; no object of a worker is unpickled.
-"""
+"""One process per run on this machine."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 from resdeg.config import ExecutionConfig, RunConfig, SweepConfig
-from resdeg.errors import BusyError, DataError, LostError, ResdegError, StorageError, UsageError
+from resdeg.errors import LostError, ResdegError, UsageError
 from resdeg.records import Progress, RunSummary
 from resdeg.sweep.calibration import Facts
 from resdeg.sweep.executors.parent import die_with_parent
+from resdeg.sweep.executors.process import error_of, send, send_error, spawn
 from resdeg.sweep.preflight import preflight
 
-_context = multiprocessing.get_context("forkserver")
-_ERRORS = {
-    kind.exit_code: kind for kind in (ResdegError, UsageError, LostError, DataError, StorageError, BusyError)
-}
 _PROGRESS_EVERY = 0.2  # seconds between two messages of one worker
 _ALIVE_EVERY = 10.0  # seconds between two signs of life where there is no progress
 SILENCE = 600.0  # seconds without one after which a worker hangs; no step takes as long
@@ -41,15 +32,6 @@ class Ended:
     run_id: str
     summary: RunSummary | None
     error: ResdegError | None = None
-
-
-def start_server() -> None:
-    """Begin to import torch in the fork server, while this process goes on."""
-    from multiprocessing import forkserver
-
-    _context.set_forkserver_preload(["resdeg.sweep.executors.server"])
-    # Signals belong to the coordinator: the server and its workers must outlive a Ctrl-C on the terminal.
-    forkserver.ensure_running()
 
 
 def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
@@ -69,7 +51,7 @@ def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
         process.kill()
         raise
     if "error" in message:
-        raise _error(message["error"])
+        raise error_of(message["error"])
     return Facts.model_validate(message["facts"])
 
 
@@ -128,7 +110,7 @@ class LocalExecutor:
             return [Progress.model_validate(message["progress"])]
         self._forget(run_id)
         if "error" in message:
-            return [Ended(run_id, None, _error(message["error"]))]
+            return [Ended(run_id, None, error_of(message["error"]))]
         return [Ended(run_id, RunSummary.from_json(message["summary"], "worker"))]
 
     def _gone(self, run_id: str, why: str, if_killed: str = "") -> Ended:
@@ -153,34 +135,7 @@ class LocalExecutor:
             self._forget(run_id)
 
 
-def spawn(target: Callable[..., None], *arguments: Any) -> tuple[Any, connection.Connection]:
-    """A worker that calls `target(pipe, *arguments)`, and our end of that pipe."""
-    start_server()  # one that was started without its imports would leave them to every worker
-    ours, theirs = _context.Pipe(duplex=False)
-    process = _context.Process(target=target, args=(theirs, *arguments), daemon=False)
-    process.start()
-    theirs.close()  # so that the worker's death is the end of the pipe
-    return process, ours
-
-
-def _error(told: dict[str, Any]) -> ResdegError:
-    return _ERRORS.get(told["code"], ResdegError)(told["what"], told["remedy"])
-
-
 # ---------------------------------------------------------------- in the worker
-
-
-def _send(pipe: connection.Connection, **message: object) -> bool:
-    """Whether somebody listens; a coordinator that is gone is no error of its worker."""
-    try:
-        pipe.send_bytes(json.dumps(message).encode())
-    except OSError:
-        return False
-    return True
-
-
-def _send_error(pipe: connection.Connection, error: ResdegError) -> None:
-    _send(pipe, error={"code": error.exit_code, "what": error.what, "remedy": error.remedy})
 
 
 class _StopFlag:
@@ -212,7 +167,7 @@ def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -
     def tell(**message: object) -> None:
         nonlocal last
         last = time.monotonic()
-        asked.raised |= not _send(pipe, **message)
+        asked.raised |= not send(pipe, **message)
 
     def report(progress: Progress) -> None:
         if progress.record or progress.notice or time.monotonic() - last >= _PROGRESS_EVERY:
@@ -235,18 +190,18 @@ def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -
         place = Path(settings.data_dir) if settings.data_dir else None
         device = resolve_device(settings.device)
         summary = execute(config, store, place, device, stop, report, settings.graph, settings.snapshots)
-        _send(pipe, summary=summary.to_json())
+        send(pipe, summary=summary.to_json())
     except ResdegError as error:
-        _send_error(pipe, error)
+        send_error(pipe, error)
 
 
 def _preflight(pipe: connection.Connection, config: str, read_data: bool) -> None:
     _StopFlag()
     try:
         facts = preflight(SweepConfig.model_validate_json(config), read_data)
-        _send(pipe, facts=facts.model_dump(mode="json"))
+        send(pipe, facts=facts.model_dump(mode="json"))
     except ResdegError as error:
-        _send_error(pipe, error)
+        send_error(pipe, error)
 
 
 def _tell_bf16(pipe: connection.Connection) -> None:

@@ -1,0 +1,78 @@
+"""Networks measured side by side: their order, their errors, and a worker that dies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resdeg import files
+from resdeg.config import RunConfig
+from resdeg.errors import LostError, StorageError
+from resdeg.store import SweepStore
+from resdeg.sweep import measuring
+from resdeg.sweep.executors.process import send, send_error
+from resdeg.sweep.measuring import Measured, Request, measure
+from tests.conftest import Resdeg
+from tests.planted import CELLS, planted
+
+REQUEST = Request(("responses",), 40)
+
+
+def _tells_its_run(pipe: Any, folder: str, run: str, request: Request, threads: int) -> None:
+    config = RunConfig.model_validate_json(run)
+    assert (Path(folder).name, request, threads) == ("p", REQUEST, 2)
+    send(pipe, measures=config.depth, notices=[f"seed {config.seed}"])
+
+
+def _dies(*_: Any) -> None:
+    os._exit(7)
+
+
+def _refuses(pipe: Any, *_: Any) -> None:
+    send_error(pipe, StorageError("no space", "make some"))
+
+
+def _measured(tmp_path: Path, jobs: int = 1, cores: int = 2) -> list[Measured]:
+    store = SweepStore(tmp_path / "p")
+    if not store.plan.exists():
+        planted(store.folder, CELLS)
+    runs = [store.run(run_id).config() for run_id in store.run_ids()]
+    return list(measure(store, runs, REQUEST, jobs, cores))
+
+
+@pytest.mark.slow
+def test_the_deepest_come_first_and_cores_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_measure", _tells_its_run)
+    found = _measured(tmp_path)
+    depths = [done.measures for done in found]
+    assert depths == sorted(depths, reverse=True)
+    assert len({done.run_id for done in found}) == len(found)
+    assert {notice for done in found for notice in done.notices} >= {"seed 0"}
+    again = _measured(tmp_path, jobs=3, cores=6)
+    assert {done.run_id for done in again} == {done.run_id for done in found}, "six cores are two for each"
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_or_refuses_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for worker, kind, says in (
+        (_dies, LostError, r"its worker died \(exit code 7\)"),
+        (_refuses, StorageError, "no space"),
+    ):
+        monkeypatch.setattr(measuring, "_measure", worker)
+        with pytest.raises(kind, match=says):
+            _measured(tmp_path, jobs=2)
+        assert not files.is_locked(tmp_path / "p" / "diagnose.lock")
+
+
+def test_jobs_are_auto_or_a_number(resdeg: Resdeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(tmp_path / "p", CELLS)
+    assert "no usable checkpoint" in resdeg("diagnose", "p", "--jobs", "auto").stderr
+    for wrong in ("0", "two"):
+        done = resdeg("diagnose", "p", "--jobs", wrong)
+        assert (done.returncode, "command line" in done.stderr) == (2, True), done.stderr
+    monkeypatch.setenv("RESDEG_JOBS", "0")
+    done = resdeg("diagnose", "p")
+    assert (done.returncode, "RESDEG_JOBS" in done.stderr) == (2, True), done.stderr
