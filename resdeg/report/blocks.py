@@ -19,7 +19,8 @@ PIXELS = 73  # of the page per inch of a figure: its words are then as small as 
 DRAWN = ("responses", "identity")  # of PAGES
 SAID = (
     "Trained networks on held-out images, means over seeds. Size of the branch, distance from the identity, "
-    "debiased CKA and linear residual: the median block of the later half, of those that keep their shape. "
+    "debiased CKA and linear residual: the median block of the later half, of those that keep their shape; - "
+    "where there is none. "
     "Probe: accuracy behind the best block of the last stage, and behind the last. Lost: points of accuracy "
     "without one block, the mean over blocks and the largest, by the intact network's statistics and by "
     "recomputed ones."
