@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resdeg.config import Settings, SweepConfig
+from resdeg.config import ExecutionConfig, Settings, SweepConfig, number_or_text, validate
 from resdeg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def flags(
         "execution": {
             "data_dir": data_dir and str(data_dir),
             "device": device,
-            "jobs": None if jobs is None else _amount(jobs),
+            "jobs": None if jobs is None else number_or_text(jobs),
             "offline": offline or None,
         },
     }
@@ -199,11 +199,9 @@ def given_jobs(jobs: str | None) -> int | None:
     Raises:
         UsageError: it is no number of workers.
     """
-    from resdeg.config import ExecutionConfig, validate
-
     text = jobs or os.environ.get("RESDEG_JOBS") or "auto"
     name = "command line" if jobs else "RESDEG_JOBS"
-    amount = validate(ExecutionConfig, {name: {"jobs": _amount(text)}}).jobs
+    amount = validate(ExecutionConfig, {name: {"jobs": number_or_text(text)}}).jobs
     return None if amount == "auto" else amount
 
 
@@ -214,8 +212,3 @@ def fitting_jobs(runs: int, cores: int, worker_bytes: int) -> int:
     room = available_bytes()
     fitting = runs if room is None else int(MEMORY_SHARE * room // worker_bytes)
     return max(1, min(cores, runs, fitting))
-
-
-def _amount(text: str) -> int | str:
-    """A number, where it is one; else as it is, for the configuration to say what is wrong."""
-    return int(text) if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) else text

@@ -1,6 +1,6 @@
 """What a run is, and how users write it down."""
 
-from resdeg.config.grammar import check_depth, is_true, parse_depths, parse_seeds
+from resdeg.config.grammar import check_depth, is_true, number_or_text, parse_depths, parse_seeds
 from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
@@ -35,6 +35,7 @@ __all__ = [
     "check_depth",
     "is_true",
     "merge",
+    "number_or_text",
     "parse_assignment",
     "parse_depths",
     "parse_seeds",

@@ -51,6 +51,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def number_or_text(text: str) -> int | str:
+    """A number, where it is one; else as it is, for the configuration to say what is wrong.
+
+    >>> number_or_text("8"), number_or_text("auto")
+    (8, 'auto')
+    """
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) else text
+
+
 def is_true(text: str) -> bool:
     """What an environment variable that is a switch says.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections import deque
@@ -17,8 +16,7 @@ from resdeg import files
 from resdeg.config import RunConfig
 from resdeg.errors import LostError, ResdegError, StorageError
 from resdeg.store import RunStore, SweepStore
-from resdeg.sweep.executors.parent import die_with_parent
-from resdeg.sweep.executors.process import error_of, send, send_error, spawn
+from resdeg.sweep.executors.process import ending, error_of, send, send_error, spawn, when_stopped
 
 WORKER_BYTES = 1_300_000_000  # of depth 56 and 1,000 images of CIFAR-10, measured
 _PATIENCE = (
@@ -84,6 +82,7 @@ def measure(
     """
     if not runs:
         return
+    threads = max(1, cores // jobs)
     waiting = deque(sorted(runs, key=lambda run: -run.depth))
     workers: dict[connection.Connection, tuple[Any, str, float]] = {}
     with files.locked(store.folder / "diagnose.lock"):
@@ -91,7 +90,9 @@ def measure(
             while waiting or workers:
                 while waiting and len(workers) < jobs:
                     run = waiting.popleft()
-                    process, pipe = _start(store, run, request, max(1, cores // jobs))
+                    process, pipe = spawn(
+                        _measure, str(store.folder), run.model_dump_json(), request, threads
+                    )
                     workers[pipe] = process, run.run_id, time.monotonic()
                 for ready in connection.wait(list(workers)):
                     assert isinstance(ready, connection.Connection)
@@ -107,7 +108,7 @@ def _received(pipe: connection.Connection, process: Any, run_id: str) -> dict[st
         told: dict[str, Any] = json.loads(pipe.recv_bytes())
     except (EOFError, OSError):
         process.join()
-        what = f"{run_id}: its worker died (exit code {process.exitcode})"
+        what = f"{run_id}: its worker died ({ending(process.exitcode)})"
         raise LostError(what, "if memory was short, try --jobs 1 or fewer --images") from None
     process.join()
     if "error" in told:
@@ -126,21 +127,11 @@ def _end(processes: Sequence[Any]) -> None:
         process.join()
 
 
-def _start(
-    store: SweepStore, run: RunConfig, request: Request, threads: int
-) -> tuple[Any, connection.Connection]:
-    return spawn(_measure, str(store.folder), run.model_dump_json(), request, threads)
-
-
 # ---------------------------------------------------------------- in the worker
 
 
 def _measure(pipe: connection.Connection, folder: str, run: str, request: Request, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the coordinator
-    signal.signal(signal.SIGTERM, _leave)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        signal.signal(signal.SIGHUP, _leave)
-    die_with_parent(signal.SIGTERM)
+    when_stopped(_leave)
 
     import torch
 

@@ -12,6 +12,7 @@ from resdeg.config import (
     SweepConfig,
     is_true,
     merge,
+    number_or_text,
     parse_assignment,
     read_toml,
     validate,
@@ -54,7 +55,7 @@ def resolve(
 
 
 def _variable(name: str, text: str) -> Settings:
-    value: object = int(text) if name == "RESDEG_JOBS" and text.isdecimal() else text
+    value: object = number_or_text(text) if name == "RESDEG_JOBS" else text
     if name == "RESDEG_OFFLINE":
         value = is_true(text)
     return {"execution": {ENVIRONMENT[name]: value}}

@@ -16,8 +16,7 @@ from resdeg.config import ExecutionConfig, RunConfig, SweepConfig
 from resdeg.errors import LostError, ResdegError, UsageError
 from resdeg.records import Progress, RunSummary
 from resdeg.sweep.calibration import Facts
-from resdeg.sweep.executors.parent import die_with_parent
-from resdeg.sweep.executors.process import error_of, send, send_error, spawn
+from resdeg.sweep.executors.process import ending, error_of, send, send_error, spawn, when_stopped
 from resdeg.sweep.preflight import preflight
 
 _PROGRESS_EVERY = 0.2  # seconds between two messages of one worker
@@ -115,9 +114,8 @@ class LocalExecutor:
 
     def _gone(self, run_id: str, why: str, if_killed: str = "") -> Ended:
         code = self._forget(run_id)
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
         hint = if_killed if code == -signal.SIGKILL else ""
-        return Ended(run_id, None, LostError(f"{run_id}: {why} ({how}{hint})"))
+        return Ended(run_id, None, LostError(f"{run_id}: {why} ({ending(code)}{hint})"))
 
     def _forget(self, run_id: str) -> int:
         worker = self._workers.pop(run_id)
@@ -143,14 +141,8 @@ class _StopFlag:
 
     def __init__(self) -> None:
         self.raised = False
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the coordinator
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                signal.signal(number, self._raise)
-        if sys.platform == "linux":
-            # The fork server dies with the coordinator, and we with the fork server.
-            die_with_parent(signal.SIGTERM)
-            self._parent = os.getppid()
+        when_stopped(self._raise)
+        self._parent = os.getppid()
 
     def _raise(self, number: int, frame: object) -> None:
         self.raised = True

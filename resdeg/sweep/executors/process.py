@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable
 from multiprocessing import connection
+from types import FrameType
 from typing import Any
 
 from resdeg.errors import BusyError, DataError, LostError, ResdegError, StorageError, UsageError
+from resdeg.sweep.executors.parent import die_with_parent
 
 _context = multiprocessing.get_context("forkserver")
 _ERRORS = {
@@ -39,8 +42,30 @@ def spawn(target: Callable[..., None], *arguments: Any) -> tuple[Any, connection
     return process, ours
 
 
+def ending(code: int) -> str:
+    """How a process ended, by its exit code.
+
+    >>> ending(1), ending(-9)
+    ('exit code 1', 'signal 9')
+    """
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
 def error_of(told: dict[str, Any]) -> ResdegError:
+    """What `send_error` sent."""
     return _ERRORS.get(told["code"], ResdegError)(told["what"], told["remedy"])
+
+
+# ---------------------------------------------------------------- in the worker
+
+
+def when_stopped(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Call `handler` when this worker is to stop: at SIGTERM, SIGHUP, or the coordinator's death."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the coordinator
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, handler)
+    die_with_parent(signal.SIGTERM)  # the fork server dies with the coordinator, and we with the fork server
 
 
 def send(pipe: connection.Connection, **message: object) -> bool:
