@@ -104,6 +104,10 @@ class Calibration(BaseModel):
         slope = (self.seconds[1] - self.seconds[0]) / (self.blocks[1] - self.blocks[0])
         return max(self.stem_seconds, self.seconds[0] + slope * ((depth - 2) // 2 - self.blocks[0]))
 
+    def covers(self, config: SweepConfig) -> bool:
+        """Whether both its families and its deepest net were measured."""
+        return set(config.families) <= set(self.counts) and (max(config.depths) - 2) // 2 <= self.blocks[1]
+
     def corrected(self, ratio: float) -> Calibration:
         """The same after a sweep took `ratio` times what was foreseen: load and neighbours included."""
         low, high = self.seconds
@@ -149,13 +153,17 @@ def recall_all(config: SweepConfig) -> list[Calibration] | None:
 
 
 def recall(config: SweepConfig) -> Calibration | None:
-    """What was measured for such nets on this machine with these versions; None where nothing was."""
+    """What was measured for such nets on this machine with these versions; None where nothing was.
+
+    Nor where only shallower ones were: a line through two depths that a neighbour disturbed, drawn on to
+    four times the deeper one, is wrong in shape (docs/log.md).
+    """
     found = _kept().get(_key(config))
     try:
         calibration = Calibration.model_validate(found, strict=False) if found else None
     except ValidationError:
         return None
-    return calibration if calibration and set(config.families) <= set(calibration.counts) else None
+    return calibration if calibration and calibration.covers(config) else None
 
 
 def remember(config: SweepConfig, calibration: Calibration) -> None:

@@ -62,7 +62,8 @@ def test_what_was_measured_is_kept_for_the_same_kind_of_net_alone() -> None:
     assert recall(config) is None
     remember(config, line())
     assert recall(config) == line()
-    assert recall(grid("8,56", seeds="0-5")) == line(), "other depths and seeds are on the same line"
+    assert recall(grid("2,20", seeds="0-5")) == line(), "other depths and seeds are on the same line"
+    assert recall(grid("8,26")) is None, "which is not drawn on beyond the deepest that was measured"
     for other in (
         {"model": {"width": 2.0}}, {"training": {"recipe": "short", "batch_size": 64}},
         {"training": {"recipe": "short", "precision": "bf16"}}, {"execution": {"device": "cpu"}},
@@ -85,13 +86,16 @@ def test_the_preflight_measures_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = preflight(grid(), read_data=False)
     monkeypatch.setattr("resdeg.sweep.preflight.calibrate", lambda *_: pytest.fail("measured again"))
     assert preflight(grid(), read_data=False) == first
+    assert preflight(grid("8"), read_data=False).step_seconds.items() <= first.step_seconds.items()
+    with pytest.raises(pytest.fail.Exception, match="measured again"):
+        preflight(grid("8,20"), read_data=False)
 
 
 def test_a_kept_price_needs_no_torch(resdeg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resdeg.sweep.executors.process.start_server", lambda: pytest.fail("a server"))
     monkeypatch.setattr("resdeg.sweep.executors.local.ask_preflight", lambda *_, **__: pytest.fail("torch"))
     config = resolve(None, {}, [], {})
-    remember(config, line())
+    remember(config, line(blocks=(3, 54)))
     done = resdeg("sweep", "--depths", "8,20,56,110", "--seeds", "0-24", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("missing") == 200
