@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -41,7 +43,8 @@ def gradient_correlation(model: CifarNet, images: Tensor) -> float:
     is an expectation over the initial weights. Of one given network it is taken over the entries of the
     gradient instead: with g_i = d f_c(x_i) / d x_i for logit c, the mean over pairs i != j of
     <g_i, g_j> / (||g_i|| ||g_j||), and of that the mean over logits. Nothing is centred, as nothing is
-    in the paper: there each entry has mean 0. White noise gives 0, a linear map 1.
+    in the paper: there each entry has mean 0. White noise gives 0, a linear map 1. An input at which a
+    logit has no gradient has no direction and is in no pair; NaN where no pair is left.
 
     Every norm holds the statistics of these images in training mode, so that f is one function and no
     image reaches the logits of another.
@@ -49,17 +52,24 @@ def gradient_correlation(model: CifarNet, images: Tensor) -> float:
     Args:
         images: (N, 3, H, W), standardised, N >= 2.
     """
+    return _correlation(_directions(model, images))
+
+
+def _directions(model: CifarNet, images: Tensor) -> Tensor:
+    """(logits, N, entries) float64: gradients of length 1; 0 where there is none, NaN where not finite."""
     with torch.enable_grad(), buffers_kept(model), in_mode(model, training=False):
         recompute_statistics(model, [images])
         x = images.detach().requires_grad_()
         logits = model(x)[:, :_LOGITS]
         each = [torch.autograd.grad(logit.sum(), x, retain_graph=True)[0] for logit in logits.T]
-    directions = torch.stack(
-        [functional.normalize(g.double().flatten(1), eps=0.0) for g in each]
-    )  # (K, N, P)
-    n = len(images)
-    pairs = (directions.sum(dim=1).square().sum(dim=1) - n) / (n * (n - 1))  # (K,)
-    return pairs.mean().item()
+    smallest = torch.finfo(torch.float64).tiny
+    return torch.stack([functional.normalize(g.double().flatten(1), eps=smallest) for g in each])
+
+
+def _correlation(directions: Tensor) -> float:
+    n = directions.any(dim=2).sum(dim=1)  # (logits,)
+    pairs = (directions.sum(dim=1).square().sum(dim=1) - n) / (n * (n - 1))
+    return pairs.where(n > 1, math.nan).mean().item()
 
 
 def measure(model: CifarNet, sample: Sample) -> list[Number]:
@@ -69,7 +79,10 @@ def measure(model: CifarNet, sample: Sample) -> list[Number]:
     found = [
         of_layer(place, "norm", value, len(images)) for place, value in zip(layers(model), norms, strict=True)
     ]
-    return [*found, Number("correlation", gradient_correlation(model, images), len(images))]
+    directions = _directions(model, images)
+    without = int((~directions.any(dim=2)).any(dim=0).sum())
+    note = f"{without} of them without a gradient, in no pair" if without else None
+    return [*found, Number("correlation", _correlation(directions), len(images), note=note)]
 
 
 def count(sample: Sample) -> int:

@@ -76,6 +76,22 @@ def test_opposite_gradients_by_hand() -> None:
     assert gradient_correlation(model, images) == pytest.approx(-1 / 3)
 
 
+def test_an_input_without_a_gradient_is_in_no_pair() -> None:
+    """relu(red - blue): where no red exceeds blue, as on two of six images, nothing depends on the input."""
+    model = build_model("plain", 2, config=ModelConfig(norm="none", width=0.25), classes=2)
+    with torch.no_grad():
+        model.stem.weight.zero_()
+        model.stem.weight[0, 0, 1, 1], model.stem.weight[0, 2, 1, 1] = 1, -1
+        nn.init.ones_(model.head.weight)
+    pixels = torch.tensor([[9, 0, 1], [8, 0, 1], [7, 0, 2], [0, 0, 3], [5, 0, 1], [1, 0, 4]])
+    images = pixels[:, :, None, None].expand(6, 3, 4, 4).to(torch.uint8)
+    assert gradient_correlation(model, images / 255) == pytest.approx(1)
+    assert math.isnan(gradient_correlation(model, images[3:5] / 255)), "no pair is left"
+    held = (images.permute(0, 2, 3, 1), torch.zeros(6, dtype=torch.long))
+    told = measure(model, sample(held, held))[-1]
+    assert (told.value, told.note) == (pytest.approx(1), "2 of them without a gradient, in no pair")
+
+
 def test_depth_shatters_the_gradients_of_plain_nets_first() -> None:
     """Balduzzi et al. 2017: at initial values correlation falls with depth, and less with shortcuts.
 
