@@ -9,8 +9,8 @@ import pytest
 
 from resdeg import files
 from resdeg.errors import BusyError, StorageError, UsageError
-from resdeg.records import EvalRecord, Manifest, RunSummary, Segment, TimingRecord
-from resdeg.store import RunStore, SweepStore, open_run
+from resdeg.records import DiagnosticRecord, EvalRecord, Manifest, RunSummary, Segment, TimingRecord
+from resdeg.store import RunStore, SweepStore, keep_measured, open_run
 
 CLOCK = TimingRecord(step=0, training_seconds=1.0, evaluation_seconds=0.5)
 SEGMENT = Segment(
@@ -191,6 +191,19 @@ def test_numbers_that_are_not_finite_stay_strict_json() -> None:
     assert tree["test_loss"] is None
     assert tree["not_finite"] == {"test_loss": "inf"}
     assert EvalRecord.from_json(line, "x").test_loss is None
+
+
+def test_why_a_number_is_null_outlives_other_measures(run) -> None:
+    store, _ = run
+    odd, other = (
+        DiagnosticRecord(kind=kind, state="final", name="x", value=float("nan"), images=1)
+        for kind in ("identity", "probes")
+    )
+    keep_measured(store, "identity", "final", [odd])
+    keep_measured(store, "probes", "final", [other])
+    keep_measured(store, "probes", "final", [other])
+    assert store.lines("diagnostics.jsonl") == [r.to_json().encode() for r in (odd, other)]
+    assert store.lines("diagnostics.jsonl")[0].endswith(b'"not_finite":{"value":"nan"}}')
 
 
 def test_records_of_schema_3_are_read_and_say_nothing_of_what_came_later() -> None:

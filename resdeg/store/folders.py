@@ -136,8 +136,12 @@ class RunStore:
         content = files.read(self.folder / name)
         return None if content is None else kind.from_json(content, str(self.folder / name))
 
-    def _lines(self, kind: type[R], name: str) -> list[R]:
+    def lines(self, name: str) -> list[bytes]:
+        """Those of a file that are whole: a crash may have torn the last one."""
         content = files.read(self.folder / name) or b""
-        whole = content[: content.rfind(b"\n") + 1].splitlines()
+        return content[: content.rfind(b"\n") + 1].splitlines()
+
+    def _lines(self, kind: type[R], name: str) -> list[R]:
         where = self.folder / name
-        return [kind.from_json(line, f"{where}:{number}") for number, line in enumerate(whole, start=1)]
+        lines = enumerate(self.lines(name), start=1)
+        return [kind.from_json(line, f"{where}:{number}") for number, line in lines]

@@ -135,10 +135,12 @@ class RunSession:
 
 
 def keep_measured(store: RunStore, kind: str, state: State, records: Sequence[DiagnosticRecord]) -> None:
-    """Make `records` all that is kept of this kind and state, in one step: others stay."""
-    others = [record for record in store.diagnostics() if (record.kind, record.state) != (kind, state)]
-    lines = "".join(record.to_json() + "\n" for record in [*others, *records])
-    files.write(store.folder / "diagnostics.jsonl", lines.encode())
+    """Make `records` all that is kept of this kind and state, in one step: the lines of others stay."""
+    name = "diagnostics.jsonl"
+    there = zip(store.diagnostics(), store.lines(name), strict=True)
+    lines = [line for record, line in there if (record.kind, record.state) != (kind, state)]
+    lines += [record.to_json().encode() for record in records]
+    files.write(store.folder / name, b"".join(line + b"\n" for line in lines))
 
 
 @contextlib.contextmanager
