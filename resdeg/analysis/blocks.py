@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -42,13 +43,27 @@ class Blocks:
     lost: Lost | None
     recomputed: Lost | None
 
+    @property
+    def name(self) -> str:
+        network = f"{self.family}-{self.depth}"
+        return f"{network}, {self.arm}" if self.arm else network
+
 
 def measured_blocks(sweep: SweepFrame) -> list[Blocks]:
-    """Networks with a measured block, in the order of their records; what is not finite is left out."""
+    """The networks of a sweep that have a measured block, the grid's first."""
     frame, _ = sweep.diagnostics
+    return blocks_of(frame, sweep.config.arms)
+
+
+def blocks_of(frame: pd.DataFrame, arms: Iterable[str]) -> list[Blocks]:
+    """Networks with a measured block; what is not finite is left out.
+
+    Args:
+        frame: DIAGNOSTIC_COLUMNS; arms: all of the sweep's, in their order.
+    """
     of = frame[(frame["state"] == "final") & frame["kind"].isin(["identity", "probes", "lesions"])]
     of = of[of["value"].notna() & (of["depth"] > 2)]
-    order = {arm: number for number, arm in enumerate(["", *sweep.config.arms])}
+    order = {arm: number for number, arm in enumerate(["", *arms])}
     found = []
     for key, rows in of.groupby(["arm", "family", "depth"]):
         arm, family, depth = map(str, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,14 +11,17 @@ from resdeg.cli import options
 from resdeg.cli.console import emit, screen
 from resdeg.config.grammar import parse_depths, parse_seeds
 from resdeg.errors import UsageError, did_you_mean
-from resdeg.report.units import duration
+from resdeg.report.units import duration, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from resdeg.analysis.blocks import Blocks
+
 # Of DIAGNOSTICS, written out: torch is not loaded for a help text.
 KINDS = ("responses", "identity", "probes", "lesions", "gradients")
 _SPREAD = ("first", "median", "last")
+_EACH = 4  # networks that get a table of their own; of more than these, each is a line
 
 
 def diagnose(
@@ -42,6 +46,7 @@ def diagnose(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure finished networks: responses, identity, probes, lesions, gradients; what is there stays."""
+    from resdeg.analysis.blocks import blocks_of
     from resdeg.analysis.diagnosed import load_diagnostics
     from resdeg.analysis.wanted import wanted_runs
     from resdeg.store import SweepStore
@@ -49,7 +54,7 @@ def diagnose(
 
     store = SweepStore(options.sweep_folder(sweep))
     wanted = _known(kinds)
-    _, runs, _ = wanted_runs(store)
+    config, runs, _ = wanted_runs(store)
     chosen = [
         run
         for run in runs
@@ -80,7 +85,13 @@ def diagnose(
             f"{store.folder}: nothing could be measured",
             "networks that are finished and have their checkpoints can: run `resdeg sweep` first",
         )
-    emit(shown.to_json(orient="records", indent=1) if as_json else _table(shown))
+    if as_json:
+        emit(shown.to_json(orient="records", indent=1))
+    elif shown["run_id"].nunique() > _EACH and (found := blocks_of(shown, config.arms)):
+        emit(_overview(found))
+        screen.say("every number: --json; a network's own table: --depths, --seeds, --kinds")
+    else:
+        emit(_table(shown))
 
 
 def _known(kinds: str | None) -> list[str]:
@@ -98,6 +109,27 @@ def _skipped(obstacles: dict[str, str | None]) -> list[str]:
     return [
         f"{reason}: {', '.join(r for r, why in obstacles.items() if why == reason)}" for reason in reasons
     ]
+
+
+def _overview(found: Sequence[Blocks]) -> str:
+    """A line per trained network, means over seeds: the table of blocks in the report, for a terminal."""
+    from resdeg.analysis.blocks import LATE
+
+    lines = [
+        f"{'network':24} {'seeds':>5} {'images':>6} {'branch':>6} {'distance':>8} {'CKA':>5} {'linear':>6} "
+        f"{'probe':>7} {'intact':>7} {'lost':>5}"
+    ]
+    for one in found:
+        branch, distance, cka, linear = (
+            f"{one.late[name]:.2f}" if name in one.late else "-" for name in LATE
+        )
+        lost = "-" if one.lost is None else f"{100 * one.lost.mean:.1f}"
+        probe = one.probes[1] if one.probes else None
+        lines.append(
+            f"{one.name:24} {one.seeds:>5} {one.images:>6} {branch:>6} {distance:>8} {cka:>5} {linear:>6} "
+            f"{percent(probe):>7} {percent(one.intact):>7} {lost:>5}"
+        )
+    return "\n".join(lines)
 
 
 def _table(frame: pd.DataFrame) -> str:

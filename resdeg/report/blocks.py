@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resdeg.analysis.blocks import Blocks, Lost, measured_blocks
+from resdeg.analysis.blocks import LATE, Blocks, Lost, measured_blocks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.units import POINTS
 from resdeg.errors import UsageError
@@ -74,14 +74,10 @@ def _figure(sweep: SweepFrame, kind: str) -> Wide | None:
 
 
 def _row(one: Blocks) -> list[str]:
-    name = f"{one.family}-{one.depth}"
-    late = (
-        f"{one.late[n]:.2f}" if n in one.late else "-"
-        for n in ("branch", "distance", "cka", "linear_residual")
-    )
+    late = (f"{one.late[name]:.2f}" if name in one.late else "-" for name in LATE)
     probes = "-" if one.probes is None else " / ".join(percent(value) for value in one.probes)
     return [
-        f"{name}, {one.arm}" if one.arm else name,
+        one.name,
         str(one.seeds),
         f"{one.images:,}",
         *late,

@@ -14,6 +14,7 @@ import torch
 import resdeg as package
 from resdeg import data, files
 from resdeg.analysis.diagnosed import load_diagnostics
+from resdeg.analysis.verdict import Verdict
 from resdeg.config import ConstructedConfig, DataConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
 from resdeg.diagnostics import DIAGNOSTICS, Diagnostic
 from resdeg.diagnostics.responses import response_std
@@ -26,7 +27,7 @@ from resdeg.runner import execute
 from resdeg.store import SweepStore
 from resdeg.training.state import load_weights
 from tests.conftest import TINY, Resdeg
-from tests.planted import CELLS, planted
+from tests.planted import CELLS, causes, diagnosed, planted
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +159,23 @@ def test_a_published_sweep_has_nothing_to_measure(resdeg: Resdeg, tmp_path: Path
     assert done.stdout == ""
     assert "plain-d8-s0" in done.stderr
     assert not (tmp_path / "p" / "diagnose.lock").exists(), "and nothing is written there"
+
+
+def test_many_networks_are_a_line_each(resdeg: Resdeg, tmp_path: Path) -> None:
+    """Of those that were asked for, means over seeds; up to four have every number."""
+    diagnosed(causes(tmp_path / "p", Verdict.SUPPORTED))
+    done = resdeg("diagnose", "p")
+    head, *lines = done.stdout.splitlines()
+    assert head.split()[:4] == ["network", "seeds", "images", "branch"]
+    names = [line[:24].strip() for line in lines]
+    assert names[:2] == ["plain-8", "plain-20"]
+    assert "plain-20, constructed" in names
+    assert {len(line) for line in done.stdout.splitlines()} == {len(head)}, "one under the other"
+    assert "every number: --json" in done.stderr
+    deep = resdeg("diagnose", "p", "--depths", 8, "--kinds", "identity").stdout
+    assert "8" in deep
+    assert "plain-20" not in deep
+    assert resdeg("diagnose", "p", "--depths", 8, "--seeds", 0).stdout.startswith("plain-d8-s0-")
 
 
 def test_a_stopped_run_is_measured_at_its_step_when_asked(resdeg: Resdeg, sweep: SweepStore) -> None:
