@@ -69,12 +69,14 @@ def simulated(truth: Truth, seeds: int, generator: np.random.Generator) -> Simul
     )  # fmt: skip
 
 
-def counted(truth: Truth, seeds: int, make: Callable[..., Simulated] = simulated) -> dict[str, Counter[str]]:
-    """Verdicts in 1,000 sweeps, by claim."""
+def counted(
+    truth: Truth, seeds: int, make: Callable[..., Simulated] = simulated, family: str = "primary"
+) -> dict[str, Counter[str]]:
+    """Verdicts in 1,000 sweeps, by claim of a family."""
     generator = np.random.default_rng(seeds)
     found: dict[str, Counter[str]] = {name: Counter() for name in CLAIMS}
     for _ in range(1000):
-        for name, judged in judge(make(truth, seeds, generator)).items():
+        for name, judged in judge(make(truth, seeds, generator), family).items():
             found[name][str(judged.verdict) if not isinstance(judged, Needs) else "needs"] += 1
     return found
 

@@ -28,13 +28,19 @@ def found(store: SweepStore) -> dict[str, Finding]:
 
 
 @pytest.mark.parametrize("outcome", Verdict)
-def test_planted_causes_give_every_outcome(outcome: Verdict, resdeg, tmp_path: Path) -> None:
-    causes(tmp_path / "s", outcome)
-    done = resdeg("report", tmp_path / "s", "--json")
+def test_planted_causes_give_every_outcome(outcome: Verdict, tmp_path: Path) -> None:
+    said = found(causes(tmp_path / "s", outcome))
+    assert {said[f"C{n}"].verdict for n in (5, 6, 7, 8)} == {outcome}
+    assert all(said[f"C{n}"].seeds == 3 for n in (5, 6, 7, 8))
+
+
+def test_the_report_says_them_to_programs(resdeg, tmp_path: Path) -> None:
+    store = causes(tmp_path / "s", Verdict.REFUTED)
+    done = resdeg("report", store.folder, "--json")
     assert done.returncode == 0, done.stderr
-    said = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
-    assert {said[f"C{n}"]["verdict"] for n in (5, 6, 7, 8)} == {outcome}
-    assert all(said[f"C{n}"]["seeds"] == 3 for n in (5, 6, 7, 8))
+    told = {claim["id"]: (claim["verdict"], claim["effect"]) for claim in json.loads(done.stdout)["claims"]}
+    assert told == {name: (of.verdict, of.effect) for name, of in found(store).items()}
+    assert told["C5"][0] == "REFUTED"
 
 
 def test_a_cause_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None:
@@ -192,7 +198,7 @@ CAUSES_BOUNDARY = {
 @pytest.mark.parametrize("name", CAUSES_BOUNDARY)
 def test_on_its_boundary_a_cause_is_rarely_supported(name: str, seeds: int) -> None:
     """At most 64 in 1,000; and the others, far from theirs, are supported."""
-    said = counted({**FAR, **CAUSES_BOUNDARY[name]}, seeds, simulated_causes)
+    said = counted({**FAR, **CAUSES_BOUNDARY[name]}, seeds, simulated_causes, "secondary")
     assert said[name]["SUPPORTED"] <= 64, said[name]
     assert said[name]["needs"] == 0
     for other in CAUSES_BOUNDARY.keys() - {name}:

@@ -172,7 +172,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_none(tiny_toml, tmp_path: Path, r
 @pytest.mark.cifar
 def test_real_cifar_by_the_command_line(cifar_folder: Path, resdeg, tmp_path: Path) -> None:
     arguments = (
-        "sweep", "--depths", "8", "--families", "residual", "--seeds", "0", "--steps", "3",
+        "sweep", "--depths", "2", "--seeds", "0", "--steps", "3",
         "--data-dir", cifar_folder, "--set", "model.width=0.25",
     )  # fmt: skip
     done = resdeg(*arguments)

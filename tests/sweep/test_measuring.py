@@ -2,55 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from resdeg import files
-from resdeg.config import RunConfig
 from resdeg.errors import LostError, StorageError
 from resdeg.store import SweepStore
 from resdeg.sweep import measuring
-from resdeg.sweep.executors.process import send, send_error
 from resdeg.sweep.measuring import Measured, Request, measure
 from tests.conftest import Resdeg
 from tests.planted import CELLS, planted
+from tests.sweep import stand_ins
 
 REQUEST = Request(("responses",), 40)
-
-
-def _tells_its_run(pipe: Any, folder: str, run: str, request: Request, threads: int) -> None:
-    config = RunConfig.model_validate_json(run)
-    assert (Path(folder).name, request, threads) == ("p", REQUEST, 2)
-    send(pipe, measures=config.depth, notices=[f"seed {config.seed}"])
-
-
-def _dies(*_: Any) -> None:
-    os._exit(7)
-
-
-def _refuses(pipe: Any, *_: Any) -> None:
-    send_error(pipe, StorageError("no space", "make some"))
 
 
 def _measured(tmp_path: Path, jobs: int = 1, cores: int = 2) -> list[Measured]:
     store = SweepStore(tmp_path / "p")
     if not store.plan.exists():
-        planted(store.folder, CELLS)
+        planted(store.folder, {cell: values[:1] for cell, values in CELLS.items()})
     runs = [store.run(run_id).config() for run_id in store.run_ids()]
     return list(measure(store, runs, REQUEST, jobs, cores))
 
 
 @pytest.mark.slow
 def test_the_deepest_come_first_and_cores_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "_measure", _tells_its_run)
+    monkeypatch.setattr(measuring, "_measure", stand_ins.tells_its_run)
     found = _measured(tmp_path)
     depths = [done.measures for done in found]
     assert depths == sorted(depths, reverse=True)
     assert len({done.run_id for done in found}) == len(found)
-    assert {notice for done in found for notice in done.notices} >= {"seed 0"}
+    assert [done.notices for done in found] == [["p, 40 images, 2 threads"]] * 4
     again = _measured(tmp_path, jobs=3, cores=6)
     assert {done.run_id for done in again} == {done.run_id for done in found}, "six cores are two for each"
 
@@ -58,8 +41,8 @@ def test_the_deepest_come_first_and_cores_are_shared(tmp_path: Path, monkeypatch
 @pytest.mark.slow
 def test_a_worker_that_dies_or_refuses_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for worker, kind, says in (
-        (_dies, LostError, r"its worker died \(exit code 7\)"),
-        (_refuses, StorageError, "no space"),
+        (stand_ins.dies, LostError, r"its worker died \(exit code 7\)"),
+        (stand_ins.refuses, StorageError, "no space"),
     ):
         monkeypatch.setattr(measuring, "_measure", worker)
         with pytest.raises(kind, match=says):

@@ -52,7 +52,7 @@ def test_a_small_alphabet(tiny_toml: Path, tmp_path: Path, settings: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("umask", [0o077, 0o002, 0o000])
+@pytest.mark.parametrize("umask", [0o077, 0o002])
 def test_files_have_the_mode_of_the_umask(tiny_toml: Path, tmp_path: Path, umask: int) -> None:
     """A colleague of the group can resume, or nobody can read, as the user has it."""
     command = f"umask {umask:03o}; {sys.executable} -m resdeg sweep {tiny_toml} {' '.join(SWEEP)} --out out"
@@ -132,7 +132,7 @@ def test_what_a_terminal_shows(tiny_toml: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", ["NO_COLOR=1", "FORCE_COLOR=1", "TERM=dumb", "COLUMNS=1"])
+@pytest.mark.parametrize("settings", ["FORCE_COLOR=1", "COLUMNS=1"])
 def test_a_pipe_gets_no_control_characters(tiny_toml: Path, tmp_path: Path, settings: str) -> None:
     command = f"{settings} {sys.executable} -m resdeg sweep {tiny_toml} {' '.join(SWEEP)} --out out"
     done = shell(command, tmp_path)

@@ -203,16 +203,14 @@ def test_nohup_is_respected(case: Case, straight) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
-def test_a_signal_while_a_net_is_measured(tiny_toml: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_while_a_net_is_measured(tiny_toml: Path, tmp_path: Path) -> None:
     """In the second state: what was measured whole stays, no worker does; the same command does the rest."""
     config = resolve(tiny_toml, {}, [], GRID)
     (of,) = config.runs()
-    straight, store = (SweepStore(tmp_path / name).run(of.run_id) for name in ("straight", "s"))
+    straight = SweepStore(tmp_path / "straight").run(of.run_id)
     straight.folder.mkdir(parents=True)
     (tmp_path / "straight" / "sweep.toml").write_text(config.to_toml())
     run(straight, of)
-    shutil.copytree(tmp_path / "straight", tmp_path / "s")
     told = tmp_path / "told.txt"
 
     def diagnose(name: str, *how: str) -> subprocess.Popen[bytes]:
@@ -223,23 +221,27 @@ def test_a_signal_while_a_net_is_measured(tiny_toml: Path, tmp_path: Path, numbe
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             )  # fmt: skip
 
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+    for number in numbers:
+        shutil.copytree(tmp_path / "straight", tmp_path / number.name)
     assert diagnose("straight", "-m", "resdeg").wait(120) == 0
-    there = tmp_path / "there"
-    process = diagnose("s", "-m", "tests.trust.endless", str(there))
-    while not there.exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(number)
-    sent = time.monotonic()
-    code = process.wait(60)
-    assert code == (-number if number == signal.SIGKILL else 128 + number), told.read_text()
-    while Path(f"/proc/{there.read_text()}").exists() and time.monotonic() - sent < 10:
-        time.sleep(0.05)
-    assert time.monotonic() - sent < 10
-    assert "Traceback" not in told.read_text()
     whole = (straight.folder / "diagnostics.jsonl").read_bytes()
-    assert whole.startswith((store.folder / "diagnostics.jsonl").read_bytes())
-    last = store.diagnostics()[-1]
-    assert (last.kind, last.state) == ("responses", "final"), "and what was under way left nothing"
-    assert diagnose("s", "-m", "resdeg").wait(120) == 0
+    for number in numbers:
+        store, there = SweepStore(tmp_path / number.name).run(of.run_id), tmp_path / f"{number.name}.pid"
+        process = diagnose(number.name, "-m", "tests.trust.endless", str(there))
+        while not there.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(number)
+        sent = time.monotonic()
+        code = process.wait(60)
+        assert code == (-number if number == signal.SIGKILL else 128 + number), told.read_text()
+        while Path(f"/proc/{there.read_text()}").exists() and time.monotonic() - sent < SECONDS:
+            time.sleep(0.05)
+        assert time.monotonic() - sent < SECONDS, number
+        assert "Traceback" not in told.read_text()
+        assert whole.startswith((store.folder / "diagnostics.jsonl").read_bytes())
+        last = store.diagnostics()[-1]
+        assert (last.kind, last.state) == ("responses", "final"), "and what was under way left nothing"
+    assert diagnose(number.name, "-m", "resdeg").wait(120) == 0
     assert (store.folder / "diagnostics.jsonl").read_bytes() == whole
     assert not list(store.folder.rglob("*.tmp-*"))

@@ -25,7 +25,7 @@ from tests.trust import scripted
 from tests.trust.more import MORE
 
 PAIRS, TOGETHER = 100 * MORE, 20
-COMMANDS = 4 * MORE  # pairs of whole commands
+COMMANDS = 2 * MORE  # pairs of whole commands
 
 
 @contextlib.contextmanager
