@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from resdeg.analysis.cells import Cells, Needs
+from resdeg.analysis.cells import Cells, Needs, without_holes
 from resdeg.analysis.effects import Effect, best_over, mean_of, opposite, smallest, trend
 
 OWN = "own start"  # the column of the network that was not constructed
@@ -41,9 +41,9 @@ def constructed_losses(cells: Cells, metric: str = "train_loss") -> pd.DataFrame
         return Needs("plain networks of a constructed one's depth that trained from their own start")
     deepest = max(depths)
     there = {name: losses[deepest] for name, losses in arms.items() if deepest in losses}
-    table = pd.DataFrame({OWN: own[deepest]} | there).dropna(subset=[OWN])
-    seeds = table.count()[[*there]]
-    table = table[[OWN, *seeds.index[seeds == seeds.max()]]].dropna()
+    table = pd.DataFrame({OWN: own[deepest]} | there)
+    seeds = table[table[OWN].notna()].count()[[*there]]
+    table = without_holes(table[[OWN, *seeds.index[seeds == seeds.max()]]])
     return Needs("a seed that is finished in all of these") if table.empty else table
 
 
@@ -70,7 +70,7 @@ def identity_arm(cells: Cells) -> Cells | Needs:
 
 def branch_shrinks(cells: Cells) -> Effect | Needs:
     """C7: the lesser of two decreases of log2 ||F|| / ||x||: per doubling of the depth, and by training."""
-    trained, initial = cells.branches("residual", "final").dropna(), cells.branches("residual", "initial")
+    trained, initial = without_holes(cells.branches("residual", "final")), cells.branches("residual", "initial")
     if trained.shape[1] < 2 or trained.empty:
         return Needs("blocks of residual networks of two depths, measured (resdeg diagnose)")
     deepest = int(trained.columns[-1])
@@ -94,10 +94,10 @@ def relu_gains(cells: Cells) -> pd.DataFrame | Needs:
         return decreases
     own, found = decreases.pop(RELU), {}
     for name, of_arm in decreases.items():
-        difference = (own - of_arm).dropna(axis="columns", how="all").dropna()
+        difference = without_holes(own - of_arm)
         if difference.size:
             found[name] = difference.mean(axis="columns")
-    table = pd.DataFrame(found).dropna(axis="index")
+    table = without_holes(pd.DataFrame(found))
     return Needs("a depth and a seed that is measured in all of them") if table.empty else table
 
 
@@ -115,5 +115,4 @@ def activation_decreases(cells: Cells) -> dict[str, pd.DataFrame] | Needs:
 
 
 def _decrease(cells: Cells) -> pd.DataFrame:
-    difference = cells.branches("residual", "initial") - cells.branches("residual", "final")
-    return difference.dropna(axis="columns", how="all").dropna(axis="index", how="all")
+    return without_holes(cells.branches("residual", "initial") - cells.branches("residual", "final"), "all")

@@ -142,9 +142,15 @@ class Cells:
         return runs.pivot(index="seed", columns="depth", values=metric).astype(float)
 
 
+def without_holes(table: pd.DataFrame, how: Literal["any", "all"] = "any") -> pd.DataFrame:
+    """The columns that hold a number, and of those the rows in which `any` is missing left out, or `all`."""
+    if not np.isnan(table.to_numpy(dtype=float)).any():
+        return table  # as most are; to drop nothing costs as much as a whole effect
+    return table.dropna(axis="columns", how="all").dropna(axis="index", how=how)
+
+
 def _whole(table: pd.DataFrame, least: int, of: str) -> pd.DataFrame | Needs:
-    if table.isna().to_numpy().any():  # dropna on a whole table costs as much as all that follows
-        table = table.dropna(axis="columns", how="all").dropna(axis="index")
+    table = without_holes(table)
     depths = list(table.columns)
     if len(depths) < least:
         known = f"there is {', '.join(map(str, depths))}" if depths else "there is none"

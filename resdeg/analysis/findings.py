@@ -47,27 +47,23 @@ class Judged:
     verdict: Verdict
 
 
-def judge(cells: Cells) -> dict[str, Judged | Needs]:
-    """Every claim of CLAIMS by its id; intervals share the error of their family by Holm's rule."""
-    effects = {name: claim.effect(cells) for name, claim in CLAIMS.items()}
-    judged: dict[str, Judged | Needs] = {n: e for n, e in effects.items() if isinstance(e, Needs)}
-    for family in ("primary", "secondary"):
-        asked = {
-            name: effect
-            for name, effect in effects.items()
-            if isinstance(effect, Effect) and CLAIMS[name].family == family
-        }
-        margins = {name: CLAIMS[name].margin(cells) for name in asked}
-        shares = holm({name: effect.p(margins[name]) for name, effect in asked.items()})
-        for name, effect in asked.items():
-            judged[name] = Judged(effect, shares[name], verdict(effect, margins[name], shares[name]))
-    return judged
+def judge(cells: Cells, family: str) -> dict[str, Judged | Needs]:
+    """The claims of a family by their ids; their intervals share the family's error by Holm's rule."""
+    effects = {name: claim.effect(cells) for name, claim in CLAIMS.items() if claim.family == family}
+    asked = {name: effect for name, effect in effects.items() if isinstance(effect, Effect)}
+    margins = {name: CLAIMS[name].margin(cells) for name in asked}
+    shares = holm({name: effect.p(margins[name]) for name, effect in asked.items()})
+    judged = {
+        name: Judged(effect, shares[name], verdict(effect, margins[name], shares[name]))
+        for name, effect in asked.items()
+    }
+    return {**judged, **{name: effect for name, effect in effects.items() if isinstance(effect, Needs)}}
 
 
 def findings(sweep: SweepFrame) -> list[Finding]:
     """What `sweep` says of every claim, in the order of CLAIMS."""
     cells = Cells.of(sweep)
-    judged = judge(cells)
+    judged = judge(cells, "primary") | judge(cells, "secondary")
     return [_finding(claim, cells, judged[name]) for name, claim in CLAIMS.items()]
 
 
