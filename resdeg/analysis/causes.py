@@ -70,7 +70,8 @@ def identity_arm(cells: Cells) -> Cells | Needs:
 
 def branch_shrinks(cells: Cells) -> Effect | Needs:
     """C7: the lesser of two decreases of log2 ||F|| / ||x||: per doubling of the depth, and by training."""
-    trained, initial = without_holes(cells.branches("residual", "final")), cells.branches("residual", "initial")
+    initial, final = (cells.branches("residual", state) for state in ("initial", "final"))
+    trained = without_holes(final)
     if trained.shape[1] < 2 or trained.empty:
         return Needs("blocks of residual networks of two depths, measured (resdeg diagnose)")
     deepest = int(trained.columns[-1])

@@ -88,7 +88,7 @@ def _panels(
         axes.set_ylabel("test accuracy")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     low, high = grid[0][0].get_ylim()
-    grid[0][0].set_ylim(max(low, -0.02), min(high, 1.02))  # where no accuracy is
+    grid[0][0].set_ylim(max(low, -0.02), min(high, 1.05))  # where no accuracy is, but the half of a mark
     handles = family_handles(panels[0][0], look)
     handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8, label="without the intervention"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
