@@ -16,6 +16,8 @@ from resdeg.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
+    from resdeg.analysis.frame import SweepFrame
+
 # Of FIGURES, written out: matplotlib is not loaded for a help text.
 KINDS = (
     "curve", "training", "arms", "responses", "identity", "development", "probes", "lesions", "gradients",
@@ -40,11 +42,12 @@ def plot(
     theme: Annotated[
         str, typer.Option(help="light or dark.", autocompletion=options.one_of("light", "dark"))
     ] = "light",
+    arm: Annotated[str | None, typer.Option(help="Of this arm instead of the grid it is set beside.")] = None,
     evaluation: options.Evaluation = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw accuracy against depth, training curves, arms or diagnostics; print where the figure is."""
-    drawn = draw(sweeps or [options.sweep_folder(None)], kind, out, theme, evaluation)
+    drawn = draw(sweeps or [options.sweep_folder(None)], kind, out, theme, evaluation, arm)
     if not as_json:
         emit(str(drawn.figure))
         return
@@ -62,12 +65,17 @@ class Drawn:
 
 
 def draw(
-    folders: list[Path], kind: str, out: Path | None, theme_name: str, evaluation: str | None = None
+    folders: list[Path],
+    kind: str,
+    out: Path | None,
+    theme_name: str,
+    evaluation: str | None = None,
+    arm: str | None = None,
 ) -> Drawn:
     """Write the figure, curve.csv and runs.csv.
 
     Raises:
-        UsageError: nothing to draw, an unknown kind, format or evaluation, or sweeps of different
+        UsageError: nothing to draw, an unknown kind, format, evaluation or arm, or sweeps of different
             schedules.
     """
     import pandas as pd
@@ -80,7 +88,7 @@ def draw(
 
     if kind not in FIGURES:
         raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
-    path = out or folders[0] / f"{kind}.png"
+    path = out or folders[0] / (f"{kind}-{arm}.png" if arm else f"{kind}.png")
     form = path.suffix.lstrip(".").lower()
     if form not in FORMATS:
         raise UsageError(f"--out {path}: not a figure's name", f"end it in {', '.join(FORMATS)}")
@@ -93,7 +101,8 @@ def draw(
         screen.say(f"note: {line}")
     if out is not None:
         files.make_folder(out.parent)
-    shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in loaded]
+    chosen = [_of_arm(sweep, arm, kind) for sweep in loaded] if arm else loaded
+    shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in chosen]
     about = f"{kind} of plain and residual networks on {data_name(shown[0].config)}. {describe(shown[0])}"
     files.write(path, render(FIGURES[kind](shown, look), form, about))
     written = {}
@@ -107,6 +116,17 @@ def draw(
         text = written[name].to_csv(index=False, lineterminator="\n")
         files.write(path.parent / f"{name}.csv", text.encode())
     return Drawn(path, shown[0].evaluation, written["curve"])
+
+
+def _of_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:
+    from resdeg.report.arms import armed
+
+    if kind == "arms":
+        raise UsageError("--kind arms draws every arm", "leave out --arm")
+    arms = armed(sweep)
+    if arm not in arms:
+        raise UsageError(f"{sweep.folder}: no arm {arm} has a record", did_you_mean(arm, arms))
+    return arms[arm]
 
 
 def _one_schedule(folders: list[Path], trainings: list[object]) -> None:

@@ -8,6 +8,7 @@ from resdeg import data
 from resdeg.analysis.frame import SweepFrame
 from resdeg.config import ModelConfig, SweepConfig
 from resdeg.report.style import Theme
+from resdeg.report.units import changed
 
 EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
 
@@ -45,6 +46,8 @@ def _network(sweep: SweepFrame) -> list[str]:
         for name, value in sweep.config.model
         if value != getattr(usual, name)
     ]
+    if sweep.config.constructed is not None:
+        told.append(changed({"constructed": sweep.config.constructed.model_dump()}))
     if sweep.evaluations != ["running"]:
         told.append(f"evaluated by {EVALUATIONS[sweep.evaluation]}")
     return [", ".join(told)] if told else []

@@ -159,3 +159,22 @@ def test_a_wrong_key_in_an_arm_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError) as error:
         resolve(None, {}, ["arms.a.familys=plain"], {"depths": "20", "seeds": "0"})
     assert "families" in str(error.value)
+
+
+def test_a_figure_of_one_arm(resdeg: Resdeg, place: Path) -> None:
+    """It says which networks they are, and stands beside the grid's."""
+    assert resdeg("diagnose", "s", "--kinds", "responses", "--images", 40).returncode == 0
+    done = resdeg("plot", "s", "--kind", "responses", "--arm", "constructed", "--out", "of.svg")
+    assert done.returncode == 0, done.stderr
+    drawn = (place / "of.svg").read_text()
+    assert "constructed from depth 8 after 50 % of the epochs" in drawn
+    assert "depth 14" in drawn
+    assert "depth 8<" not in drawn
+    done = resdeg("plot", "s", "--arm", "identity")
+    assert done.stdout == "s/curve-identity.png\n"
+    for wrong, says in (
+        (("--arm", "identiy"), "did you mean 'identity'?"),
+        (("--kind", "arms", "--arm", "identity"), "--kind arms draws every arm"),
+    ):
+        done = resdeg("plot", "s", *wrong)
+        assert (done.returncode, says in done.stderr) == (2, True), done.stderr
