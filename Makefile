@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
-KINDS := arms responses identity probes lesions gradients development
 
 .PHONY: help install demo test check sweep plot bench trust mutants figures clean
 .DEFAULT_GOAL := help
@@ -52,14 +51,7 @@ mutants: $(STAMP) ## take each safety line away: a test must see it
 	$(BIN)/python -m tests.trust.mutants
 
 figures: $(STAMP) ## draw and report every published sweep again from its records
-	@for sweep in results/*/sweep.toml results/*/*/sweep.toml; do \
-	  case "$$sweep" in results/local/*|*'*'*) continue ;; esac; \
-	  folder="$$(dirname $$sweep)"; running="$$folder/curve-running.png"; \
-	  $(BIN)/resdeg plot "$$folder" && $(BIN)/resdeg plot "$$folder" --kind training || exit 1; \
-	  for kind in $(KINDS); do \
-	    if [ -e "$$folder/$$kind.png" ]; then $(BIN)/resdeg plot "$$folder" --kind $$kind || exit 1; fi; done; \
-	  if [ -e "$$running" ]; then $(BIN)/resdeg plot "$$folder" --evaluation running --out "$$running" || exit 1; fi; \
-	  $(BIN)/resdeg report "$$folder" || exit 1; done
+	$(BIN)/python -m tests.redraw
 
 clean: ## remove what was built; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

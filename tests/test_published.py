@@ -7,27 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from resdeg.report.kinds import FIGURES
+from tests.redraw import ALWAYS, RESULTS, SWEEPS, commands, figures
 
-ROOT = Path(__file__).parents[1]
-SWEEPS = sorted(path.parent for path in (ROOT / "results").glob("**/sweep.toml") if "local" not in path.parts)
-ALWAYS = ("curve.csv", "runs.csv", "curve.png", "training.png", "report.md", "report.html")
-ALSO = {f"{kind}.png": ("--kind", kind) for kind in FIGURES if f"{kind}.png" not in ALWAYS}
-ALSO["curve-running.png"] = ("--evaluation", "running")
+ROOT = RESULTS.parent
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", SWEEPS, ids=lambda path: str(path.relative_to(ROOT / "results")))
+@pytest.mark.parametrize("folder", SWEEPS, ids=lambda path: str(path.relative_to(RESULTS)))
 def test_records_give_what_is_published(folder: Path, resdeg, tmp_path: Path) -> None:
     """As `make figures` does, in a copy."""
-    copy = tmp_path / folder.name
-    also = [name for name in ALSO if (folder / name).exists()]
-    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*ALWAYS, *ALSO))
-    for command in ((), ("--kind", "training"), *((*ALSO[name], "--out", copy / name) for name in also)):
-        done = resdeg("plot", copy, *command)
+    copy, drawn = tmp_path / folder.name, {*ALWAYS, *figures(folder)}
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*drawn))
+    for arguments in commands(folder, copy):
+        done = resdeg(*arguments)
         assert done.returncode == 0, done.stderr
-    assert resdeg("report", copy).returncode == 0
-    for name in (*ALWAYS, *also):
+    for name in drawn:
         assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
 
 
@@ -43,8 +37,3 @@ def test_the_readme_says_what_the_report_of_the_demo_says() -> None:
         told = line.replace("+", "").replace(" of the depth", "")
         for part in effect.strip().replace("+", "").rstrip(")").split(" ("):
             assert part in told, (claim, part)
-
-
-def test_make_figures_knows_every_kind() -> None:
-    (line,) = (one for one in (ROOT / "Makefile").read_text().splitlines() if one.startswith("KINDS := "))
-    assert {*line.split()[2:], "curve", "training"} == {*FIGURES}
