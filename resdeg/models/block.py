@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resdeg.models.activation import Activation
+from resdeg.models.convolution import Conv3x3
 from resdeg.models.norm import Norm
 
 
@@ -37,10 +38,6 @@ class Parts:
     scale: float = 1.0
 
 
-def conv3x3(entering: int, leaving: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(entering, leaving, kernel_size=3, stride=stride, padding=1, bias=False)
-
-
 class Block(nn.Module):
     """Two 3x3 convolutions with their norms, and the addition; a kind says in which order.
 
@@ -51,9 +48,9 @@ class Block(nn.Module):
         super().__init__()
         self.activation, self.inner = parts.activation, parts.inner
         self.shortcut, self.scale = parts.shortcut, parts.scale
-        self.conv1 = conv3x3(place.entering, place.leaving, place.stride)
+        self.conv1 = Conv3x3(place.entering, place.leaving, place.stride)
         self.norm1 = parts.norm(place.leaving)
-        self.conv2 = conv3x3(place.leaving, place.leaving)
+        self.conv2 = Conv3x3(place.leaving, place.leaving)
         self.norm2 = parts.norm(place.leaving)
 
     def residual(self, x: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from resdeg.config import Family, ModelConfig, check_depth
 from resdeg.errors import UsageError, did_you_mean
 from resdeg.models.activation import ACTIVATIONS
-from resdeg.models.block import BLOCKS, Parts, Place, conv3x3
+from resdeg.models.block import BLOCKS, Parts, Place
+from resdeg.models.convolution import Conv3x3
 from resdeg.models.init import INITS, initialise
 from resdeg.models.norm import NORMS
 from resdeg.models.shortcut import SHORTCUTS, build_shortcut
@@ -38,7 +39,7 @@ class CifarNet(nn.Module):
         self.activation, self.kind = ACTIVATIONS[config.activation], kind
         inner = ACTIVATIONS[config.inner_activation or config.activation]
         channels = [max(1, round(width * config.width)) for width in LAYOUTS[config.layout]]
-        self.stem = conv3x3(3, channels[0])
+        self.stem = Conv3x3(3, channels[0])
         self.stem_norm = norm(channels[0]) if kind.stem else nn.Identity()
         self.stages = nn.ModuleList()
         entering = channels[0]
