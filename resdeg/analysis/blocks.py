@@ -48,6 +48,11 @@ class Blocks:
         network = f"{self.family}-{self.depth}"
         return f"{network}, {self.arm}" if self.arm else network
 
+    @property
+    def late_told(self) -> list[str]:
+        """`late` for people, in the order of LATE; a dash where there is none."""
+        return [f"{self.late[name]:.2f}" if name in self.late else "-" for name in LATE]
+
 
 def measured_blocks(sweep: SweepFrame) -> list[Blocks]:
     """The networks of a sweep that have a measured block, the grid's first."""

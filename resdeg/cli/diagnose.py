@@ -113,16 +113,12 @@ def _skipped(obstacles: dict[str, str | None]) -> list[str]:
 
 def _overview(found: Sequence[Blocks]) -> str:
     """A line per trained network, means over seeds: the table of blocks in the report, for a terminal."""
-    from resdeg.analysis.blocks import LATE
-
     lines = [
         f"{'network':24} {'seeds':>5} {'images':>6} {'branch':>6} {'distance':>8} {'CKA':>5} {'linear':>6} "
         f"{'probe':>7} {'intact':>7} {'lost':>5}"
     ]
     for one in found:
-        branch, distance, cka, linear = (
-            f"{one.late[name]:.2f}" if name in one.late else "-" for name in LATE
-        )
+        branch, distance, cka, linear = one.late_told
         lost = "-" if one.lost is None else f"{100 * one.lost.mean:.1f}"
         probe = one.probes[1] if one.probes else None
         lines.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resdeg.analysis.blocks import LATE, Blocks, Lost, measured_blocks
+from resdeg.analysis.blocks import Blocks, Lost, measured_blocks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.units import POINTS
 from resdeg.errors import UsageError
@@ -74,13 +74,12 @@ def _figure(sweep: SweepFrame, kind: str) -> Wide | None:
 
 
 def _row(one: Blocks) -> list[str]:
-    late = (f"{one.late[name]:.2f}" if name in one.late else "-" for name in LATE)
     probes = "-" if one.probes is None else " / ".join(percent(value) for value in one.probes)
     return [
         one.name,
         str(one.seeds),
         f"{one.images:,}",
-        *late,
+        *one.late_told,
         probes.replace(" %", "\N{NO-BREAK SPACE}%"),
         percent(one.intact),
         _lost(one.lost),

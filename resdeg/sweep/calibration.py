@@ -80,7 +80,7 @@ class Calibration(BaseModel):
     bytes: tuple[int, int]
 
     def counts_of(self, family: Family, depth: int) -> Counts:
-        blocks = (depth - 2) // 2
+        blocks = blocks_in(depth)
         if not blocks:
             return self.stem
         low, high = self.counts[family]
@@ -102,11 +102,11 @@ class Calibration(BaseModel):
         if depth == 2:
             return self.stem_seconds
         slope = (self.seconds[1] - self.seconds[0]) / (self.blocks[1] - self.blocks[0])
-        return max(self.stem_seconds, self.seconds[0] + slope * ((depth - 2) // 2 - self.blocks[0]))
+        return max(self.stem_seconds, self.seconds[0] + slope * (blocks_in(depth) - self.blocks[0]))
 
     def covers(self, config: SweepConfig) -> bool:
         """Whether both its families and its deepest net were measured."""
-        return set(config.families) <= set(self.counts) and (max(config.depths) - 2) // 2 <= self.blocks[1]
+        return set(config.families) <= set(self.counts) and blocks_in(max(config.depths)) <= self.blocks[1]
 
     def corrected(self, ratio: float) -> Calibration:
         """The same after a sweep took `ratio` times what was foreseen: load and neighbours included."""
@@ -120,7 +120,7 @@ class Calibration(BaseModel):
         runs = config.grid()
         counts = {run.run_id: self.counts_of(run.family, run.depth) for run in runs}
         slope = (self.bytes[1] - self.bytes[0]) / (self.blocks[1] - self.blocks[0])
-        held = self.bytes[0] + slope * ((max(config.depths) - 2) // 2 - self.blocks[0])
+        held = self.bytes[0] + slope * (blocks_in(max(config.depths)) - self.blocks[0])
         return Facts(
             device=self.device,
             parameters={run_id: count.parameters for run_id, count in counts.items()},
@@ -132,6 +132,11 @@ class Calibration(BaseModel):
             worker_bytes=round(max(held, self.bytes[0])),
             data_hash=data_hash,
         )
+
+
+def blocks_in(depth: int) -> int:
+    """Of a net: two convolutions each, beside stem and classifier."""
+    return (depth - 2) // 2
 
 
 def _average(run: RunConfig, of_depth: Callable[[int], float]) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from resdeg.config import Family, RunConfig, SweepConfig
 from resdeg.errors import UsageError
-from resdeg.sweep.calibration import Calibration, Counts, Facts, priced, recall, remember
+from resdeg.sweep.calibration import Calibration, Counts, Facts, blocks_in, priced, recall, remember
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
     stem_seconds = min(stem_seconds, low_seconds)
     return Calibration(
         device=device.type,
-        blocks=((low - 2) // 2, (high - 2) // 2),
+        blocks=(blocks_in(low), blocks_in(high)),
         stem=counts("plain", 2),
         stem_seconds=stem_seconds,
         counts={family: (counts(family, low), counts(family, high)) for family in config.families},
