@@ -13,10 +13,9 @@ from resdeg.sweep.measuring import Request
 
 
 def tells_its_run(pipe: Any, folder: str, run: str, request: Request, threads: int) -> None:
-    """The depth as the number of measures, and the rest of what it was told as its notice."""
+    """The depth as the number of measures; all else that it was told as notices."""
     config = RunConfig.model_validate_json(run)
-    told = f"{Path(folder).name}, {request.images} images, {threads} threads"
-    send(pipe, measures=config.depth, notices=[told])
+    send(pipe, measures=config.depth, notices=[Path(folder).name, f"{request}", f"{threads} threads"])
 
 
 def dies(*_: Any) -> None:

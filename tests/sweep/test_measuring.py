@@ -33,9 +33,10 @@ def test_the_deepest_come_first_and_cores_are_shared(tmp_path: Path, monkeypatch
     depths = [done.measures for done in found]
     assert depths == sorted(depths, reverse=True)
     assert len({done.run_id for done in found}) == len(found)
-    assert [done.notices for done in found] == [["p, 40 images, 2 threads"]] * 4
     again = _measured(tmp_path, jobs=3, cores=6)
-    assert {done.run_id for done in again} == {done.run_id for done in found}, "six cores are two for each"
+    assert {done.run_id for done in again} == {done.run_id for done in found}
+    told = [done.notices for done in [*found, *again]]
+    assert told == [["p", f"{REQUEST}", "2 threads"]] * 8, "six cores are two for each"
 
 
 @pytest.mark.slow
