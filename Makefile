@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt setup.py resdeg/models/norm_relu.cpp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "resdeg needs Python >= 3.11; try make PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian: apt install python3-venv)" >&2; exit 2; }
 	@# torch first and only if it is missing: an open requirement would fetch gigabytes of CUDA packages
@@ -54,5 +54,6 @@ figures: $(STAMP) ## draw and report every published sweep again from its record
 	$(BIN)/python -m tests.redraw
 
 clean: ## remove what was built; results stay
+	rm -f resdeg/models/_norm_relu*.so
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

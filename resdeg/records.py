@@ -121,9 +121,10 @@ class Segment(BaseModel):
     device: str
     processor: str
     threads: int
+    norms: str = ""  # fused or torch; not recorded before there was a choice
 
 
-MAKES_BITS = ("resdeg", "code", "torch", "numpy", "processor", "device", "threads")  # of a segment
+MAKES_BITS = ("resdeg", "code", "torch", "numpy", "processor", "device", "threads", "norms")  # of a segment
 
 
 class Environment(Record):

@@ -61,15 +61,17 @@ def test_run_ids_are_pinned() -> None:
 
 def test_a_setting_that_came_later_is_no_part_of_an_identity_until_it_is_used() -> None:
     base = resolve(None, {}, [], {"depths": "20", "seeds": "0"})
-    others = {
-        "layout": "isotropic", "shortcut_scale": 0.5, "activation": "gelu", "inner_activation": "none",
+    others: dict[str, object] = {
+        "model.layout": "isotropic", "model.shortcut_scale": 0.5, "model.activation": "gelu",
+        "model.inner_activation": "none", "training.fused": False,
     }  # fmt: skip
     elsewhere = {"model.dirac", "model.last_scale", "constructed"}
-    assert {f"model.{name}" for name in others} | elsewhere == set(NEUTRAL)
+    assert set(others) | elsewhere == set(NEUTRAL)
     for name, value in others.items():
-        assert f"model.{name}" not in base.runs()[0].identity()
-        changed = resolve(None, {}, [], {"depths": "20", "seeds": "0", "model": {name: value}})
-        assert changed.runs()[0].identity()[f"model.{name}"] == value
+        assert name not in base.runs()[0].identity()
+        room, setting = name.split(".")
+        changed = resolve(None, {}, [], {"depths": "20", "seeds": "0", room: {setting: value}})
+        assert changed.runs()[0].identity()[name] == value
         assert changed.settings_id != base.settings_id
 
 

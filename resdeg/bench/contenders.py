@@ -49,6 +49,7 @@ class Contender(BaseModel):
     workers: int = 0
     copies: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
+    fused: bool = True
     family: Family = "residual"
     depth: int = 20
 
@@ -60,6 +61,7 @@ def run_config(contender: Contender) -> RunConfig:
         lr=0.05,
         precision=contender.precision,
         threads=contender.threads,
+        fused=contender.fused,
     )
     return RunConfig(
         family=contender.family,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing import connection
+from typing import Any
 
 from resdeg.bench.contenders import LOOPS, Contender
 from resdeg.errors import ResdegError
@@ -25,6 +27,8 @@ _PARTS = {
     "add": "addition",
     "add_": "addition",
     "_fused_sgd_": "optimiser",
+    "norm_relu": "norm and relu, forward",  # of resdeg.models.fused, additions included
+    "norm_relu_backward": "norm and relu, backward",
 }
 _REST, _OUTSIDE = "input, casts, the rest", "between operations"
 
@@ -61,21 +65,28 @@ def profile(contender: Contender, steps: int) -> list[Part]:
 def _profile(pipe: connection.Connection, contender: str, steps: int) -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
+    from resdeg.models import fused
+
     seconds: dict[str, float] = defaultdict(float)
     calls: dict[str, int] = defaultdict(int)
 
+    def timed(name: str, operation: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        out = operation()
+        part = _PARTS.get(name.removeprefix("aten::"), _REST)
+        seconds[part] += time.perf_counter() - start
+        calls[part] += 1
+        return out
+
     class Timer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-            start = time.perf_counter()
-            out = func(*args, **(kwargs or {}))
-            part = _PARTS.get(func._schema.name.removeprefix("aten::"), _REST)
-            seconds[part] += time.perf_counter() - start
-            calls[part] += 1
-            return out
+            return timed(func._schema.name, lambda: func(*args, **(kwargs or {})))
 
     settings = Contender.model_validate_json(contender)
     run = LOOPS[settings.kind](settings)
     run(WARM_UP)
+    compiled = fused.call
+    fused.call = lambda name, *arguments: timed(name, lambda: compiled(name, *arguments))
     start = time.perf_counter()
     with Timer():  # type: ignore[no-untyped-call]
         run(steps)

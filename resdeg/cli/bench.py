@@ -96,6 +96,7 @@ def bench(
 def _contenders(depth: int, cores: int, precisions: list[Precision]) -> list[Contender]:
     """What is measured beside the textbook loop: the last kind is what a sweep runs."""
     from resdeg.bench.contenders import Contender
+    from resdeg.models.fused import library
 
     found = [Contender(name="vectorised fp32", kind="vectorised", threads=cores, depth=depth)]
     for precision in precisions:
@@ -104,12 +105,15 @@ def _contenders(depth: int, cores: int, precisions: list[Precision]) -> list[Con
                 name=f"engine {precision}", kind="engine", threads=cores, precision=precision, depth=depth
             )
         )
-        found.append(
-            Contender(
-                name=f"{cores} sweep workers {precision}",
-                kind="worker", threads=1, copies=cores, precision=precision, depth=depth,
-            )
+        workers = Contender(
+            name=f"{cores} sweep workers {precision}",
+            kind="worker", threads=1, copies=cores, precision=precision, depth=depth,
         )  # fmt: skip
+        if library() is not None:
+            found.append(
+                workers.model_copy(update={"name": f"{workers.name}, torch's norms", "fused": False})
+            )
+        found.append(workers)
     return found
 
 

@@ -52,6 +52,7 @@ AFFECTS_RESULT = [
     "training.flip",
     "training.precision",
     "training.threads",
+    "training.fused",
     "constructed",
 ]
 LEAVES_RESULT = ["training.recipe"]  # a name for the settings beside it
@@ -65,6 +66,7 @@ NEUTRAL: Settings = {
     "model.inner_activation": None,
     "model.last_scale": 1.0,
     "model.dirac": None,
+    "training.fused": True,
     "constructed": None,
 }
 

@@ -124,6 +124,9 @@ class TrainingConfig(Frozen):
     flip: bool = True
     precision: Annotated[Literal["fp32", "bf16"], BeforeValidator(_precision)] = "fp32"
     threads: int = Field(1, ge=1, le=1024, description="intra-op threads on a CPU; part of the bits")
+    fused: bool = Field(
+        True, description="norm, addition and relu at once where they can be; part of the bits"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -99,9 +99,9 @@ class _Front:
         return type(self)(held, self.labels, train)
 
     def score(self, rest: nn.Module) -> Score:
-        """Of `rest`, left as it is found; its last activation may write into what it is given."""
+        """Of `rest`, left as it is found."""
         fp32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
         with buffers_kept(rest):
             if self.train:
-                recompute_statistics(rest, map(torch.clone, self.train))
-            return evaluate(rest, self.held, self.labels, torch.clone, fp32)
+                recompute_statistics(rest, self.train)
+            return evaluate(rest, self.held, self.labels, lambda held: held, fp32)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from resdeg.models.activation import Activation
 from resdeg.models.convolution import Conv3x3
+from resdeg.models.fused import activated
 from resdeg.models.norm import Norm
 
 
@@ -53,9 +54,13 @@ class Block(nn.Module):
         self.conv2 = Conv3x3(place.leaving, place.leaving)
         self.norm2 = parts.norm(place.leaving)
 
+    def second(self, x: Tensor) -> Tensor:
+        """What leaves conv2, before its norm."""
+        out: Tensor = self.conv2(activated(self.norm1, self.inner, self.conv1(x)))
+        return out
+
     def residual(self, x: Tensor) -> Tensor:
-        inner = self.inner(self.norm1(self.conv1(x)), True)
-        out: Tensor = self.norm2(self.conv2(inner))
+        out: Tensor = self.norm2(self.second(x))
         return out
 
     def responses(self) -> tuple[nn.Module, nn.Module]:
@@ -71,7 +76,8 @@ class BasicBlock(Block):
     """a(F(x) + shortcut(x)), F = norm(conv(a(norm(conv(x))))) (He et al. 2015, Fig. 2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.add(self.residual(x), x), True)
+        around = None if self.shortcut is None else self.shortcut(x)
+        return activated(self.norm2, self.activation, self.second(x), around, self.scale)
 
 
 class StarganBlock(Block):
@@ -99,14 +105,13 @@ class PreactBlock(Block):
         return self.norm2, self.conv2
 
     def preactivated(self, x: Tensor) -> Tensor:
-        normed = self.norm1(x)
-        return self.activation(normed, normed is not x)  # without a norm, x is the shortcut's too
+        return activated(self.norm1, self.activation, x)
 
     def residual(self, x: Tensor) -> Tensor:
         return self._rest(self.preactivated(x))
 
     def _rest(self, active: Tensor) -> Tensor:
-        out: Tensor = self.conv2(self.inner(self.norm2(self.conv1(active)), True))
+        out: Tensor = self.conv2(activated(self.norm2, self.inner, self.conv1(active)))
         return out
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from resdeg.errors import UsageError, did_you_mean
 from resdeg.models.activation import ACTIVATIONS
 from resdeg.models.block import BLOCKS, Parts, Place
 from resdeg.models.convolution import Conv3x3
+from resdeg.models.fused import activated
 from resdeg.models.init import INITS, initialise
 from resdeg.models.norm import NORMS
 from resdeg.models.shortcut import SHORTCUTS, build_shortcut
@@ -67,13 +68,13 @@ class CifarNet(nn.Module):
     def entering(self, images: Tensor) -> Tensor:
         """What enters the first block: (N, C, H, W)."""
         x: Tensor = self.stem(images)
-        return self.activation(self.stem_norm(x), True) if self.kind.stem else x
+        return activated(self.stem_norm, self.activation, x) if self.kind.stem else x
 
     def leaving(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of what leaves the last block, which may be overwritten: (N, C, H', W')."""
+        """Logits (N, classes) of what leaves the last block: (N, C, H', W')."""
         active = self.kind.closing == "nothing" or (self.kind.stem and not self.stages)
         if not active:
-            x = self.activation(self.closing_norm(x), True)
+            x = activated(self.closing_norm, self.activation, x)
         # Pooled over the middle dimension, whose gradient is channels_last like the rest.
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H'W', C)
         logits: Tensor = self.head(pixels.mean(dim=1))

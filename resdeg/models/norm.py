@@ -14,6 +14,12 @@ from resdeg.models.kept import in_mode
 Norm = Callable[[int], nn.Module]
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """torch's; `fused`: whether it may take along what follows it, see `fused.activated`."""
+
+    fused = False
+
+
 class InstanceNorm(nn.InstanceNorm2d):
     """StarGAN's norm: per image and channel, affine, with running statistics for evaluation.
 
@@ -73,7 +79,7 @@ def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _batch(channels: int) -> nn.Module:
-    norm = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+    norm = BatchNorm(channels, eps=1e-5, momentum=0.1)
     # With a fixed momentum the counter is never read; it would cost a kernel per layer and step.
     norm.num_batches_tracked = None
     return norm

@@ -13,10 +13,12 @@ from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split, fixed_images
 from resdeg.data.plan import Plan, batch_plan
 from resdeg.models import build_model, image_statistics
+from resdeg.models.fused import fuse
 from resdeg.models.kept import buffers_kept
 from resdeg.models.network import CifarNet
 from resdeg.models.norm import recompute_statistics
 from resdeg.runner.parts import Part, parts
+from resdeg.runner.provenance import fuses
 from resdeg.training.device import autocast, prepare
 from resdeg.training.evaluate import Interrupted, Score, evaluate
 from resdeg.training.graph import StaticStep
@@ -106,6 +108,8 @@ class Training:
         cls, device: torch.device, model: CifarNet, part: Part, inputs: Inputs, rest: list[Part]
     ) -> Training:
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if fuses(part.config, device):
+            fuse(model)
         state = new_state(model, part.config.training, part.longest)
         state.step = part.first
         return cls(part, inputs, state, rest)

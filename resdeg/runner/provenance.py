@@ -13,6 +13,7 @@ import torch
 import resdeg
 from resdeg.config import RunConfig
 from resdeg.data.images import Dataset
+from resdeg.models.fused import can_fuse
 from resdeg.records import SEMANTICS, Segment
 
 _COMPUTING = ("data", "models", "training", "runner", "randomness.py")  # the rooms whose code makes numbers
@@ -33,7 +34,13 @@ def segment(config: RunConfig, dataset: Dataset, device: torch.device, step: int
         device=name,
         processor=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         threads=config.training.threads,
+        norms="fused" if fuses(config, device) else "torch",
     )
+
+
+def fuses(config: RunConfig, device: torch.device) -> bool:
+    """Whether norms of this training take along what follows them."""
+    return config.training.fused and can_fuse(device, config.training.threads)
 
 
 @functools.cache
@@ -42,7 +49,7 @@ def code_digest(package: Path) -> str:
     digest = hashlib.sha256()
     for room in _COMPUTING:
         found = package / room
-        for path in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
+        for path in sorted([*found.rglob("*.py"), *found.rglob("*.cpp")]) if found.is_dir() else [found]:
             content = path.read_bytes()
             digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:12]

@@ -209,6 +209,6 @@ def _key(config: SweepConfig) -> str:
     facts = [
         SCHEMA, __version__, importlib.metadata.version("torch"), platform.node(), os.cpu_count(),
         config.execution.device, config.execution.graph, config.model.model_dump(mode="json"), t.precision,
-        t.threads, t.batch_size, shape.side, shape.classes,
+        t.threads, t.fused, t.batch_size, shape.side, shape.classes,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
