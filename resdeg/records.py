@@ -175,8 +175,9 @@ class RunSummary(Record):
     `recomputed_*`: the clean ones once more, each batch norm's running statistics, which lag behind
     moving weights, replaced by averages over all training images; None for a net without batch norms.
     `image_*`: each image's own statistics in place of the running ones, see EvalRecord. Seconds: `start`
-    from the worker's first line to its first step, `training` and `evaluation` of all records, `clean`
-    of all clean training numbers, those at the end among them; `seconds` is all but the start.
+    from the worker's first line to its first step, `capture` of steps captured as CUDA graphs, `training`
+    and `evaluation` of all records, `clean` of all clean training numbers, those at the end among them;
+    `seconds` is the last three.
     """
 
     run_id: str
@@ -208,6 +209,7 @@ class RunSummary(Record):
     image_validation_loss: float | None = None
     image_validation_accuracy: float | None = None
     start_seconds: float = 0.0
+    capture_seconds: float = 0.0
     training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     clean_seconds: float = 0.0

@@ -185,11 +185,11 @@ def cores() -> int:
 
 
 def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
-    """Workers side by side: as many as cores and memory allow on a CPU, one on an accelerator."""
+    """Runs side by side: as many as cores and memory allow on a CPU, one group on an accelerator."""
     if config.execution.jobs != "auto":
         return config.execution.jobs
     if facts.device != "cpu":
-        return 1
+        return config.execution.group
     return fitting_jobs(runs, cores() // config.training.threads, facts.worker_bytes)
 
 

@@ -175,6 +175,9 @@ class ExecutionConfig(Frozen):
     jobs: int | Literal["auto"] = "auto"
     offline: bool = False
     graph: bool = Field(False, description="replay each step as one CUDA graph; not yet run on a GPU")
+    group: int = Field(
+        1, ge=1, le=64, description="runs in one worker process, a thread each; on CUDA a stream each"
+    )
     # Weights kept on the way, for `resdeg diagnose`: after this many evenly spaced epochs.
     snapshots: int = Field(0, ge=0, le=20)
 

@@ -162,6 +162,7 @@ class _Ending:
     steps: int = 0
     began: float = field(default_factory=time.monotonic)
     start_seconds: float = 0.0
+    capture_seconds: float = 0.0
     clean_seconds: float = 0.0
 
     def __call__(self, status: Status, session: RunSession, **numbers: Any) -> RunSummary:
@@ -179,6 +180,7 @@ class _Ending:
             steps=self.steps,
             step=numbers.pop("step", session.step),
             start_seconds=self.start_seconds,
+            capture_seconds=self.capture_seconds,
             training_seconds=sum(t.training_seconds for t in timing),
             evaluation_seconds=sum(t.evaluation_seconds for t in timing),
             clean_seconds=sum(t.clean_seconds for t in timing) + self.clean_seconds,
@@ -235,9 +237,12 @@ def _run(
     tell()
     try:
         while True:
+            before = time.monotonic()
+            take = training.captured() if graph else training.eager()
+            end.capture_seconds += time.monotonic() - before if graph else 0.0
             for event in train(
                 training.state,
-                training.captured() if graph else training.eager(),
+                take,
                 scores,
                 training.config.training,
                 training.part.closing,

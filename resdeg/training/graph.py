@@ -8,6 +8,7 @@ tested there.
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,7 @@ from resdeg.training.state import TrainState, load_bytes, to_bytes
 
 CHUNK = 512  # steps whose plans and rates are sent to the device at once
 WARM_UP = 3  # steps before a capture, undone
+_CAPTURING = threading.Lock()
 
 
 class StaticStep:
@@ -88,9 +90,15 @@ class StaticStep:
     def capture(self) -> None:
         """Capture `compute` in one CUDA graph; weights, momentum and sums end as they began.
 
+        It takes WARM_UP steps and one more. Runs of other threads go on beside it, but capture none.
+
         Raises:
             RuntimeError: the device is not CUDA, or an operation cannot be captured.
         """
+        with _CAPTURING:
+            self._capture()
+
+    def _capture(self) -> None:
         step = self.state.step
         before = to_bytes(self.state)
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -106,7 +114,7 @@ class StaticStep:
             torch.cuda.current_stream().wait_stream(stream)
             self.state.optimizer.zero_grad(set_to_none=True)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream):
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self.compute()
         finally:
             gc.enable()

@@ -75,7 +75,7 @@ MUTANTS = [
            "tests/trust/test_workers.py"),
     Mutant("a silent worker is killed", "sweep/executors/local.py", "worker.heard > self._silence:",
            "worker.heard > 1e9:", "tests/trust/test_workers.py"),
-    Mutant("a worker's signal", "sweep/executors/local.py", "        self.raised = True\n", "        pass\n",
+    Mutant("a worker's signal", "sweep/executors/worker.py", "        self.raised = True\n", "        pass\n",
            "tests/trust/test_signals.py"),
     Mutant("the code in a segment", "runner/provenance.py", "digest.update(", "str(",
            "tests/trust/test_changes.py"),

@@ -17,6 +17,7 @@ from typing import Any
 from resdeg import files
 from resdeg.cli import app, plot
 from resdeg.sweep.executors import local
+from resdeg.sweep.executors.worker import StopFlag
 
 WORKER_PHASES = ("start", "loading", "training", "evaluating", "saving")
 PHASES = ("check", *WORKER_PHASES, "plotting")
@@ -45,7 +46,7 @@ def wait_until_told(at_most: float = 6.0) -> None:
     """In a worker: until it has been asked to stop, so that a short run does not end before that."""
     flag = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     end = time.monotonic() + at_most
-    while isinstance(flag, local._StopFlag) and not flag.raised and time.monotonic() < end:
+    while isinstance(flag, StopFlag) and not flag.raised and time.monotonic() < end:
         time.sleep(0.01)
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.records import Progress
+from resdeg.sweep.executors.grouped import GroupedExecutor
 from resdeg.sweep.executors.local import Ended, LocalExecutor
 
 
@@ -16,7 +17,7 @@ class Executor(Protocol):
     """What the supervisor asks of a carrier."""
 
     def submit(self, run: RunConfig) -> None:
-        """Begin the run in a worker of its own."""
+        """Begin the run in a worker."""
 
     def poll(self, timeout: float) -> list[Progress | Ended]:
         """What happened, waiting at most `timeout` seconds for the first of it."""
@@ -36,6 +37,9 @@ class Where:
     execution: ExecutionConfig
 
 
-EXECUTORS: dict[str, Callable[[Where], Executor]] = {
-    "local": lambda where: LocalExecutor(where.folder, where.execution)
-}
+def _local(where: Where) -> Executor:
+    kind = LocalExecutor if where.execution.group == 1 else GroupedExecutor
+    return kind(where.folder, where.execution)
+
+
+EXECUTORS: dict[str, Callable[[Where], Executor]] = {"local": _local}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import signal
-import sys
 import time
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -16,11 +15,10 @@ from resdeg.config import ExecutionConfig, RunConfig, SweepConfig
 from resdeg.errors import LostError, ResdegError, UsageError
 from resdeg.records import Progress, RunSummary
 from resdeg.sweep.calibration import Facts
-from resdeg.sweep.executors.process import ending, error_of, send, send_error, spawn, when_stopped
+from resdeg.sweep.executors.process import ending, error_of, send, send_error, spawn
+from resdeg.sweep.executors.worker import StopFlag, carry
 from resdeg.sweep.preflight import preflight
 
-_PROGRESS_EVERY = 0.2  # seconds between two messages of one worker
-_ALIVE_EVERY = 10.0  # seconds between two signs of life where there is no progress
 SILENCE = 600.0  # seconds without one after which a worker hangs; no step takes as long
 
 
@@ -31,6 +29,23 @@ class Ended:
     run_id: str
     summary: RunSummary | None
     error: ResdegError | None = None
+
+
+def event_of(run_id: str, message: dict[str, Any]) -> Progress | Ended | None:
+    """What a worker told of a run; None where it is but a sign of life."""
+    if "alive" in message:
+        return None
+    if "progress" in message:
+        return Progress.model_validate(message["progress"])
+    if "error" in message:
+        return Ended(run_id, None, error_of(message["error"]))
+    return Ended(run_id, RunSummary.from_json(message["summary"], "worker"))
+
+
+def gone(run_id: str, why: str, code: int, if_killed: str = "") -> Ended:
+    """Of a worker that left with exit code `code` and without a result."""
+    hint = if_killed if code == -signal.SIGKILL else ""
+    return Ended(run_id, None, LostError(f"{run_id}: {why} ({ending(code)}{hint})"))
 
 
 def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
@@ -103,19 +118,13 @@ class LocalExecutor:
             message = json.loads(worker.pipe.recv_bytes())
         except (EOFError, OSError):  # dead, perhaps in the middle of a message
             return [self._gone(run_id, "its worker died", if_killed=", perhaps for want of memory")]
-        if "alive" in message:
-            return []
-        if "progress" in message:
-            return [Progress.model_validate(message["progress"])]
-        self._forget(run_id)
-        if "error" in message:
-            return [Ended(run_id, None, error_of(message["error"]))]
-        return [Ended(run_id, RunSummary.from_json(message["summary"], "worker"))]
+        event = event_of(run_id, message)
+        if isinstance(event, Ended):
+            self._forget(run_id)
+        return [] if event is None else [event]
 
     def _gone(self, run_id: str, why: str, if_killed: str = "") -> Ended:
-        code = self._forget(run_id)
-        hint = if_killed if code == -signal.SIGKILL else ""
-        return Ended(run_id, None, LostError(f"{run_id}: {why} ({ending(code)}{hint})"))
+        return gone(run_id, why, self._forget(run_id), if_killed)
 
     def _forget(self, run_id: str) -> int:
         worker = self._workers.pop(run_id)
@@ -136,59 +145,12 @@ class LocalExecutor:
 # ---------------------------------------------------------------- in the worker
 
 
-class _StopFlag:
-    """True once this worker was asked to stop: by a signal, or by the coordinator's death."""
-
-    def __init__(self) -> None:
-        self.raised = False
-        when_stopped(self._raise)
-        self._parent = os.getppid()
-
-    def _raise(self, number: int, frame: object) -> None:
-        self.raised = True
-
-    def __call__(self) -> bool:
-        # A parent that died before prctl sends no signal; then another process has adopted us.
-        return self.raised or (sys.platform == "linux" and os.getppid() != self._parent)
-
-
 def _train(pipe: connection.Connection, run: str, folder: str, execution: str) -> None:
-    asked = _StopFlag()
-    last = 0.0
-
-    def tell(**message: object) -> None:
-        nonlocal last
-        last = time.monotonic()
-        asked.raised |= not send(pipe, **message)
-
-    def report(progress: Progress) -> None:
-        if progress.record or progress.notice or time.monotonic() - last >= _PROGRESS_EVERY:
-            tell(progress=progress.model_dump())
-
-    def stop() -> bool:
-        """Asked at every step and every batch of an evaluation."""
-        if time.monotonic() - last >= _ALIVE_EVERY:
-            tell(alive=True)
-        return asked()
-
-    from resdeg.runner import execute
-    from resdeg.store import SweepStore
-    from resdeg.training.device import resolve_device
-
-    try:
-        config = RunConfig.model_validate_json(run)
-        settings = ExecutionConfig.model_validate_json(execution)
-        store = SweepStore(Path(folder)).run(config.run_id)
-        place = Path(settings.data_dir) if settings.data_dir else None
-        device = resolve_device(settings.device)
-        summary = execute(config, store, place, device, stop, report, settings.graph, settings.snapshots)
-        send(pipe, summary=summary.to_json())
-    except ResdegError as error:
-        send_error(pipe, error)
+    carry(run, folder, execution, StopFlag(), functools.partial(send, pipe))
 
 
 def _preflight(pipe: connection.Connection, config: str, read_data: bool) -> None:
-    _StopFlag()
+    StopFlag()
     try:
         facts = preflight(SweepConfig.model_validate_json(config), read_data)
         send(pipe, facts=facts.model_dump(mode="json"))

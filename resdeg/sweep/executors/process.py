@@ -52,7 +52,7 @@ def ending(code: int) -> str:
 
 
 def error_of(told: dict[str, Any]) -> ResdegError:
-    """What `send_error` sent."""
+    """What `told` gave."""
     return _ERRORS.get(told["code"], ResdegError)(told["what"], told["remedy"])
 
 
@@ -77,5 +77,10 @@ def send(pipe: connection.Connection, **message: object) -> bool:
     return True
 
 
+def told(error: ResdegError) -> dict[str, object]:
+    """What `error_of` reads."""
+    return {"code": error.exit_code, "what": error.what, "remedy": error.remedy}
+
+
 def send_error(pipe: connection.Connection, error: ResdegError) -> None:
-    send(pipe, error={"code": error.exit_code, "what": error.what, "remedy": error.remedy})
+    send(pipe, error=told(error))
