@@ -25,6 +25,10 @@ from resdeg.sweep.executors.local import SILENCE, Ended, event_of, gone
 from resdeg.sweep.executors.process import send, spawn, told
 from resdeg.sweep.executors.worker import StopFlag, carry
 
+# Seconds after which the first thread of a worker looks up. A signal may be given to any thread, and wakes
+# that one, but its handler runs in the first.
+_AWAKE = 0.1
+
 
 @dataclass
 class _Host:
@@ -125,7 +129,9 @@ def _host(pipe: connection.Connection, commands: connection.Connection, folder: 
 
     with contextlib.suppress(EOFError):
         while True:
-            lanes.append(threading.Thread(target=carry_out, args=(commands.recv_bytes().decode(),)))
-            lanes[-1].start()
+            if commands.poll(_AWAKE):
+                lanes.append(threading.Thread(target=carry_out, args=(commands.recv_bytes().decode(),)))
+                lanes[-1].start()
     for lane in lanes:
-        lane.join()
+        while lane.is_alive():
+            lane.join(_AWAKE)

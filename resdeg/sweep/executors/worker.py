@@ -45,7 +45,8 @@ def carry(run: str, folder: str, execution: str, asked: StopFlag, send: Callable
     def tell(**message: object) -> None:
         nonlocal last
         last = time.monotonic()
-        asked.raised |= not send(**message)
+        if not send(**message):
+            asked.raised = True  # and not by |=, which would undo a signal that came during the message
 
     def report(progress: Progress) -> None:
         if progress.record or progress.notice or time.monotonic() - last >= _PROGRESS_EVERY:
