@@ -1,4 +1,4 @@
-// Batch norm in training mode, an optional addition, and ReLU: y = max(0, w (x - mean) / sqrt(var + eps) + b + s added).
+// Batch norm, an optional addition, and ReLU: y = max(0, w (x - mean) / sqrt(var + eps) + b + s added).
 //
 // A map of C channels lies channels_last, so it is a matrix of `pixels` rows and C columns, and is read in rows of
 // LANES numbers: 64/C pixels at once, or 64 of the channels. Forward and backward read their maps twice each, once
@@ -99,6 +99,8 @@ INLINE void write(const T* __restrict x, const T* __restrict added, T* __restric
     }
 }
 
+// With `mean` in training mode, and what backward needs goes there and to `inverse`; without it by the running
+// statistics.
 template <class T, class A = Wide<T>>
 INLINE void forward(const T* x, const T* added, T* y, long pixels, long channels, const A* weight, const A* bias,
                     A* running_mean, A* running_var, A* mean, A* inverse, double eps, double momentum, double scale) {
@@ -108,20 +110,26 @@ INLINE void forward(const T* x, const T* added, T* y, long pixels, long channels
     const long per = walk.per;
     A shift[LANES] = {}, slope[LANES], offset[LANES];
     double sum[LANES], square[LANES], a[LANES], b[LANES];
-    // The variance as a mean of squares loses what the mean is greater than the deviation: so first shift x to
-    // near its mean, that of its first rows (Chan, Golub and LeVeque 1983).
-    moments(x + first, head, walk.stride, shift, sum, square);
-    for (long c = 0; c < per; c++) a[c] = folded(sum, per, c) / double(head * (LANES / per));
-    spread(a, per, shift);
-    moments(x + first, walk.rows, walk.stride, shift, sum, square);
+    if (mean) {
+      // The variance as a mean of squares loses what the mean is greater than the deviation: so first shift x to
+      // near its mean, that of its first rows (Chan, Golub and LeVeque 1983).
+      moments(x + first, head, walk.stride, shift, sum, square);
+      for (long c = 0; c < per; c++) a[c] = folded(sum, per, c) / double(head * (LANES / per));
+      spread(a, per, shift);
+      moments(x + first, walk.rows, walk.stride, shift, sum, square);
+    }
     for (long c = 0; c < per; c++) {
       const long channel = first + c;
-      const double moved = folded(sum, per, c) / double(pixels), m = shift[c] + moved;
-      const double difference = folded(square, per, c) / double(pixels) - moved * moved;
-      const double variance = difference < 0 ? 0 : difference, i = 1 / std::sqrt(variance + eps);
-      mean[channel] = A(m), inverse[channel] = A(i);
-      running_mean[channel] += A(momentum * (m - running_mean[channel]));
-      running_var[channel] += A(momentum * (variance * pixels / double(pixels - 1) - running_var[channel]));
+      double m = running_mean[channel], variance = running_var[channel];
+      if (mean) {
+        const double moved = folded(sum, per, c) / double(pixels);
+        const double difference = folded(square, per, c) / double(pixels) - moved * moved;
+        m = shift[c] + moved, variance = difference < 0 ? 0 : difference;
+        running_mean[channel] += A(momentum * (m - running_mean[channel]));
+        running_var[channel] += A(momentum * (variance * pixels / double(pixels - 1) - running_var[channel]));
+      }
+      const double i = 1 / std::sqrt(variance + eps);
+      if (mean) mean[channel] = A(m), inverse[channel] = A(i);
       a[c] = weight[channel] * i, b[c] = bias[channel] - m * a[c];
     }
     spread(a, per, slope), spread(b, per, offset);
