@@ -11,6 +11,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
@@ -24,6 +25,8 @@ from resdeg.sweep.executors.process import spawn
 from resdeg.sweep.preflight import peak_bytes
 
 if TYPE_CHECKING:
+    import torch
+
     from resdeg.runner import Training
 
 # Images of CIFAR's size from the built-in data set, so that a bench needs no file.
@@ -35,11 +38,18 @@ EVALUATED = (10 * 10_000 + 50_000) / (10 * 50_000)
 MATRIX = 2_048  # side of the products that the matrix rate is measured by
 COPIED = 1 << 28  # bytes at once, far more than any cache holds
 
+ON_A_GPU = 4  # times that side, and as many more products and copies: it is done too soon to be timed
+
+DeviceName = Literal["cpu", "cuda"]
 Run = Callable[[int], object]
 
 
 class Contender(BaseModel):
-    """A loop and its settings; `copies` of it run side by side and count together."""
+    """A loop and its settings.
+
+    copies: of it, in processes of their own, that run side by side and count together. group: trainings
+    side by side in one process, which count together likewise.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,6 +60,9 @@ class Contender(BaseModel):
     copies: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     fused: bool = True
+    graph: bool = False
+    group: int = 1
+    device: DeviceName = "cpu"
     family: Family = "residual"
     depth: int = 20
 
@@ -80,7 +93,7 @@ def _textbook(contender: Contender) -> Run:
     config = run_config(contender)
     model = build_model(config.family, config.depth)
     split = data.load(DATA).train
-    return TextbookLoop(model, split, config.training.batch_size, contender.workers).run
+    return TextbookLoop(model, split, config.training.batch_size, contender.workers, contender.device).run
 
 
 def _vectorised(contender: Contender) -> Run:
@@ -110,7 +123,25 @@ def _vectorised(contender: Contender) -> Run:
 
 
 def _engine(contender: Contender) -> Run:
-    return _steps_of(_training(contender))
+    """Training steps; of a group, each in a thread as in a worker of `execution.group`."""
+    if contender.group == 1:
+        return _steps_of(_training(contender), contender.graph)
+
+    def begin() -> Run:
+        from resdeg.training.device import own_stream
+
+        stack.enter_context(own_stream(torch_device(contender)))  # for as long as the thread lives
+        return _steps_of(_training(contender), contender.graph)
+
+    stack = contextlib.ExitStack()
+    lanes = [ThreadPoolExecutor(1) for _ in range(contender.group)]
+    runs = [lane.submit(begin).result() for lane in lanes]
+
+    def run(steps: int) -> None:
+        for done in [lane.submit(run, steps) for lane, run in zip(lanes, runs, strict=True)]:
+            done.result()
+
+    return run
 
 
 def _worker(contender: Contender) -> Run:
@@ -146,7 +177,7 @@ def _matrix(contender: Contender) -> Run:
 
     torch.set_num_threads(contender.threads)
     kind = torch.bfloat16 if contender.precision == "bf16" else torch.float32
-    a, b = torch.ones(2, MATRIX, MATRIX, dtype=kind, device="cpu")
+    a, b = torch.rand(2, side(contender), side(contender), device=contender.device).to(kind)
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -160,7 +191,7 @@ def _copy(contender: Contender) -> Run:
     import torch
 
     torch.set_num_threads(contender.threads)
-    a, b = (torch.ones(COPIED, dtype=torch.uint8, device="cpu") for _ in range(2))
+    a, b = (torch.ones(COPIED, dtype=torch.uint8, device=contender.device) for _ in range(2))
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -170,16 +201,25 @@ def _copy(contender: Contender) -> Run:
 
 
 def _training(contender: Contender) -> Training:
-    import torch
-
     from resdeg import data
     from resdeg.runner import Training
 
-    return Training.of(run_config(contender), data.load(DATA), torch.device("cpu"))
+    return Training.of(run_config(contender), data.load(DATA), torch_device(contender))
 
 
-def _steps_of(training: Training) -> Run:
-    take = training.eager()
+def torch_device(contender: Contender) -> torch.device:
+    from resdeg.training.device import resolve_device
+
+    return resolve_device(contender.device)
+
+
+def side(contender: Contender) -> int:
+    """Of the square matrices that a contender of kind matrix multiplies."""
+    return MATRIX * (ON_A_GPU if contender.device == "cuda" else 1)
+
+
+def _steps_of(training: Training, graph: bool = False) -> Run:
+    take = training.captured() if graph else training.eager()
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -203,15 +243,27 @@ def _serve(pipe: connection.Connection, commands: connection.Connection, contend
     """Run as many steps as each command says; answer with their seconds and our peak of memory; 0 ends it."""
     settings = Contender.model_validate_json(contender)
     try:
+        wait, peak = _ending(settings)
         loop = LOOPS[settings.kind](settings)
         while steps := json.loads(commands.recv_bytes()):
             start = time.perf_counter()
             loop(steps)
-            pipe.send_bytes(json.dumps([time.perf_counter() - start, peak_bytes()]).encode())
+            wait()
+            pipe.send_bytes(json.dumps([time.perf_counter() - start, peak()]).encode())
     except ResdegError as error:
         pipe.send_bytes(json.dumps({"error": error.what, "remedy": error.remedy}).encode())
     except EOFError:
         pass
+
+
+def _ending(contender: Contender) -> tuple[Callable[[], object], Callable[[], int]]:
+    """What waits until the device is done, and what tells the most memory that was held on it."""
+    if contender.device == "cpu":
+        return lambda: None, peak_bytes
+    import torch
+
+    torch_device(contender)  # or it is said that there is none
+    return torch.cuda.synchronize, torch.cuda.max_memory_reserved
 
 
 @dataclass
@@ -246,7 +298,8 @@ class Running:
 
     def images_per_second(self, steps: int) -> float:
         """Speed over `steps` steps, of all copies together."""
-        images = steps * run_config(self.contender).training.batch_size * len(self.copies)
+        contender = self.contender
+        images = steps * run_config(contender).training.batch_size * len(self.copies) * contender.group
         return images / self.seconds(steps)
 
     def _answer(self, answers: connection.Connection) -> tuple[float, float]:

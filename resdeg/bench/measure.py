@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from resdeg.bench.contenders import COPIED, MATRIX, Contender, Running, run_config
+from resdeg.bench.contenders import COPIED, ON_A_GPU, Contender, DeviceName, Running, run_config, side
 from resdeg.models.census import Census
 
 WARM_UP = 3  # steps, excluded
@@ -54,7 +54,9 @@ class Ratio:
     peak_bytes: int
 
 
-def best_textbook(cores: int, steps: int, quick: bool, say: Callable[[str], None]) -> Contender:
+def best_textbook(
+    cores: int, steps: int, quick: bool, say: Callable[[str], None], device: DeviceName = "cpu"
+) -> Contender:
     """The textbook loop at its best worker and thread count on this machine, by a short trial of each.
 
     `quick` tries all threads with no worker and with one per core, which is where the best was found.
@@ -64,7 +66,7 @@ def best_textbook(cores: int, steps: int, quick: bool, say: Callable[[str], None
     for threads, workers in [(cores, 0), (cores, min(cores, 4))] if quick else tried:
         contender = Contender(
             name=f"textbook ({threads} thread(s), {workers} worker(s))",
-            kind="textbook", threads=threads, workers=workers,
+            kind="textbook", threads=threads, workers=workers, device=device,
         )  # fmt: skip
         running = Running.start(contender)
         try:
@@ -76,25 +78,26 @@ def best_textbook(cores: int, steps: int, quick: bool, say: Callable[[str], None
     return max(speeds, key=speeds.__getitem__)
 
 
-def machine(cores: int, precisions: Sequence[Literal["fp32", "bf16"]]) -> Machine:
-    """Measure square products and copies, a thread per core: the best of three trials of each."""
+def machine(cores: int, precisions: Sequence[Literal["fp32", "bf16"]], device: DeviceName = "cpu") -> Machine:
+    """Measure square products and copies, on a CPU on each core at once: the best of three trials of each."""
+    copies, times = (cores, 8) if device == "cpu" else (1, 8 * ON_A_GPU)
 
     def per_second(contender: Contender) -> float:
         running = Running.start(contender)
         try:
             running.seconds(2)
-            return cores * 8 / min(running.seconds(8) for _ in range(3))
+            return copies * times / min(running.seconds(times) for _ in range(3))
         finally:
             running.stop()
 
-    copy = Contender(name="copy", kind="copy", threads=1, copies=cores)
+    copy = Contender(name="copy", kind="copy", threads=1, copies=copies, device=device)
     matrix = {
-        precision: Contender(name="matrix", kind="matrix", threads=1, copies=cores, precision=precision)
+        precision: copy.model_copy(update={"name": "matrix", "kind": "matrix", "precision": precision})
         for precision in precisions
     }
     return Machine(
         cores,
-        {precision: MATRIX**3 * per_second(contender) for precision, contender in matrix.items()},
+        {precision: side(contender) ** 3 * per_second(contender) for precision, contender in matrix.items()},
         2 * COPIED * per_second(copy),
     )
 
@@ -140,7 +143,7 @@ def _ratio(running: Running, name: str, speeds: list[float], reference: list[flo
         pairs=len(ratios),
         images_per_second=speed,
         reference_images_per_second=statistics.median(reference),
-        step_seconds=batch * contender.copies / speed,
+        step_seconds=batch * contender.copies * contender.group / speed,
         matrix_share=3 * counts.multiply_adds * speed / on.multiply_adds[contender.precision],
         floor_share=least_bytes(contender, counts) * speed / batch / on.bytes,
         peak_bytes=running.peak_bytes,
@@ -159,12 +162,21 @@ class Line:
     r_squared: float
 
 
-def line(depths: Sequence[int], precision: Literal["fp32", "bf16"], rounds: int, steps: int) -> Line:
-    """Step time of one-thread engines of several depths, interleaved; the median of the rounds counts."""
-    everyone = [
-        Running.start(Contender(name=f"{d}", kind="engine", threads=1, precision=precision, depth=d))
-        for d in depths
-    ]
+def line(
+    depths: Sequence[int],
+    precision: Literal["fp32", "bf16"],
+    rounds: int,
+    steps: int,
+    device: DeviceName = "cpu",
+) -> Line:
+    """Step time of engines of several depths, interleaved; the median of the rounds counts.
+
+    One thread each; on CUDA, captured.
+    """
+    one = Contender(
+        name="", kind="engine", threads=1, precision=precision, device=device, graph=device == "cuda"
+    )
+    everyone = [Running.start(one.model_copy(update={"name": f"{d}", "depth": d})) for d in depths]
     try:
         for running in everyone:
             running.seconds(WARM_UP)

@@ -44,8 +44,10 @@ class AugmentedImages(TorchDataset[tuple[Tensor, int]]):
 class TextbookLoop:
     """SGD over epochs, one step at a time."""
 
-    def __init__(self, model: nn.Module, split: Split, batch_size: int, workers: int) -> None:
-        self.model = model.train()
+    def __init__(
+        self, model: nn.Module, split: Split, batch_size: int, workers: int, device: str = "cpu"
+    ) -> None:
+        self.model, self.device = model.train().to(device), device
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
         self.loader = DataLoader(
             AugmentedImages(split),
@@ -66,7 +68,7 @@ class TextbookLoop:
         losses = []
         correct = 0
         for _ in range(steps):
-            images, labels = next(self._batches)
+            images, labels = (tensor.to(self.device) for tensor in next(self._batches))
             self.optimizer.zero_grad()
             logits = self.model(images)
             loss = functional.cross_entropy(logits, labels)

@@ -12,11 +12,11 @@ import typer
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
 from resdeg.config import check_depth, parse_depths
-from resdeg.errors import UsageError
+from resdeg.errors import UsageError, did_you_mean
 from resdeg.report.units import size
 
 if TYPE_CHECKING:
-    from resdeg.bench.contenders import Contender
+    from resdeg.bench.contenders import DeviceName
     from resdeg.bench.measure import Line, Ratio
     from resdeg.bench.profile import Part
 
@@ -26,7 +26,13 @@ Precision = Literal["fp32", "bf16"]
 def bench(
     depths: Annotated[str, typer.Option(help="Depths of the residual networks, e.g. 20,56.")] = "20",
     pairs: Annotated[int, typer.Option(min=1, max=1000, help="Interleaved pairs of blocks.")] = 7,
-    steps: Annotated[int, typer.Option(min=1, max=10_000, help="Steps in a block.")] = 8,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Steps in a block.", show_default="8, on a GPU 200"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu or cuda.", autocompletion=options.one_of("cpu", "cuda"))
+    ] = "cpu",
     quick: Annotated[
         bool, typer.Option("--quick", help="Two settings of the textbook loop instead of all; 3 pairs.")
     ] = False,
@@ -38,18 +44,25 @@ def bench(
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure training steps on this CPU, paired and interleaved (about 5 minutes on 2 cores)."""
+    """Measure training steps on this CPU or GPU, paired and interleaved (about 5 minutes on 2 cores)."""
     from resdeg.bench.contenders import Contender
+    from resdeg.bench.lineup import lineup
     from resdeg.bench.measure import best_textbook, compare, line, machine
     from resdeg.bench.profile import profile
     from resdeg.sweep.executors.local import has_bf16
     from resdeg.sweep.executors.process import start_server
 
     asked = [check_depth(depth) for depth in parse_depths(depths)]
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"--device: '{device}' is not cpu or cuda", did_you_mean(device, ("cpu", "cuda")))
+    on: DeviceName = "cuda" if device == "cuda" else "cpu"
+    if on == "cuda" and operations:
+        raise UsageError("--profile times operations one after another: a GPU does not", "give --device cpu")
+    steps = steps or (8 if on == "cpu" else 200)
     start_server()
     cores = options.cores()
     pairs = min(pairs, 3) if quick else pairs
-    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(on) else ["fp32"]
     if operations:
         engines = [
             Contender(
@@ -63,15 +76,16 @@ def bench(
     if against_depth:
         if len(set(asked)) < 2:
             raise UsageError("--line needs two depths or more", "write e.g. --line --depths 8,20,56,110")
-        _show_lines([line(asked, precision, pairs, max(1, steps // 4)) for precision in precisions], as_json)
+        block = max(1, steps // 4)
+        _show_lines([line(asked, precision, pairs, block, on) for precision in precisions], as_json)
         return
-    here = machine(cores, precisions)
-    reference = best_textbook(cores, steps, quick, screen.say)
+    here = machine(cores, precisions, on)
+    reference = best_textbook(cores, min(steps, 50), quick, screen.say, on)
     measured = {}
     for depth in asked:
         at_depth = reference.model_copy(update={"depth": depth})
         screen.say(f"depth {depth}: {pairs} interleaved pairs against {reference.name}")
-        measured[depth] = compare(at_depth, _contenders(depth, cores, precisions), pairs, steps, here)
+        measured[depth] = compare(at_depth, lineup(on, depth, cores, precisions), pairs, steps, here)
     if as_json:
         told = {
             "cores": cores,
@@ -90,31 +104,7 @@ def bench(
     for depth, ratios in measured.items():
         _table(depth, reference.name, ratios)
     if len(precisions) == 1:
-        screen.say("bf16 is not supported by this cpu, so it was not measured")
-
-
-def _contenders(depth: int, cores: int, precisions: list[Precision]) -> list[Contender]:
-    """What is measured beside the textbook loop: the last kind is what a sweep runs."""
-    from resdeg.bench.contenders import Contender
-    from resdeg.models.fused import library
-
-    found = [Contender(name="vectorised fp32", kind="vectorised", threads=cores, depth=depth)]
-    for precision in precisions:
-        found.append(
-            Contender(
-                name=f"engine {precision}", kind="engine", threads=cores, precision=precision, depth=depth
-            )
-        )
-        workers = Contender(
-            name=f"{cores} sweep workers {precision}",
-            kind="worker", threads=1, copies=cores, precision=precision, depth=depth,
-        )  # fmt: skip
-        if library() is not None:
-            found.append(
-                workers.model_copy(update={"name": f"{workers.name}, torch's norms", "fused": False})
-            )
-        found.append(workers)
-    return found
+        screen.say(f"bf16 is not supported by this {on}, so it was not measured")
 
 
 def _show_lines(lines: list[Line], as_json: bool) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import torch
 
 from resdeg.bench.contenders import DATA, LOOPS, Contender, Running
+from resdeg.bench.lineup import lineup
 from resdeg.bench.measure import Machine, _ratio, census_of, interval, least_bytes
 from resdeg.bench.textbook import TextbookLoop
 from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
 from resdeg.data import load
 from resdeg.models import build_model
 from resdeg.models.fused import library
+from resdeg.runner import Training
+from resdeg.training.loop import Take
 
 
 def test_the_textbook_loop_trains() -> None:
@@ -70,6 +75,68 @@ def test_the_least_that_memory_must_carry(family: str, gigabytes: float) -> None
     counts = census_of(contender)
     assert counts.outputs * 128 * 2 == pytest.approx(48.2e6, rel=1e-3)
     assert least_bytes(contender, counts) == pytest.approx(gigabytes * 1e9, rel=0.02)
+
+
+def test_a_group_counts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trainings in one process: in the time of a step, twice its images."""
+    running = Running(Contender(name="pair", kind="engine", threads=1, depth=8, group=2), [object()])
+    monkeypatch.setattr(running, "seconds", lambda steps: steps * 0.5)
+    assert running.images_per_second(3) == 2 * 128 / 0.5
+    ratio = _ratio(running, "", [2 * 128 / 0.5], [10.0], Machine(1, {"fp32": 3e9}, 1e9))
+    assert ratio.step_seconds == 0.5
+
+
+def test_each_of_a_group_trains_by_itself() -> None:
+    contender = Contender(name="pair", kind="engine", threads=1, depth=8, group=2)
+    seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    original = Training.eager
+
+    def eager(training: Training) -> Take:
+        take = original(training)
+
+        def noting(step: int, slot: int) -> None:
+            seen[id(training)].append((threading.get_ident(), step))
+            take(step, slot)
+
+        return noting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "eager", eager)
+        LOOPS["engine"](contender)(2)
+    assert [[step for _, step in steps] for steps in seen.values()] == [[0, 1], [0, 1]]
+    assert len({thread for steps in seen.values() for thread, _ in steps}) == 2
+
+
+def test_on_cuda_each_design_is_measured(resdeg) -> None:
+    names = [contender.name for contender in lineup("cuda", 20, 2, ["fp32", "bf16"])]
+    assert names[:4] == [
+        "eager fp32",
+        "1 captured fp32",
+        "2 captured fp32, on streams",
+        "4 captured fp32, on streams",
+    ]
+    assert len(set(names)) == len(names) == 8
+    refused = resdeg("bench", "--device", "cuda", "--profile")
+    assert refused.returncode == 2
+    assert "--profile times operations" in refused.stderr
+    if not torch.cuda.is_available():
+        refused = resdeg("bench", "--device", "cuda")
+        assert refused.returncode == 2
+        assert "device cuda is not on this machine" in refused.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_bench_on_cuda(resdeg) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    done = resdeg("bench", "--device", "cuda", "--quick", "--depths", "8", "--steps", "20", "--json")
+    assert done.returncode == 0, done.stderr
+    ratios = {ratio["name"]: ratio for ratio in json.loads(done.stdout)["depths"]["8"]}
+    assert ratios["1 captured fp32"]["ratio"] > ratios["eager fp32"]["ratio"], (
+        "launches cost more than the work"
+    )
+    assert all(0 < ratio["matrix_share"] < 1 for ratio in ratios.values())
 
 
 @pytest.mark.slow

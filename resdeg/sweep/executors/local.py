@@ -69,12 +69,18 @@ def ask_preflight(config: SweepConfig, read_data: bool) -> Facts:
     return Facts.model_validate(message["facts"])
 
 
-def has_bf16() -> bool:
-    """Whether this machine's CPU computes in bf16, asked in a worker."""
-    process, pipe = spawn(_tell_bf16)
-    there = bool(json.loads(pipe.recv_bytes()))
+def has_bf16(device: str) -> bool:
+    """Whether `device` computes in bf16, asked in a worker.
+
+    Raises:
+        UsageError: it is not on this machine.
+    """
+    process, pipe = spawn(_tell_bf16, device)
+    message = json.loads(pipe.recv_bytes())
     process.join()
-    return there
+    if "error" in message:
+        raise error_of(message["error"])
+    return bool(message["bf16"])
 
 
 @dataclass
@@ -158,14 +164,17 @@ def _preflight(pipe: connection.Connection, config: str, read_data: bool) -> Non
         send_error(pipe, error)
 
 
-def _tell_bf16(pipe: connection.Connection) -> None:
-    import torch
-
-    from resdeg.training.device import check_precision
+def _tell_bf16(pipe: connection.Connection, name: str) -> None:
+    from resdeg.training.device import check_precision, resolve_device
 
     try:
-        check_precision("bf16", torch.device("cpu"))
+        device = resolve_device(name)
+    except ResdegError as error:
+        send_error(pipe, error)
+        return
+    try:
+        check_precision("bf16", device)
         there = True
     except UsageError:
         there = False
-    pipe.send_bytes(json.dumps(there).encode())
+    send(pipe, bf16=there)
