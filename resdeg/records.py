@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from resdeg.errors import StorageError
 
 # Of the files. 2 added the image_* numbers and the parts of `seconds`, 3 a segment's code, 4 the clean
-# numbers of every record (clean_train_*, clean_seconds) and the recomputed_* ones at a run's end.
-SCHEMA = 4
+# numbers of every record (clean_train_*, clean_seconds) and the recomputed_* ones at a run's end, 5 a
+# segment's norms and the seconds of a capture.
+SCHEMA = 5
 SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
