@@ -16,7 +16,7 @@ from resdeg.cli.console import emit, screen
 from resdeg.errors import ResdegError
 from resdeg.report.units import size
 
-_NOT_COMPILED = "torch's: no C++ compiler was there at the installation; steps take 5 to 15 % longer"
+_NOT_COMPILED = "torch's, in up to 15 % longer steps: install resdeg again where there is a C++ compiler"
 _LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "pydantic", "typer", "safetensors")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,15 @@ _LAST = torch.channels_last
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled part; None where no compiler was when resdeg was installed."""
+    """The compiled part; None where none was made when resdeg was installed, or it is of another source."""
+    source = hashlib.sha256(Path(__file__).with_name("norm_relu.cpp").read_bytes()).hexdigest()
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"_norm_relu{suffix}")
         if path.is_file():
-            return ctypes.CDLL(str(path))
+            compiled = ctypes.CDLL(str(path))
+            compiled.norm_relu_source.restype = ctypes.c_char_p
+            if compiled.norm_relu_source() == source.encode():
+                return compiled
     return None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -193,6 +195,22 @@ def test_in_evaluation_it_normalises_by_the_running_statistics(scale: float | No
     assert all(torch.equal(value, before[name]) for name, value in norm.named_buffers())
     activated(norm, RELU, x.clone().requires_grad_(), added)
     assert calls == ["norm_relu"], "with gradients, it is torch's"
+
+
+def test_a_library_of_another_source_is_not_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a `git pull` without an installation: its functions may take other arguments."""
+    here = Path(fused.__file__).parent
+    for name in (*here.glob("_norm_relu*.so"), here / "norm_relu.cpp"):
+        shutil.copy(name, tmp_path)
+    monkeypatch.setattr(fused, "__file__", str(tmp_path / "fused.py"))
+    fused.library.cache_clear()
+    try:
+        assert fused.library() is not None
+        fused.library.cache_clear()
+        (tmp_path / "norm_relu.cpp").write_text("// another")
+        assert fused.library() is None
+    finally:
+        fused.library.cache_clear()
 
 
 Change = Callable[[nn.Module, Tensor], tuple[nn.Module, Tensor]]

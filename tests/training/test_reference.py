@@ -10,6 +10,7 @@ from torch.nn import functional
 from resdeg import data
 from resdeg.config import DataConfig, HierarchyConfig
 from resdeg.data.plan import batch_plan
+from resdeg.models import fused
 from resdeg.runner import Training
 from resdeg.training.loop import eager
 
@@ -61,9 +62,20 @@ def reference_forward(
 
 @pytest.mark.parametrize("kind", ["eager", "static"])
 @pytest.mark.parametrize("family", ["plain", "residual"])
-def test_three_steps_equal_separate_code_to_rounding(tiny_run, family: str, kind: str) -> None:
+@pytest.mark.parametrize("fusing", [True, False])
+def test_three_steps_equal_separate_code_to_rounding(
+    tiny_run, family: str, kind: str, fusing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Weights, momentum and losses, in float64, over batches that straddle an epoch."""
+    if fusing and fused.library() is None:
+        pytest.skip("the norms are torch's: no C++ compiler was there when resdeg was installed")
+    calls: list[str] = []
+    compiled = fused.call
+    monkeypatch.setattr(
+        fused, "call", lambda name, *arguments: (calls.append(name), compiled(name, *arguments))
+    )
     settings = {"batch_size": BATCH, "pad": PAD, "flip": True, "lr": RATE, "schedule": "constant"}
+    settings |= {"fused": fusing}
     config = tiny_run(family, 14, data=DATA, training=settings)
     dataset = data.load(DATA)
     training = Training.of(config, dataset, torch.device("cpu"))
@@ -105,6 +117,7 @@ def test_three_steps_equal_separate_code_to_rounding(tiny_run, family: str, kind
         losses.append(loss.item())
         given[:] = [(images.to(memory_format=torch.channels_last), labels)]
         take(step, step)
+    assert len(calls) == (2 * 13 * STEPS if fusing else 0)
     assert state.losses[:STEPS].tolist() == pytest.approx(losses, rel=1e-10)
     for name, parameter in state.model.named_parameters():
         torch.testing.assert_close(parameter, values[name], rtol=1e-10, atol=1e-10)
