@@ -88,6 +88,7 @@ def bench(
         measured[depth] = compare(at_depth, lineup(on, depth, cores, precisions), pairs, steps, here)
     if as_json:
         told = {
+            "device": on,
             "cores": cores,
             "gflops": {precision: 2 * rate / 1e9 for precision, rate in here.multiply_adds.items()},
             "copied_gb_per_second": here.bytes / 1e9,
@@ -97,8 +98,9 @@ def bench(
         emit(json.dumps(told, indent=1))
         return
     matrix = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in here.multiply_adds.items())
+    units = f"{cores} core(s)" if on == "cpu" else on
     emit(
-        f"{cores} core(s); matrix product {matrix}; memory {here.bytes / 1e9:.0f} GB/s; batch 128; "
+        f"{units}; matrix product {matrix}; memory {here.bytes / 1e9:.0f} GB/s; batch 128; "
         f"reference: {reference.name}"
     )
     for depth, ratios in measured.items():
