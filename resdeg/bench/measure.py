@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from resdeg.bench.contenders import COPIED, ON_A_GPU, Contender, DeviceName, Running, run_config, side
+from resdeg.bench.contenders import COPIED, ON_A_GPU, Contender, DeviceName, run_config, side
+from resdeg.bench.running import Running
 from resdeg.models.census import Census
 
 WARM_UP = 3  # steps, excluded

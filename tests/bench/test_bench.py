@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from resdeg.bench.contenders import DATA, LOOPS, Contender, Running
+from resdeg.bench.contenders import DATA, LOOPS, Contender
 from resdeg.bench.lineup import lineup
 from resdeg.bench.measure import Machine, _ratio, census_of, interval, least_bytes
+from resdeg.bench.running import Running
 from resdeg.bench.textbook import TextbookLoop
 from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
 from resdeg.data import load
