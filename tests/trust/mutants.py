@@ -77,6 +77,8 @@ MUTANTS = [
            "worker.heard > 1e9:", "tests/trust/test_workers.py"),
     Mutant("a worker's signal", "sweep/executors/worker.py", "        self.raised = True\n", "        pass\n",
            "tests/trust/test_signals.py"),
+    Mutant("a signal during a message", "sweep/executors/worker.py", "if not send(**message):",
+           "asked.raised |= not send(**message)\n        if False:", "tests/sweep/test_worker.py"),
     Mutant("the code in a segment", "runner/provenance.py", "digest.update(", "str(",
            "tests/trust/test_changes.py"),
 ]  # fmt: skip
