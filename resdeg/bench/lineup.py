@@ -11,12 +11,17 @@ Precision = Literal["fp32", "bf16"]
 GROUPS = (1, 2, 4)  # captured runs side by side, each on a stream of its own
 
 
-def lineup(device: DeviceName, depth: int, cores: int, precisions: Sequence[Precision]) -> list[Contender]:
-    """Whom to measure beside the textbook loop on `device`; in each precision the last is what is new."""
-    return _on_cpu(depth, cores, precisions) if device == "cpu" else _on_cuda(depth, precisions)
+def lineup(
+    device: DeviceName, depth: int, cores: int, precisions: Sequence[Precision], quick: bool = False
+) -> list[Contender]:
+    """Whom to measure beside the textbook loop on `device`.
+
+    `quick` leaves out, on a CPU, what only explains: workers whose norms are torch's.
+    """
+    return _on_cpu(depth, cores, precisions, quick) if device == "cpu" else _on_cuda(depth, precisions)
 
 
-def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision]) -> list[Contender]:
+def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], quick: bool) -> list[Contender]:
     """Ends with what a sweep runs."""
     from resdeg.models.fused import library
 
@@ -31,7 +36,7 @@ def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision]) -> list[Con
             name=f"{cores} sweep workers {precision}",
             kind="worker", threads=1, copies=cores, precision=precision, depth=depth,
         )  # fmt: skip
-        if library() is not None:
+        if library() is not None and not quick:
             found.append(
                 workers.model_copy(update={"name": f"{workers.name}, torch's norms", "fused": False})
             )

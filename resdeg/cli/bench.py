@@ -34,7 +34,7 @@ def bench(
         str, typer.Option(help="cpu or cuda.", autocompletion=options.one_of("cpu", "cuda"))
     ] = "cpu",
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two settings of the textbook loop instead of all; 3 pairs.")
+        bool, typer.Option("--quick", help="Two settings of the textbook loop, fewer rivals, 3 pairs.")
     ] = False,
     against_depth: Annotated[
         bool, typer.Option("--line", help="Instead: step time against depth (two or more --depths), a line.")
@@ -85,7 +85,7 @@ def bench(
     for depth in asked:
         at_depth = reference.model_copy(update={"depth": depth})
         screen.say(f"depth {depth}: {pairs} interleaved pairs against {reference.name}")
-        measured[depth] = compare(at_depth, lineup(on, depth, cores, precisions), pairs, steps, here)
+        measured[depth] = compare(at_depth, lineup(on, depth, cores, precisions, quick), pairs, steps, here)
     if as_json:
         told = {
             "device": on,

@@ -108,6 +108,16 @@ def test_each_of_a_group_trains_by_itself() -> None:
     assert len({thread for steps in seen.values() for thread, _ in steps}) == 2
 
 
+def test_a_quick_bench_leaves_out_what_only_explains() -> None:
+    every, quick = (
+        {contender.name for contender in lineup("cpu", 20, 2, ["fp32", "bf16"], quick=quick)}
+        for quick in (False, True)
+    )
+    compared = {f"2 sweep workers {precision}, torch's norms" for precision in ("fp32", "bf16")}
+    assert every - quick == (compared if library() is not None else set())
+    assert {"vectorised fp32", "2 sweep workers fp32", "2 sweep workers bf16"} <= quick
+
+
 def test_on_cuda_each_design_is_measured(resdeg) -> None:
     names = [contender.name for contender in lineup("cuda", 20, 2, ["fp32", "bf16"])]
     assert names[:4] == [
