@@ -30,6 +30,7 @@ COPIED = 1 << 28  # bytes at once, far more than any cache holds
 ON_A_GPU = 4  # times that side, and as many more products and copies: it is done too soon to be timed
 
 DeviceName = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "bf16"]
 Run = Callable[[int], object]
 
 
@@ -47,7 +48,7 @@ class Contender(BaseModel):
     threads: int
     workers: int = 0
     copies: int = 1
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     fused: bool = True
     graph: bool = False
     group: int = 1
@@ -127,7 +128,7 @@ def _engine(contender: Contender) -> Run:
     runs = [lane.submit(begin).result() for lane in lanes]
 
     def run(steps: int) -> None:
-        for done in [lane.submit(run, steps) for lane, run in zip(lanes, runs, strict=True)]:
+        for done in [lane.submit(each, steps) for lane, each in zip(lanes, runs, strict=True)]:
             done.result()
 
     return run

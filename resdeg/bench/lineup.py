@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from resdeg.bench.contenders import Contender, DeviceName
+from resdeg.bench.contenders import Contender, DeviceName, Precision
 
-Precision = Literal["fp32", "bf16"]
 GROUPS = (1, 2, 4)  # captured runs side by side, each on a stream of its own
 
 

@@ -6,11 +6,10 @@ import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from resdeg.bench.contenders import COPIED, ON_A_GPU, Contender, DeviceName, run_config, side
+from resdeg.bench.contenders import COPIED, ON_A_GPU, Contender, DeviceName, Precision, run_config, side
 from resdeg.bench.running import Running
 from resdeg.models.census import Census
 
@@ -79,7 +78,7 @@ def best_textbook(
     return max(speeds, key=speeds.__getitem__)
 
 
-def machine(cores: int, precisions: Sequence[Literal["fp32", "bf16"]], device: DeviceName = "cpu") -> Machine:
+def machine(cores: int, precisions: Sequence[Precision], device: DeviceName = "cpu") -> Machine:
     """Measure square products and copies, on a CPU on each core at once: the best of three trials of each."""
     copies, times = (cores, 8) if device == "cpu" else (1, 8 * ON_A_GPU)
 
@@ -165,7 +164,7 @@ class Line:
 
 def line(
     depths: Sequence[int],
-    precision: Literal["fp32", "bf16"],
+    precision: Precision,
     rounds: int,
     steps: int,
     device: DeviceName = "cpu",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,11 +16,9 @@ from resdeg.errors import UsageError, did_you_mean
 from resdeg.report.units import size
 
 if TYPE_CHECKING:
-    from resdeg.bench.contenders import DeviceName
+    from resdeg.bench.contenders import DeviceName, Precision
     from resdeg.bench.measure import Line, Ratio
     from resdeg.bench.profile import Part
-
-Precision = Literal["fp32", "bf16"]
 
 
 def bench(
