@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resdeg.analysis.verdict import Verdict
+from resdeg.analysis.judge import Verdict
 from resdeg.config import RunConfig, SweepConfig, read_toml, validate
 from resdeg.records import DiagnosticRecord, EvalRecord, RunSummary
 from resdeg.store import SweepStore
@@ -20,13 +20,14 @@ def planted(
     trained: Cells | None = None,
     losses: Cells | None = None,
     of_arms: dict[str, dict[str, Cells]] | None = None,
+    diverged: dict[tuple[str, int], set[int]] | None = None,
     **tables: object,
 ) -> SweepStore:
     """A finished sweep with these test accuracies by family and depth, a seed each.
 
     Clean training accuracy is that of `trained`, and a point more than in test where it has none; clean
     training loss that of `losses`, and 1 where it has none. `of_arms`: 'accuracy' and the others of an arm
-    of `tables`.
+    of `tables`. `diverged`: the seeds of a cell that did. Nothing is registered, unless `tables` has it.
     """
     grid = {
         "depths": sorted({depth for _, depth in accuracy}),
@@ -37,7 +38,7 @@ def planted(
     store = SweepStore(folder)
     folder.mkdir(parents=True)
     store.plan.write_text(config.to_toml())
-    own = {"accuracy": accuracy, "trained": trained or {}, "losses": losses or {}}
+    own = {"accuracy": accuracy, "trained": trained or {}, "losses": losses or {}, "diverged": diverged or {}}
     for run in list(config.grid())[missing:]:
         _plant_run(store, run, own)
     for name, cells in (of_arms or {}).items():
@@ -51,7 +52,7 @@ def _plant_run(store: SweepStore, run: RunConfig, cells: dict[str, Cells]) -> No
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(run.model_dump_json())
     value = cells["accuracy"][cell][run.seed]
-    clean = cells["trained"][cell][run.seed] if cell in cells.get("trained", {}) else value + 0.01
+    clean = cells["trained"][cell][run.seed] if cell in cells.get("trained", {}) else min(1.0, value + 0.01)
     loss = cells["losses"][cell][run.seed] if cell in cells.get("losses", {}) else 1.0
     lines = [
         EvalRecord(
@@ -68,6 +69,9 @@ def _plant_run(store: SweepStore, run: RunConfig, cells: dict[str, Cells]) -> No
         train_accuracy=clean, train_loss=loss, running_train_accuracy=value, running_train_loss=1.0,
         test_accuracy=value, test_loss=1.0,
     )  # fmt: skip
+    if run.seed in cells.get("diverged", {}).get(cell, ()):
+        lost = dict.fromkeys(("train_accuracy", "train_loss", "test_accuracy", "test_loss"))
+        summary = summary.model_copy(update={"status": "diverged", "reason": "the loss is not finite", **lost})
     (folder / "summary.json").write_text(summary.to_json())
 
 

@@ -2,118 +2,138 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-
-from resdeg.analysis.cells import Cells, Needs, without_holes
-from resdeg.analysis.effects import Effect, best_over, mean_of, opposite, smallest, trend
-
-OWN = "own start"  # the column of the network that was not constructed
-RELU = "relu"  # of the networks of the grid
+from resdeg.analysis.effects import Joint, Part, Sample, best_over
+from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked, NotPlanned
 
 
-def solver_gap(cells: Cells) -> Effect | Needs:
-    """C5: clean training loss from its own start minus that of the best constructed net, in nats.
+def solver_gap(evidence: Evidence) -> Joint:
+    """C5: clean training loss from its own start less that of the best constructed network, in nats.
 
-    The smaller of that with the running statistics and with recomputed ones, where every net has those.
+    Raises:
+        NotAsked: no constructed network is planned, or too few seeds have ended.
     """
-    clean, recomputed = (constructed_losses(cells, f"{name}train_loss") for name in ("", "recomputed_"))
-    if isinstance(clean, Needs):
-        return clean
-    effect = best_over(-clean, OWN)
-    if isinstance(recomputed, Needs) or not recomputed.index.equals(clean.index):
-        return effect
-    whole = recomputed.columns.equals(clean.columns)
-    return smallest(effect, best_over(-recomputed, OWN)) if whole else effect
+    rule = evidence.rules.claims["C5"]
+    if not evidence.starts_from_he or not evidence.arms_that_change("constructed"):
+        raise NotPlanned(rule.asks)
+    parts = []
+    for name, metric in (
+        ("own start less constructed", "train_loss"),
+        ("with recomputed statistics", "recomputed_train_loss"),
+    ):
+        columns = evidence.losses(metric)
+        own, constructed = columns.pop(OWN), columns
+        if not constructed and metric == "recomputed_train_loss":
+            continue
+        # Lower losses are better: what is compared is minus the loss.
+        better = {arm: {seed: -loss for seed, loss in losses.items()} for arm, losses in constructed.items()}
+        complete = max((len(losses) for losses in better.values()), default=0)
+        better = {arm: losses for arm, losses in better.items() if len(losses) == complete}
+        if not better:
+            raise NotAsked("finished constructed networks")
+        sample, rivals = best_over(better, {seed: -loss for seed, loss in own.items()})
+        parts.append(Part(name, sample, rule.numbers["margin"], frozenset(sample.by_seed), rivals))
+    return _asked(evidence, parts)
 
 
-def constructed_losses(cells: Cells, metric: str = "train_loss") -> pd.DataFrame | Needs:
-    """Seeds by OWN and the arms that are constructed nets of the deepest depth that has one: nats.
+def later_layers_spoil(evidence: Evidence) -> Joint:
+    """C6: a probe behind the best block of the last stage less that behind the last block, as a fraction.
 
-    An arm that has fewer seeds than another, because one diverged or is not finished, is left out.
+    Raises:
+        NotAsked: there are too few test images, or nothing was measured.
     """
-    arms = {name: arm.losses(metric) for name, arm in cells.arms_that_change("constructed").items()}
-    if not cells.of_he or not any(losses.size for losses in arms.values()):
-        return Needs("a finished arm of constructed networks, e.g. --set arms.c.constructed.from_depth=20")
-    own = cells.losses(metric)
-    depths = {depth for losses in arms.values() for depth in losses.columns} & {*own.columns}
-    if not depths:
-        return Needs("plain networks of a constructed one's depth that trained from their own start")
-    deepest = max(depths)
-    there = {name: losses[deepest] for name, losses in arms.items() if deepest in losses}
-    table = pd.DataFrame({OWN: own[deepest]} | there)
-    seeds = table[table[OWN].notna()].count()[[*there]]
-    table = without_holes(table[[OWN, *seeds.index[seeds == seeds.max()]]])
-    return Needs("a seed that is finished in all of these") if table.empty else table
+    rule = evidence.rules.claims["C6"]
+    least = rule.numbers["least_images"]
+    if (
+        "plain" not in evidence.config.families
+        or evidence.blocks_of_last_stage < 2
+        or evidence.test_images < least
+    ):
+        raise NotPlanned(rule.asks)
+    by_seed, images = evidence.probes()
+    blocks = min(map(len, by_seed.values()))
+    if images < evidence.test_images:
+        raise NotAsked(
+            f"probes on all {evidence.test_images:,} test images, not on {images:,} (diagnose --images)"
+        )
+    columns = {
+        str(block): {seed: numbers[block] for seed, numbers in by_seed.items()} for block in range(blocks)
+    }
+    last = columns.pop(str(blocks - 1))
+    sample, rivals = best_over(columns, last)
+    return _asked(
+        evidence, [Part("best block less last", sample, rule.numbers["margin"], frozenset(last), rivals)]
+    )
 
 
-def cure(cells: Cells) -> Effect | Needs:
-    """C6: how much less accuracy is lost per doubling of the depth where blocks start as identities."""
-    gain = identity_gain(cells)
-    return gain if isinstance(gain, Needs) else trend(gain)
+def branch_shrinks(evidence: Evidence) -> Joint:
+    """C7: log2 of norm(F) / norm(x) at initial values less that at the end, in halvings.
 
-
-def identity_gain(cells: Cells) -> pd.DataFrame | Needs:
-    """Seeds by depths of plain test accuracy, the arm with the largest a of a · Dirac minus He's start."""
-    arm = identity_arm(cells)
-    return arm if isinstance(arm, Needs) else arm.minus(cells, "plain", "test_accuracy", least=2)
-
-
-def identity_arm(cells: Cells) -> Cells | Needs:
-    """The arm of plain networks whose blocks start nearest to the identity."""
-    arms = cells.arms_that_change("model.init", "model.dirac").values()
-    biased = [arm for arm in arms if arm.dirac and arm.accuracies("plain").size]
-    if not cells.of_he or not biased:
-        return Needs("He's start and an arm with model.init = dirac-mixed, at two depths of plain networks")
-    return max(biased, key=lambda arm: arm.dirac)
-
-
-def branch_shrinks(cells: Cells) -> Effect | Needs:
-    """C7: the lesser of two decreases of log2 ||F|| / ||x||: per doubling of the depth, and by training."""
-    initial, final = (cells.branches("residual", state) for state in ("initial", "final"))
-    trained = without_holes(final)
-    if trained.shape[1] < 2 or trained.empty:
-        return Needs("blocks of residual networks of two depths, measured (resdeg diagnose)")
-    deepest = int(trained.columns[-1])
-    if deepest not in initial or (both := (initial[deepest] - trained[deepest]).dropna()).empty:
-        return Needs(f"blocks of residual-{deepest} at its initial values, measured (resdeg diagnose)")
-    return smallest(opposite(trend(trained)), mean_of(both.to_list(), np.sqrt(2)))
-
-
-def relu_helps(cells: Cells) -> Effect | Needs:
-    """C8: decrease of log2 ||F|| / ||x|| in training, relu's minus another's, the least over activations."""
-    table = relu_gains(cells)
-    if isinstance(table, Needs):
-        return table
-    return smallest(*(mean_of(table[name].to_list(), np.sqrt(2)) for name in table))
-
-
-def relu_gains(cells: Cells) -> pd.DataFrame | Needs:
-    """Seeds by arms with another activation: decrease with relu minus theirs, mean over common depths."""
-    decreases = activation_decreases(cells)
-    if isinstance(decreases, Needs):
-        return decreases
-    own, found = decreases.pop(RELU), {}
-    for name, of_arm in decreases.items():
-        difference = without_holes(own - of_arm)
-        if difference.size:
-            found[name] = difference.mean(axis="columns")
-    table = without_holes(pd.DataFrame(found))
-    return Needs("a depth and a seed that is measured in all of them") if table.empty else table
-
-
-def activation_decreases(cells: Cells) -> dict[str, pd.DataFrame] | Needs:
-    """Seeds by depths of the decrease of log2 ||F|| / ||x|| from initial values to the end, in residual
-    networks: RELU, then each arm's.
+    Raises:
+        NotAsked: there are no such networks, or they were not measured at both ends.
     """
-    arms = cells.arms_that_change("model.activation", "model.inner_activation")
-    others = {name: arm for name, arm in arms.items() if not arm.of_relu} if cells.of_relu else {}
-    found = {name: _decrease(of) for name, of in ({RELU: cells} | others if others else {}).items()}
-    measured = {name: of for name, of in found.items() if of.size}
-    if RELU not in measured or len(measured) < 2:
-        return Needs("residual networks with relu and an arm without, both measured (resdeg diagnose)")
-    return measured
+    rule = evidence.rules.claims["C7"]
+    if "residual" not in evidence.config.families or not evidence.depths:
+        raise NotPlanned(rule.asks)
+    decrease = {
+        seed: states["initial"] - states["final"]
+        for seed, states in evidence.branches("", evidence.deepest).items()
+        if {"initial", "final"} <= {*states}
+    }
+    if not decrease:
+        raise NotAsked(f"blocks of residual-{evidence.deepest}, measured at both ends (resdeg diagnose)")
+    return _asked(evidence, [Part("decrease", Sample(decrease), rule.numbers["margin"], frozenset(decrease))])
 
 
-def _decrease(cells: Cells) -> pd.DataFrame:
-    return without_holes(cells.branches("residual", "initial") - cells.branches("residual", "final"), "all")
+def relu_helps(evidence: Evidence) -> Joint:
+    """C8: the decrease of C7 on the way and at the end with ReLU, less that with each other activation.
+
+    Raises:
+        NotAsked: there is no such arm, or too few snapshots were measured.
+    """
+    rule = evidence.rules.claims["C8"]
+    arms = activation_arms(evidence)
+    if not arms or "residual" not in evidence.config.families:
+        raise NotPlanned(rule.asks)
+    own = decreases_on_the_way(evidence, "")
+    parts = []
+    for arm in arms:
+        other = decreases_on_the_way(evidence, arm) if arm in evidence.arms else {}
+        difference = {seed: own[seed] - other[seed] for seed in own if seed in other}
+        name = f"{RELU} less {arm}"
+        parts.append(Part(name, Sample(difference), rule.numbers["margin"], frozenset(difference)))
+    if not any(part.ended for part in parts):
+        least = rule.numbers["least_snapshots"]
+        raise NotAsked(f"residual-{evidence.deepest} with ReLU and without, measured at {least} snapshots")
+    return _asked(evidence, parts)
+
+
+def activation_arms(evidence: Evidence) -> list[str]:
+    """The arms of residual networks of depth dk that have another activation than ReLU, and nothing else."""
+    if not evidence.is_relu or not evidence.depths:
+        return []
+    return [
+        name
+        for name, arm in evidence.arms_that_change("model.activation", "model.inner_activation").items()
+        if (arm.model.activation != RELU or arm.model.inner_activation not in (None, RELU))
+        and "residual" in arm.families
+        and evidence.deepest in arm.depths
+    ]
+
+
+def decreases_on_the_way(evidence: Evidence, arm: str) -> dict[int, float]:
+    """Decrease of log2 norm(F) / norm(x) from initial values, mean over snapshots and the end, by seed."""
+    least = evidence.rules.claims["C8"].numbers["least_snapshots"]
+    decreases = {}
+    for seed, states in evidence.branches(arm, evidence.deepest).items():
+        later = {state: ratio for state, ratio in states.items() if state != "initial"}
+        if "initial" in states and "final" in later and len(later) > least:
+            decreases[seed] = states["initial"] - sum(later.values()) / len(later)
+    return decreases
+
+
+def _asked(evidence: Evidence, parts: list[Part]) -> Joint:
+    fewest = min(len(part.ended) for part in parts)
+    if fewest < evidence.rules.least_seeds:
+        there = "there is 1" if fewest == 1 else f"there are {fewest}"
+        raise NotAsked(f"{evidence.rules.least_seeds} seeds that ended and were measured; {there}")
+    return Joint(tuple(parts))

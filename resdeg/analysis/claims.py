@@ -1,22 +1,18 @@
-"""The claims of the notes, as things that can come out false: effect, margin and rule of each.
+"""The claims of the notes, as things that can come out false; the rule of each stands in rules.toml.
 
-All of it was fixed before a sweep was judged by it; `docs/method.md` says the same in words, and the
-report prints the rules from here.
+Titles and sentences are for readers and are not registered. `docs/method.md` says the rules in words, and
+the report prints them from the registered file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from resdeg.analysis.causes import branch_shrinks, cure, relu_helps, solver_gap
-from resdeg.analysis.cells import Cells, Needs
-from resdeg.analysis.effects import Effect, best_over, beyond, opposite, smallest, trend
-from resdeg.analysis.units import HALVINGS, NATS, POINTS, POINTS_PER_DOUBLING, Unit
-
-ALLOWED_FALL = {"full": 0.01, "short": 0.02}  # of residual accuracy, by the length of the schedule
-AS_GOOD = 0.01  # nats of clean training loss
+from resdeg.analysis.causes import branch_shrinks, later_layers_spoil, relu_helps, solver_gap
+from resdeg.analysis.effects import Both, Joint, Judgeable, Part, Witness
+from resdeg.analysis.evidence import Cell, Evidence, NotAsked, NotPlanned
+from resdeg.analysis.units import HALVINGS, NATS, POINTS, Unit
 
 
 @dataclass(frozen=True)
@@ -25,71 +21,193 @@ class Claim:
 
     Args:
         says: what the notes say; refuted_by: what would speak against it.
-        effect: the scalar and its samples, or what the sweep lacks for it; accuracies as fractions.
-        margin: what the effect must exceed, in the effect's unit.
-        rule: effect and margin in words, for a reader; {margin} stands for the margin's size.
         outcomes: what is said of it when it is SUPPORTED, and when it is REFUTED.
+        effect: what the verdict is made of; it raises NotAsked where the sweep lacks what the claim needs.
         beyond: where the notes go further than the paper.
     """
 
     id: str
     title: str
-    family: Literal["primary", "secondary"]
     says: str
-    rule: str
     refuted_by: str
     outcomes: tuple[str, str]
-    effect: Callable[[Cells], Effect | Needs]
-    margin: Callable[[Cells], float] = lambda cells: 0.0
+    effect: Callable[[Evidence], Judgeable]
     unit: Unit = POINTS
     beyond: str = ""
 
-    def rule_for(self, cells: Cells) -> str:
-        """The rule with the margin that holds for this sweep."""
-        return self.rule.format(margin=self.unit.spell(abs(self.margin(cells)), signed=False))
+
+# ---------------------------------------------------------------- contrasts of accuracies: C1 to C4, C9, C10
 
 
-def _rise_and_fall(cells: Cells) -> Effect | Needs:
-    table = cells.table("plain", "test_accuracy", least=3)
-    if isinstance(table, Needs):
-        return table
-    return smallest(best_over(table, int(table.columns[0])), best_over(table, int(table.columns[-1])))
+def witness(claim: str, evidence: Evidence) -> Witness:
+    """The effect of a claim that says "there is a depth at which all parts hold".
+
+    Raises:
+        NotAsked: the plan has no such depths, or no candidate has seeds enough that have ended.
+    """
+    rule = evidence.rules.claims[claim]
+    depths = _planned_depths(claim, evidence)
+    deepest, between = depths[-1], rule.numbers["witness"] == "between"
+    candidates = depths[1:-1] if between else depths[:-1]
+    if ("first_depth" in rule.numbers and depths[0] != rule.numbers["first_depth"]) or not candidates:
+        planned = ", ".join(map(str, depths)) or "no depth"
+        raise NotPlanned(f"{rule.asks}; {planned} with a block {'are' if len(depths) > 1 else 'is'} planned")
+    named = evidence.named_depth
+    if named is not None and named not in candidates:
+        raise NotPlanned(f"depth {named}, named before the first step, between the others")
+    parts = {depth: Joint(_parts(claim, evidence, depth, depths)) for depth in candidates}
+    asked = [
+        depth
+        for depth in ([named] if named is not None else candidates)
+        if _has_seeds(evidence, parts[depth])
+    ]
+    if not asked:
+        raise NotAsked(_seeds_needed(evidence, parts.values()))
+    return Witness(
+        parts,
+        named,
+        max(asked, key=lambda depth: _mean_accuracy(evidence, depth)),
+        guard=rule.numbers.get("guard", ""),
+        refutable=not _deep_plain_is_dead(evidence, deepest),
+    )
 
 
-def _training_falls(cells: Cells) -> Effect | Needs:
-    """Falls of training accuracy, which are rises of training error."""
-    falls = []
-    for metric in cells.training_metrics("plain"):
-        table = cells.table("plain", metric, least=2)
-        if isinstance(table, Needs):
-            return table
-        falls.append(best_over(table, int(table.columns[-1])))
-    return smallest(*falls)
+def _planned_depths(claim: str, evidence: Evidence) -> tuple[int, ...]:
+    """The depths with a block that every network of the claim is planned to have.
+
+    Raises:
+        NotAsked: some network is not planned at all.
+    """
+    rule = evidence.rules.claims[claim]
+    depths = set(evidence.depths)
+    for network in dict.fromkeys(term.network for part in rule.parts for term in part.terms):
+        if network in evidence.config.families:
+            continue
+        if network not in evidence.start_arms:
+            raise NotPlanned(rule.asks)
+        depths &= {*evidence.planned_arms[evidence.start_arms[network]].depths}
+    if depths and evidence.deepest not in depths:
+        raise NotPlanned(f"{rule.asks}, at depth {evidence.deepest}, too")
+    return tuple(sorted(depths))
 
 
-def _residual_holds(cells: Cells) -> Effect | Needs:
-    table = cells.table("residual", "test_accuracy", least=2)
-    if isinstance(table, Needs):
-        return table
-    return opposite(best_over(table, int(table.columns[-1])))
-
-
-def _gap_grows(cells: Cells) -> Effect | Needs:
-    gap = cells.gap("test_accuracy", least=2)
-    return gap if isinstance(gap, Needs) else trend(gap)
-
-
-def _of_stargan(cells: Cells) -> Effect | Needs:
-    """C1, C3 and C4 together, of networks of the notes' unit."""
-    if not cells.of_stargan:
-        return Needs("a sweep of networks of that unit (configs/stargan.toml)")
+def _parts(claim: str, evidence: Evidence, depth: int, depths: tuple[int, ...]) -> tuple[Part, ...]:
+    """The parts of a claim at one candidate, without the optional ones that no network has a number for."""
+    places = {"d": depth, "d1": depths[0], "dk": depths[-1]}
     parts = []
-    for name in ("C1", "C3", "C4"):
-        effect = CLAIMS[name].effect(cells)
-        if isinstance(effect, Needs):
-            return effect
-        parts.append(beyond(effect, CLAIMS[name].margin(cells)))
-    return smallest(*parts)
+    for rule in evidence.rules.claims[claim].parts:
+        weights = {Cell(term.network, places[term.place], term.metric): term.weight for term in rule.terms}
+        if rule.optional and not any(
+            cell in evidence.outcomes for cell in weights if cell.metric == "recomputed"
+        ):
+            continue
+        sample, ended = evidence.contrast(weights)
+        margin = evidence.rules.margin(rule.margin, evidence.schedule)
+        parts.append(Part(rule.name.format(**places), sample, margin, ended))
+    return tuple(parts)
+
+
+def parts_by_depth(claim: str, evidence: Evidence) -> dict[int, tuple[Part, ...]]:
+    """The parts of a claim at every depth shallower than dk; the sweep may lack some of its networks."""
+    depths = evidence.depths
+    return {depth: _parts(claim, evidence, depth, depths) for depth in depths[:-1]}
+
+
+def _has_seeds(evidence: Evidence, joint: Joint) -> bool:
+    return min(len(part.ended) for part in joint.shown) >= evidence.rules.least_seeds
+
+
+def _seeds_needed(evidence: Evidence, joints: Iterable[Joint]) -> str:
+    most = max(min(len(part.ended) for part in joint.shown) for joint in joints)
+    there = "there is 1" if most == 1 else f"there are {most}"
+    return f"{evidence.rules.least_seeds} seeds that have ended at every depth it compares; {there}"
+
+
+def _mean_accuracy(evidence: Evidence, depth: int) -> float:
+    outcomes = evidence.outcomes[Cell("plain", depth, "test")].values()
+    return sum(outcome.value for outcome in outcomes) / len(outcomes)
+
+
+def _deep_plain_is_dead(evidence: Evidence, deepest: int) -> bool:
+    """Whether a plain network at dk was left out, or a deeper plain depth died altogether."""
+    if ("plain", deepest) in evidence.dead:
+        return True
+    deeper = [cell for cell in evidence.outcomes if cell[::2] == ("plain", "test") and cell.depth > deepest]
+    return any(
+        len(evidence.dead.get(("plain", cell.depth), ())) == len(evidence.outcomes[cell]) for cell in deeper
+    )
+
+
+@dataclass(frozen=True)
+class Collapse(Joint):
+    """C3's parts, and the deepest residual network's deaths, which refute the claim where no test can.
+
+    Args:
+        collapsed: it died in at least three and half of the seeds, and no shallower one in any.
+        bound: the rate of deaths that these seeds do not exclude, where none died; else None.
+    """
+
+    bound: float | None = None
+
+
+def residual_holds(evidence: Evidence) -> Collapse:
+    """C3: the deepest residual network against every shallower one.
+
+    Raises:
+        NotAsked: fewer than two depths are planned, or too few seeds have ended.
+    """
+    depths, claim = _planned_depths("C3", evidence), evidence.rules.claims["C3"]
+    if len(depths) < 2:
+        raise NotPlanned(claim.asks)
+    joint = Joint(tuple(part for depth in depths[:-1] for part in _parts("C3", evidence, depth, depths)))
+    if not _has_seeds(evidence, joint):
+        raise NotAsked(_seeds_needed(evidence, [joint]))
+    deaths = {depth: len(seeds) for (network, depth), seeds in evidence.dead.items() if network == "residual"}
+    deaths.pop(2, None)  # depth 2 has no block, and so no shortcut
+    seeds = len(evidence.outcomes[Cell("residual", depths[-1], "test")])
+    collapsed = (
+        len(depths) >= 3
+        and set(deaths) == {depths[-1]}
+        and deaths[depths[-1]] >= max(evidence.rules.least_seeds, seeds / 2)
+    )
+    bound = None if depths[-1] in deaths else 1 - evidence.rules.levels["collapse"] ** (1 / seeds)
+    return Collapse(joint.shown, collapsed, bound)
+
+
+def follows_in_stargan_units(evidence: Evidence) -> Both:
+    """C9: C1, C3 and C4 of networks of the notes' unit, six units among them.
+
+    Raises:
+        NotAsked: it is another sweep, or one of them cannot be asked.
+    """
+    rule = evidence.rules.claims["C9"]
+    if not evidence.is_stargan or rule.numbers["units_depth"] not in evidence.depths:
+        raise NotPlanned(rule.asks)
+
+    def named(claim: str) -> Judgeable:
+        effect = CLAIMS[claim].effect(evidence)
+        if isinstance(effect, Witness):
+            joints = {
+                depth: Joint(_with_prefix(claim, joint.shown)) for depth, joint in effect.candidates.items()
+            }
+            return replace(effect, candidates=joints, guard=effect.guard and f"{claim} {effect.guard}")
+        assert isinstance(effect, Joint)
+        return replace(effect, shown=_with_prefix(claim, effect.shown))
+
+    return Both(tuple(named(claim) for claim in rule.numbers["claims"]))
+
+
+def _with_prefix(claim: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return tuple(replace(part, name=f"{claim} {part.name}") for part in parts)
+
+
+def networks_read(claim: str, evidence: Evidence) -> set[str]:
+    """The networks whose deaths are named in the verdict of a claim."""
+    rule = evidence.rules.claims[claim]
+    if "claims" in rule.numbers:
+        return set.union(*(networks_read(other, evidence) for other in rule.numbers["claims"]))
+    measured = {"C5": {"plain"}, "C6": {"plain"}, "C7": {"residual"}, "C8": {"residual"}}
+    return measured.get(claim, {term.network for part in rule.parts for term in part.terms})
 
 
 CLAIMS: dict[str, Claim] = {
@@ -98,116 +216,84 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             id="C1",
             title="Accuracy rises and then falls with depth",
-            family="primary",
             says="The accuracy of a plain network rises and then falls as it gets deeper.",
-            rule="Effect: in plain networks, the smaller of two differences of mean test accuracy, best "
-            "depth minus shallowest and best depth minus deepest. Margin: {margin} points.",
-            refuted_by="no fall from any shallower depth to the deepest, or no rise from the shallowest",
+            refuted_by="no rise from depth 8, or no fall to the deepest, at every depth between",
             outcomes=(
                 "Plain networks gain and then lose accuracy as they get deeper.",
                 "Plain networks do not both gain and lose accuracy over these depths.",
             ),
-            effect=_rise_and_fall,
+            effect=lambda evidence: witness("C1", evidence),
         ),
         Claim(
             id="C2",
             title="It is degradation, not overfitting",
-            family="primary",
             says="The deeper network is worse, although it could copy the shallower one.",
-            rule="Effect: in plain networks, mean clean training error of the deepest minus the lowest of a "
-            "shallower one; where batch-norm statistics were recomputed over the training images, the "
-            "smaller of that difference with and without. Margin: {margin} points.",
-            refuted_by="a training error that is lowest at the deepest network",
+            refuted_by="a fall in test accuracy of which less than half is there in training",
             outcomes=(
-                "Plain networks lose in training as well, so it is not overfitting.",
-                "The deepest plain network has the lowest training error: nothing is lost in training.",
+                "Plain networks lose more than half as much in training, so it is not overfitting.",
+                "Plain networks lose in test, and less than half as much in training.",
             ),
-            effect=_training_falls,
+            effect=lambda evidence: witness("C2", evidence),
             beyond="The notes do not mention training error; the paper's argument is about it (Fig. 1).",
         ),
         Claim(
             id="C3",
-            title="With shortcuts the accuracy does not fall",
-            family="primary",
+            title="With shortcuts the accuracy falls by no more than f",
             says="With shortcut connections accuracy does not fall as the network gets deeper.",
-            rule="Effect: in residual networks, mean test accuracy of the deepest minus the best of the "
-            "shallower ones. Margin: minus {margin} points.",
-            refuted_by="a fall of more than the margin",
+            refuted_by="a fall of more than f from a shallower depth, or a deepest network that is dead",
             outcomes=(
-                "Residual networks do not lose accuracy, within the margin.",
+                "Residual networks lose no more accuracy than the margin allows.",
                 "Residual networks lose more accuracy than the margin allows.",
             ),
-            effect=_residual_holds,
-            margin=lambda cells: -ALLOWED_FALL[cells.schedule],
+            effect=residual_holds,
             beyond="The paper's own residual network of 1,202 layers is worse than that of 110 (Table 6).",
         ),
         Claim(
             id="C4",
-            title="It is the shortcut that does it",
-            family="primary",
+            title="The shortcut takes away most of the fall",
             says="The shortcut is what keeps the accuracy from falling.",
-            rule="Effect: slope over log2(depth) of the difference residual minus plain in test accuracy, of "
-            "networks that share their seed, in points per doubling of the depth; depth 2, which is one "
-            "network in both families, is left out. Margin: {margin}.",
-            refuted_by="a difference that shrinks with depth",
+            refuted_by="residual networks that fall by more than half as much as plain ones",
             outcomes=(
-                "What the shortcut is worth grows with depth.",
-                "What the shortcut is worth shrinks with depth.",
+                "With shortcuts less than half of the fall is left.",
+                "With shortcuts more than half of the fall is left.",
             ),
-            effect=_gap_grows,
-            unit=POINTS_PER_DOUBLING,
+            effect=lambda evidence: witness("C4", evidence),
         ),
         Claim(
             id="C5",
             title="A deep network could copy a shallow one",
-            family="secondary",
             says="The layers behind a shallow network that is good enough could do nothing, the identity.",
-            rule="Effect: clean training loss of the deepest plain network that was also constructed (a "
-            "trained shallow one, identity blocks put in, trained on), from its own start, minus the lowest "
-            "of the constructed ones, after equal total steps; where batch-norm statistics were recomputed "
-            "over the training images, the smaller of that difference with and without. Margin: {margin} "
-            "nats.",
             refuted_by="a network trained from its own start that is as good, within the margin",
             outcomes=(
                 "The trained deep plain network does not reach the constructed one.",
                 "The trained deep plain network is as good as the constructed one.",
             ),
             effect=solver_gap,
-            margin=lambda cells: AS_GOOD,
             unit=NATS,
             beyond="He et al. say that solvers *might* have difficulty with identities, and conjecture an "
             "exponentially low convergence rate.",
         ),
         Claim(
             id="C6",
-            title="Later layers that are no identity do the damage",
-            family="secondary",
+            title="Later layers spoil what earlier ones had",
             says="The layers behind, being no identity, spoil what the network had.",
-            rule="Effect: slope over log2(depth) of the test accuracy of plain networks whose blocks start "
-            "as identities (a · Dirac + (1-a) · He, the largest a of the arms) minus that with He's start, "
-            "paired by seed, in points per doubling of the depth. Margin: {margin}.",
-            refuted_by="a start as identities that helps no more the deeper the network",
+            refuted_by="a last block whose features serve a linear probe as well as any block before it",
             outcomes=(
-                "Blocks that start as identities are worth more the deeper the plain network.",
-                "Blocks that start as identities are worth less the deeper the plain network.",
+                "In deep plain networks a probe behind an earlier block does better than behind the last.",
+                "In deep plain networks no earlier block does better than the last by more than the margin.",
             ),
-            effect=cure,
-            unit=POINTS_PER_DOUBLING,
+            effect=later_layers_spoil,
             beyond='The paper does not speak of "later layers", and calls it unlikely that identity mappings '
             "are optimal.",
         ),
         Claim(
             id="C7",
-            title="The branch is trained towards zero",
-            family="secondary",
+            title="The branch is driven towards zero",
             says="The training target becomes F(x) -> 0.",
-            rule="Effect: in residual networks, the lesser of two decreases of log2 of the median "
-            "||F(x)|| / ||x|| over blocks: that per doubling of the depth, at the end, and that from initial "
-            "values to the end, in the deepest. Margin: {margin} halvings.",
-            refuted_by="branches that get no smaller in training, or no smaller with depth",
+            refuted_by="branches that are not halved against their input in training",
             outcomes=(
-                "Branches get smaller against their input in training, and smaller the deeper the network.",
-                "Branches do not both get smaller in training and with depth.",
+                "Branches are more than halved against their input in training.",
+                "Branches are not halved against their input in training.",
             ),
             effect=branch_shrinks,
             unit=HALVINGS,
@@ -216,16 +302,12 @@ CLAIMS: dict[str, Claim] = {
         ),
         Claim(
             id="C8",
-            title="ReLU helps F to reach zero",
-            family="secondary",
+            title="ReLU makes F reach zero faster",
             says="ReLU sets negatives to 0, and so F(x) = 0 is reached faster.",
-            rule="Effect: decrease of log2 of the median ||F(x)|| / ||x|| over the blocks of residual "
-            "networks, from initial values to the end, with ReLU minus that with another activation, mean "
-            "over depths, the least over the activations. Margin: {margin} halvings.",
-            refuted_by="branches that shrink less in training with ReLU than with some other activation",
+            refuted_by="branches that shrink as much on the way with some other activation",
             outcomes=(
-                "Branches shrink more in training with ReLU than with another activation.",
-                "Branches shrink less in training with ReLU than with another activation.",
+                "On the way, branches shrink more with ReLU than with another activation.",
+                "On the way, branches shrink no more with ReLU than with some other activation.",
             ),
             effect=relu_helps,
             unit=HALVINGS,
@@ -234,18 +316,27 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             id="C9",
             title="StarGAN's unit is such a unit",
-            family="secondary",
             says="StarGAN's residual unit (convolution, InstanceNorm, ReLU, convolution, InstanceNorm; six "
             "of them) is a residual block in this sense.",
-            rule="Effect: the least of those of C1, C3 and C4 in networks of that unit, each less its "
-            "margin, by each image's own statistics, as they were trained. Margin: {margin} points.",
-            refuted_by="networks of that unit that do not follow them",
+            refuted_by="networks of that unit that do not follow C1, C3 and C4",
             outcomes=(
                 "Networks of StarGAN's unit follow C1, C3 and C4.",
                 "Networks of StarGAN's unit do not follow C1, C3 and C4.",
             ),
-            effect=_of_stargan,
+            effect=follows_in_stargan_units,
             beyond="The paper has no InstanceNorm and no generator.",
+        ),
+        Claim(
+            id="C10",
+            title="Starting as identities removes most of the fall, and it is the identity",
+            says="The layers behind should do nothing, the identity; that they do not is why accuracy falls.",
+            refuted_by="identity starts that leave more than half of the fall, or orthogonal ones as good",
+            outcomes=(
+                "Identity starts take away most of the fall, orthogonal ones less than half of that.",
+                "Identity starts leave more than half of the fall, or orthogonal ones do as well.",
+            ),
+            effect=lambda evidence: witness("C10", evidence),
+            beyond="The paper does not try it; it calls it unlikely that identity mappings are optimal.",
         ),
     )
 }

@@ -1,188 +1,343 @@
-"""Effects with intervals: what a claim is judged by, each from numbers paired by seed."""
+"""Effects with intervals: what a claim is judged by, each from numbers paired within a seed."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
-import pandas as pd
 import scipy.special
 
-SQRT2 = math.sqrt(2)  # scale of a difference of two networks
-LEVEL = 0.05  # of a family of claims, two-sided; and of the peak's interval, one-sided
+from resdeg.analysis.rules import registered_rules
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One number per seed whose mean is asked for, with Student's t on n - 1 degrees of freedom.
+    """One number per seed whose mean is asked for, by Student's t on n - 1 degrees of freedom.
 
     Args:
-        values: one per seed, finite.
-        scale: deviation of a value where every network's own deviation is 1 and seeds are not related;
-            used for planning alone, where one seed shows no deviation.
+        by_seed: finite numbers.
+        binomial: the binomial standard error of the mean, for a contrast of accuracies; else 0. The mean must
+            then pass a normal test with it as well, so that equal numbers of few seeds are no certainty.
     """
 
-    values: tuple[float, ...]
-    scale: float = 1.0
+    by_seed: Mapping[int, float]
+    binomial: float = 0.0
 
     @property
     def seeds(self) -> int:
-        return len(self.values)
+        return len(self.by_seed)
 
     @cached_property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        """The mean over seeds; NaN without one."""
+        return statistics.fmean(self.by_seed.values()) if self.by_seed else math.nan
 
     @cached_property
     def deviation(self) -> float:
         """Standard deviation over seeds; NaN with one."""
         if self.seeds < 2:
             return math.nan
-        return math.sqrt(sum((value - self.mean) ** 2 for value in self.values) / (self.seeds - 1))
+        return math.sqrt(sum((value - self.mean) ** 2 for value in self.by_seed.values()) / (self.seeds - 1))
 
-    @property
-    def negative(self) -> Sample:
-        return Sample(tuple(-value for value in self.values), self.scale)
-
-    def bound(self, alpha: float) -> float:
-        """Lower one-sided bound of the mean, wrong with probability `alpha`; minus infinity with one seed."""
-        if self.seeds < 2:
-            return -math.inf
-        reach = float(scipy.special.stdtrit(self.seeds - 1, 1 - alpha))
-        return self.mean - reach * self.deviation / math.sqrt(self.seeds)
+    @cached_property
+    def _decides(self) -> bool:
+        """Whether there are seeds enough, and some spread to judge them by."""
+        return self.seeds >= registered_rules().least_seeds and (self.deviation > 0 or self.binomial > 0)
 
     def p_above(self, margin: float) -> float:
-        """One-sided p of "the mean is not above `margin`"; 1 with one seed."""
-        if self.seeds < 2:
+        """One-sided p of "the mean is not above `margin`"; 1 where too few seeds decide nothing."""
+        return self._p(self.mean - margin)
+
+    def p_below(self, margin: float) -> float:
+        """One-sided p of "the mean is not below `margin`"."""
+        return self._p(margin - self.mean)
+
+    def _p(self, distance: float) -> float:
+        if not self._decides:
             return 1.0
-        distance, error = self.mean - margin, self.deviation / math.sqrt(self.seeds)
-        if error == 0:
-            return 0.0 if distance > 0 else 1.0
-        return float(scipy.special.stdtr(self.seeds - 1, -distance / error))
+        if self.deviation > 0:
+            ratio = distance * math.sqrt(self.seeds) / self.deviation
+            p = float(scipy.special.stdtr(self.seeds - 1, -ratio))
+        else:
+            p = 0.0 if distance > 0 else 1.0
+        return max(p, float(scipy.special.ndtr(-distance / self.binomial))) if self.binomial > 0 else p
+
+    def lower(self, error: float) -> float:
+        """The lower one-sided bound of the mean; minus infinity where too few seeds decide nothing."""
+        return self.mean - self._reach(error) if self._decides else -math.inf
+
+    def upper(self, error: float) -> float:
+        """The upper one-sided bound of the mean."""
+        return self.mean + self._reach(error) if self._decides else math.inf
+
+    def _reach(self, error: float) -> float:
+        student = (
+            float(scipy.special.stdtrit(self.seeds - 1, 1 - error)) * self.deviation / math.sqrt(self.seeds)
+        )
+        return max(student, float(scipy.special.ndtri(1 - error)) * self.binomial)
 
 
 @dataclass(frozen=True)
-class Effect:
-    """A scalar with an interval that holds although parts of it were chosen after seeing the data.
+class Part:
+    """One number that a claim asks for and the margin that it must exceed.
 
-    It is above a margin when every sample of `above` is. It is below it when every sample of one of the
-    tuples in `below`, which holds them negated, is above the negated margin. All of several must hold,
-    so they need no correction (an intersection-union test); one of several may hold, so the tuples
-    share the error.
+    Args:
+        ended: seeds whose runs have all ended; those of them that are not in the sample were left out,
+        because
+            a network that enters with minus is dead.
+        rivals: samples of which all must lie below the margin for the part to do so, where the sample was
+            chosen among them; else the sample itself.
     """
 
-    estimate: float
-    above: tuple[Sample, ...]
-    below: tuple[tuple[Sample, ...], ...]
+    name: str
+    sample: Sample
+    margin: float
+    ended: frozenset[int]
+    rivals: tuple[Sample, ...] = ()
 
     @property
-    def seeds(self) -> int:
-        return min(sample.seeds for sample in self.above)
+    def excess(self) -> float:
+        """By how much the mean exceeds the margin."""
+        return self.sample.mean - self.margin
 
-    def interval(self, alpha: float) -> tuple[float, float]:
-        """Lower and upper end, each wrong with probability `alpha` / 2."""
-        low = min(sample.bound(alpha / 2) for sample in self.above)
-        share = alpha / 2 / len(self.below)
-        high = min(max(-sample.bound(share) for sample in either) for either in self.below)
-        return min(low, self.estimate), max(high, self.estimate)
+    def p_above(self) -> float:
+        return self.sample.p_above(self.margin)
 
-    def p(self, margin: float) -> float:
-        """Two-sided: the smallest `alpha` at which the interval leaves `margin` out."""
-        above = max(sample.p_above(margin) for sample in self.above)
-        either = [max(sample.p_above(-margin) for sample in samples) for samples in self.below]
-        return min(1.0, 2 * min(above, len(self.below) * min(either)))
+    def p_below(self) -> float:
+        return max(rival.p_below(self.margin) for rival in self.rivals or (self.sample,))
 
+    def lower(self, error: float) -> float:
+        """The lower bound of the excess."""
+        return self.sample.lower(error) - self.margin
 
-def mean_of(values: Sequence[float], scale: float = 1.0) -> Effect:
-    """The mean over seeds of a number that was fixed before the run."""
-    sample = Sample(tuple(map(float, values)), scale)
-    return Effect(sample.mean, (sample,), ((sample.negative,),))
+    def upper(self, error: float) -> float:
+        """The upper bound of the excess."""
+        return max(rival.upper(error) for rival in self.rivals or (self.sample,)) - self.margin
 
 
-def best_over(table: pd.DataFrame, control: object) -> Effect:
-    """How far the best of the other depths lies above `control`; negative where `control` is the best.
+class Judgeable(Protocol):
+    """What a verdict is made of. Bounds are of the excess: by how much the claim is beyond its margins."""
 
-    The best depth is seen in the data, so a t-test of "best against control" would find a fall where
-    there is none. From below, each seed is therefore compared at the depth that is best in the *other*
-    seeds, which can only understate the fall. From above no choice is made: all the other depths must
-    lie below.
+    @property
+    def shown(self) -> Sequence[Part]:
+        """The parts whose numbers are printed."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether deaths refute the claim where no test can."""
+
+    def p_above(self) -> float:
+        """One-sided p of "the claim does not hold"."""
+
+    def p_below(self) -> float:
+        """One-sided p of "the claim holds"; 1 where it cannot be refuted."""
+
+    def lower(self, error: float) -> float:
+        """The lower bound of the excess, wrong with probability `error`."""
+
+    def upper(self, error: float) -> float:
+        """The upper bound of the excess, wrong with probability `error`."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Parts that must all exceed their margins.
+
+    Above needs no correction (an intersection-union test); below, each of m parts has 1/m of the error.
+    """
+
+    shown: tuple[Part, ...]
+    collapsed: bool = False
+
+    def p_above(self) -> float:
+        return max(part.p_above() for part in self.shown)
+
+    def p_below(self, guard: str = "") -> float:
+        """guard: a part that does not count, see Witness."""
+        others = [part.p_below() for part in self.shown if part.name != guard]
+        return min(1.0, len(self.shown) * min(others))
+
+    def lower(self, error: float) -> float:
+        return min(part.lower(error) for part in self.shown)
+
+    def upper(self, error: float) -> float:
+        return min(part.upper(error / len(self.shown)) for part in self.shown)
+
+    @property
+    def excess(self) -> float:
+        return min(part.excess for part in self.shown)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """There is a depth at which all parts hold.
 
     Args:
-        table: a column per depth (or arm), at least two; a row per seed.
+        candidates: the parts by depth.
+        named: the depth that was named before the first step, which then stands alone for the claim; against
+            it, every candidate must fail.
+        best: the candidate whose numbers are printed.
+        guard: the name of the part without which there is nothing to explain: the claim is refuted only where
+            it holds at some candidate, and another part fails at every one.
+        refutable: whether the networks at dk are there to refute it by.
     """
-    is_control = np.asarray(table.columns) == control
-    numbers = table.to_numpy(dtype=float)  # (seeds, depths)
-    values = numbers[:, ~is_control]
-    gaps = values - numbers[:, is_control]
-    n = len(table)
-    if n == 1:
-        chosen = [int(values[0].argmax())]
-    else:
-        chosen = [int((values.sum(axis=0) - values[seed]).argmax()) for seed in range(n)]
-    kept = Sample(tuple(float(gaps[seed, depth]) for seed, depth in enumerate(chosen)), SQRT2)
-    each = tuple(Sample(tuple((-column).tolist()), SQRT2) for column in gaps.T)
-    return Effect(kept.mean, (kept,), (each,))
+
+    candidates: Mapping[int, Joint]
+    named: int | None
+    best: int
+    guard: str = ""
+    refutable: bool = True
+    collapsed: bool = False
+
+    @property
+    def shown(self) -> tuple[Part, ...]:
+        return self.candidates[self.best].shown
+
+    @property
+    def _standing(self) -> list[Joint]:
+        return [self.candidates[self.named]] if self.named is not None else [*self.candidates.values()]
+
+    def p_above(self) -> float:
+        return simes([joint.p_above() for joint in self._standing])
+
+    def p_below(self) -> float:
+        if not self.refutable:
+            return 1.0
+        fails = max(joint.p_below(self.guard) for joint in self.candidates.values())
+        if not self.guard:
+            return fails
+        guards = [
+            part for joint in self.candidates.values() for part in joint.shown if part.name == self.guard
+        ]
+        return max(fails, simes([part.p_above() for part in guards]))
+
+    def lower(self, error: float) -> float:
+        """The largest over j of the j-th largest bound at error · j / c: what Simes' test does not reject."""
+        count = len(self._standing)
+        bounds = [
+            sorted((joint.lower(error * j / count) for joint in self._standing), reverse=True)[j - 1]
+            for j in range(1, count + 1)
+        ]
+        return max(bounds)
+
+    def upper(self, error: float) -> float:
+        if not self.refutable:
+            return math.inf
+        return max(joint.upper(error) for joint in self.candidates.values())
 
 
-def opposite(effect: Effect) -> Effect:
-    """Minus an effect that has one way of being below."""
-    (either,) = effect.below
-    return Effect(-effect.estimate, either, (effect.above,))
+@dataclass(frozen=True)
+class Both:
+    """Several claims that must all hold; below, each of m has 1/m of the error."""
+
+    claims: tuple[Judgeable, ...]
+
+    @property
+    def shown(self) -> tuple[Part, ...]:
+        return tuple(part for claim in self.claims for part in claim.shown)
+
+    @property
+    def collapsed(self) -> bool:
+        return any(claim.collapsed for claim in self.claims)
+
+    def p_above(self) -> float:
+        return max(claim.p_above() for claim in self.claims)
+
+    def p_below(self) -> float:
+        return min(1.0, len(self.claims) * min(claim.p_below() for claim in self.claims))
+
+    def lower(self, error: float) -> float:
+        return min(claim.lower(error) for claim in self.claims)
+
+    def upper(self, error: float) -> float:
+        return min(claim.upper(error / len(self.claims)) for claim in self.claims)
 
 
-def beyond(effect: Effect, margin: float) -> Effect:
-    """`effect` less `margin`, so that effects with margins of their own can be compared."""
+def simes(p_values: Sequence[float]) -> float:
+    """The p of "none of them holds" (Simes 1986): the least over j of c p_(j) / j.
 
-    def less(sample: Sample, by: float) -> Sample:
-        return Sample(tuple(value - by for value in sample.values), sample.scale)
-
-    return Effect(
-        effect.estimate - margin,
-        tuple(less(sample, margin) for sample in effect.above),
-        tuple(tuple(less(sample, -margin) for sample in either) for either in effect.below),
-    )
+    >>> simes([0.04, 0.02])
+    0.04
+    """
+    count = len(p_values)
+    return min(1.0, *(count * p / rank for rank, p in enumerate(sorted(p_values), start=1)))
 
 
-def smallest(*effects: Effect) -> Effect:
-    """The least of several effects: above a margin when all of them are."""
-    return Effect(
-        min(effect.estimate for effect in effects),
-        tuple(sample for effect in effects for sample in effect.above),
-        tuple(either for effect in effects for either in effect.below),
-    )
+def best_over(
+    columns: Mapping[str, Mapping[int, float]], control: Mapping[int, float]
+) -> tuple[Sample, tuple[Sample, ...]]:
+    """How far the best of several columns lies above a control, and each of them by itself.
 
-
-def trend(table: pd.DataFrame) -> Effect:
-    """Slope of each seed's numbers over log2(depth), by least squares: change per doubling of the depth.
+    The best was seen in the data, so a t-test of "best against control" would find a difference where there
+    is none. Each seed is therefore compared at the column that is best in the *other* seeds, which can only
+    understate the effect. Below the margin, no choice is made: all columns must lie there.
 
     Args:
-        table: a column per depth, at least two; a row per seed.
+        columns: numbers by seed, all of the same seeds, at least one column.
     """
-    x = np.log2(np.asarray(table.columns, dtype=float))
-    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    return mean_of(table.to_numpy(dtype=float) @ weights, float(np.linalg.norm(weights)))
+    seeds = sorted(set.intersection(set(control), *(set(column) for column in columns.values())))
+    gaps = np.array([[column[seed] - control[seed] for seed in seeds] for column in columns.values()])
+    values = np.array([[column[seed] for seed in seeds] for column in columns.values()])  # (columns, seeds)
+    rest = values.sum(axis=1, keepdims=True) - values if len(seeds) > 1 else values
+    chosen = rest.argmax(axis=0) if len(seeds) else []
+    best = {
+        seed: float(gaps[column, number])
+        for number, (seed, column) in enumerate(zip(seeds, chosen, strict=True))
+    }
+    each = tuple(Sample(dict(zip(seeds, map(float, row), strict=True))) for row in gaps)
+    return Sample(best), each
 
 
-def possible_peaks(table: pd.DataFrame, alpha: float = LEVEL) -> list[int]:
-    """Depths that are not excluded as the best: an interval for the peak (Hsu 1981, 1984).
-
-    Hsu's comparison with the best: a depth is left out when some other depth is better than it, each
-    depth being the control in turn. On differences paired by seed, each with its own deviation, and
-    simultaneous by Bonferroni, because degraded networks scatter ten times as much as others: Dunnett's
-    pooled deviation then loses the peak (docs/log.md).
+@dataclass(frozen=True)
+class Peak:
+    """Where a curve over depth has its maximum.
 
     Args:
-        table: a column per depth, a row per seed; larger is better. One seed excludes nothing.
+        best: the depth of the highest mean, among depths with a block.
+        possible: depths with a block that are not excluded as the best.
+        low, high: the trained depths next to those; None where there is none, and the peak may lie beyond.
+        seeds: those that have every depth with a block.
     """
-    numbers = table.to_numpy(dtype=float)  # (seeds, depths)
-    share = alpha / max(1, numbers.shape[1] - 1)
 
-    def is_beaten(column: int) -> bool:
-        ahead = np.delete(numbers, column, axis=1) - numbers[:, [column]]
-        return any(Sample(tuple(values.tolist())).p_above(0.0) < share for values in ahead.T)
+    best: int
+    possible: tuple[int, ...]
+    low: int | None
+    high: int | None
+    seeds: int
+    confidence: float = field(default_factory=lambda: 1 - registered_rules().levels["peak"])
 
-    return [int(depth) for column, depth in enumerate(table.columns) if not is_beaten(column)]
+
+def peak(by_depth: Mapping[int, Mapping[int, float]], trained: Sequence[int]) -> Peak | None:
+    """The peak of a curve, one maximum assumed (Hsu 1981, 1984).
+
+    A depth is excluded when some other depth is better than it. On differences paired by seed, each with its
+    own deviation, and simultaneous by Bonferroni, because degraded networks scatter ten times as much as
+    others: Dunnett's pooled deviation then loses the peak (docs/log.md).
+
+    Args:
+        by_depth: accuracies by seed at each depth with a block; larger is better.
+        trained: all depths that were trained, those without a block too.
+    """
+    seeds = sorted(set.intersection(*map(set, by_depth.values()))) if by_depth else []
+    if not seeds:
+        return None
+    share = registered_rules().levels["peak"] / max(1, len(by_depth) - 1)
+
+    def is_beaten(depth: int) -> bool:
+        rivals = [
+            Sample({seed: numbers[seed] - by_depth[depth][seed] for seed in seeds})
+            for other, numbers in by_depth.items()
+            if other != depth
+        ]
+        return any(rival.p_above(0.0) < share for rival in rivals)
+
+    possible = tuple(depth for depth in sorted(by_depth) if not is_beaten(depth))
+    best = max(sorted(by_depth), key=lambda depth: sum(by_depth[depth][seed] for seed in seeds))
+    below = [depth for depth in trained if depth < possible[0]]
+    above = [depth for depth in trained if depth > possible[-1]]
+    return Peak(best, possible, max(below, default=None), min(above, default=None), len(seeds))

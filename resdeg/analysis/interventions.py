@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from resdeg.analysis.cells import Cells
 from resdeg.analysis.curve import by_seed
+from resdeg.analysis.evidence import Evidence, untrainable
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate, mean_interval
-from resdeg.analysis.trained import untrainable
 from resdeg.config import Family
 
 
@@ -118,8 +117,10 @@ def chosen_rates(sweep: SweepFrame) -> list[ChosenRate]:
     """
     if not sweep.config.data.validation:
         return []
-    arms = Cells.of(sweep).arms_that_change("training.lr").values()
-    by_rate = {of.config.training.lr: of.runs for of in (sweep, *(cells.sweep for cells in arms))}
+    arms = [
+        sweep.arms[name] for name in Evidence(sweep).arms_that_change("training.lr") if name in sweep.arms
+    ]
+    by_rate = {rated.config.training.lr: rated.runs for rated in (sweep, *arms)}
     return [
         found
         for family in sweep.config.families

@@ -26,6 +26,7 @@ def announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> No
     screen.say(
         f"plan    {len(plan.states)} runs: {of_grid}{', '.join(config.families)} x depths "
         f"{', '.join(map(str, config.depths))} x {len(config.seeds)} seed(s)"
+        + (", seed by seed" if config.execution.order == "seed" else "")
         + (f"; {done} finished before" if done else "")
     )
     for name, grid in config.arm_sweeps.items():

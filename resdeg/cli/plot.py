@@ -51,17 +51,21 @@ def plot(
     if not as_json:
         emit(str(drawn.figure))
         return
-    shown = {"figure": str(drawn.figure), "kind": kind, "evaluation": drawn.evaluation}
+    shown = {"figure": str(drawn.figure), "kind": kind, "evaluation": drawn.evaluation, "peak": drawn.peak}
     emit(json.dumps({**shown, "curve": json.loads(drawn.curve.to_json(orient="records"))}, indent=1))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What `draw` wrote: the figure's place, the evaluation in it, the table of all evaluations."""
+    """What `draw` wrote: the figure's place, the evaluation in it, the table of all evaluations.
+
+    peak: where the plain curve of the first sweep has its maximum, in words; empty where it has none.
+    """
 
     figure: Path
     evaluation: str
     curve: pd.DataFrame
+    peak: str
 
 
 def draw(
@@ -81,10 +85,12 @@ def draw(
     import pandas as pd
 
     from resdeg import files
+    from resdeg.analysis.evidence import Evidence
     from resdeg.analysis.frame import load_sweep
     from resdeg.report.captions import data_name, describe
     from resdeg.report.kinds import FIGURES
     from resdeg.report.style import FORMATS, render, theme
+    from resdeg.report.words import peak_line
 
     if kind not in FIGURES:
         raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
@@ -115,7 +121,7 @@ def draw(
         written[name] = pd.concat(tables, ignore_index=True)
         text = written[name].to_csv(index=False, lineterminator="\n")
         files.write(path.parent / f"{name}.csv", text.encode())
-    return Drawn(path, shown[0].evaluation, written["curve"])
+    return Drawn(path, shown[0].evaluation, written["curve"], peak_line(Evidence(shown[0])))
 
 
 def _of_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:

@@ -10,7 +10,7 @@ from resdeg.cli import options
 from resdeg.cli.console import emit, screen
 
 if TYPE_CHECKING:
-    from resdeg.analysis.findings import Finding
+    from resdeg.analysis.judge import Finding
 
 
 def report(
@@ -20,8 +20,11 @@ def report(
 ) -> None:
     """Judge each claim by a sweep's runs; write report.md and a self-contained report.html."""
     from resdeg import files
+    from resdeg.analysis.evidence import Evidence
     from resdeg.analysis.frame import load_sweep
+    from resdeg.analysis.judge import peaks
     from resdeg.report import page, words
+    from resdeg.report.beside import beside
 
     folder = options.sweep_folder(sweep)
     loaded = load_sweep(folder)
@@ -32,17 +35,32 @@ def report(
     for name, make in (("report.md", page.markdown), ("report.html", page.html)):
         files.write(folder / name, make(told).encode())
     found: list[Finding] = told["findings"]
+    evidence = Evidence(shown)
     if as_json:
-        emit(json.dumps({"folder": str(folder), "claims": [_as_dict(one) for one in found]}, indent=1))
+        page_of_json = {
+            "folder": str(folder),
+            "registration": words.registration(shown),
+            "peaks": {}
+            if evidence.interim
+            else {family: asdict(peak) for family, peak in peaks(evidence).items()},
+            "claims": [_as_dict(finding, beside(finding.claim.id, evidence)) for finding in found],
+        }
+        emit(json.dumps(page_of_json, indent=1))
         return
-    for one in found:
-        said = (words.sentence(one), words.numbers(one), words.more_seeds(one))
-        emit(f"{one.claim.id} {one.verdict:9} " + " ".join(part for part in said if part))
+    for finding in found:
+        said = (words.sentence(finding, shown), words.numbers(finding), words.more_seeds(finding))
+        lines = (*said, *beside(finding.claim.id, evidence))
+        emit(f"{finding.claim.id:3} {finding.verdict:9} " + " ".join(line for line in lines if line))
+    for family in shown.config.families:
+        if line := words.peak_line(evidence, family):
+            emit(line)
+    emit(words.registration(shown))
     emit(str(folder / "report.md"))
     emit(str(folder / "report.html"))
 
 
-def _as_dict(finding: Finding) -> dict[str, Any]:
+def _as_dict(finding: Finding, beside: list[str]) -> dict[str, Any]:
     claim = finding.claim
-    told = {"id": claim.id, "title": claim.title, "family": claim.family, "unit": claim.unit.name}
-    return told | {name: value for name, value in asdict(finding).items() if name != "claim"}
+    told = {"id": claim.id, "title": claim.title, "family": finding.family, "unit": claim.unit.name}
+    numbers = {name: value for name, value in asdict(finding).items() if name not in ("claim", "family")}
+    return told | numbers | {"beside": beside}

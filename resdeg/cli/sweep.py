@@ -108,6 +108,7 @@ def _carry_through(
     from resdeg.sweep.executors.local import ask_preflight
     from resdeg.sweep.executors.process import start_server
     from resdeg.sweep.plan import Plan, default_folder, resolve
+    from resdeg.sweep.registration import described
 
     started = time.monotonic()
     limit = options.parse_time(time_limit) if time_limit else None
@@ -142,10 +143,11 @@ def _carry_through(
         if fresh:
             _set_aside(plan)
         plan = Plan.of(config, store)  # another process may have finished it while we waited
-        _write_plan(plan, one)
+        written = _write_plan(plan, one)
         if plan.todo:
             jobs = options.default_jobs(config, facts, len(plan.todo))
             announce(plan, facts, of_runs, jobs)
+            screen.say(f"rules   {described(written)}")
             _train(plan, facts, of_runs, jobs, started + limit if limit else None)
         else:
             _announce_nothing(plan)
@@ -171,20 +173,24 @@ def _missing(config: SweepConfig) -> Distribution | None:
     return None
 
 
-def _write_plan(plan: Plan, one: bool) -> None:
-    """Name the grid in sweep.toml; one more run of a grid's settings joins it and replaces nothing."""
+def _write_plan(plan: Plan, one: bool) -> SweepConfig:
+    """Name the grid in sweep.toml, with the registration it began with; returns the plan that stands there.
+
+    One more run of a grid's settings joins the grid and replaces nothing.
+    """
     from resdeg import files
     from resdeg.config import read_toml, validate
+    from resdeg.sweep.registration import registered
 
     path = plan.store.plan
-    joins = (
-        one
-        and path.is_file()
-        and validate(SweepConfig, {str(path): read_toml(path)}).settings_id == plan.config.settings_id
-    )
-    if not joins:
-        files.write(path, plan.config.to_toml().encode())
     options.remember(plan.store.folder)
+    if one and path.is_file():
+        present = validate(SweepConfig, {str(path): read_toml(path)})
+        if present.settings_id == plan.config.settings_id:
+            return present
+    config = registered(plan.config, plan.store)
+    files.write(path, config.to_toml().encode())
+    return config
 
 
 def _set_aside(plan: Plan) -> None:
@@ -260,6 +266,8 @@ def _draw(plan: Plan) -> None:
 
     with _told_not_raised():
         drawn = draw([plan.store.folder], "curve", None, "light")
+        if drawn.peak:
+            screen.say(drawn.peak)
         screen.say("curve:")
         emit(str(drawn.figure))
 

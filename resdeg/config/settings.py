@@ -167,6 +167,29 @@ class ConstructedConfig(Frozen):
         return depth
 
 
+class ClaimsConfig(Frozen):
+    """What the verdicts of a sweep rest on besides the rules; it counts if named before the first step."""
+
+    depth: int | None = Field(
+        None, description="witness depth of C1, C2, C4 and C10; none: any depth may be it"
+    )
+
+
+class Registration(Frozen):
+    """What was fixed before the first step of a sweep: written once into its sweep.toml, and kept.
+
+    version, date, sha256: of the rules of the claims. seeds: how many. depth: the witness depth, where one
+    was named. extended_after: whole seeds that a report had been made of when seeds were added.
+    """
+
+    version: int
+    date: str
+    sha256: str
+    seeds: int = Field(ge=1)
+    depth: int | None = None
+    extended_after: int | None = None
+
+
 class ExecutionConfig(Frozen):
     """How a sweep is carried out: nothing in here can change a result."""
 
@@ -177,6 +200,9 @@ class ExecutionConfig(Frozen):
     graph: bool = Field(False, description="replay each step as one CUDA graph; not yet run on a GPU")
     group: int = Field(
         1, ge=1, le=64, description="runs in one worker process, a thread each; on CUDA a stream each"
+    )
+    order: Literal["depth", "seed"] = Field(
+        "depth", description="deepest first, or all depths of a seed before the next seed"
     )
     # Weights kept on the way, for `resdeg diagnose`: after this many evenly spaced epochs.
     snapshots: int = Field(0, ge=0, le=20)

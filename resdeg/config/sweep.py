@@ -12,12 +12,14 @@ from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_se
 from resdeg.config.run import AFFECTS_RESULT, NEUTRAL, VARIED, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
+    ClaimsConfig,
     ConstructedConfig,
     DataConfig,
     ExecutionConfig,
     Family,
     Frozen,
     ModelConfig,
+    Registration,
     Settings,
     TrainingConfig,
 )
@@ -78,6 +80,18 @@ class SweepConfig(Frozen):
     constructed: ConstructedConfig | None = None
     execution: ExecutionConfig = ExecutionConfig()
     arms: dict[ArmName, ArmConfig] = Field(default_factory=dict)
+    claims: ClaimsConfig = ClaimsConfig()
+    registration: Registration | None = Field(None, description="written by `resdeg sweep`, never by hand")
+
+    @model_validator(mode="after")
+    def _witness_is_planned(self) -> Self:
+        depth = self.claims.depth
+        if depth is not None and (depth not in self.depths or depth == 2 or depth >= max(self.depths)):
+            raise UsageError(
+                f"claims.depth = {depth} is not a planned depth with a block, shallower than the deepest",
+                f"planned are {', '.join(map(str, self.depths))}",
+            )
+        return self
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:
@@ -93,7 +107,7 @@ class SweepConfig(Frozen):
     @cached_property
     def arm_sweeps(self) -> dict[str, SweepConfig]:
         """Each arm as a sweep of its own: its changes laid over the settings of this one."""
-        tree = self.model_dump(exclude={"arms"}, exclude_none=True)
+        tree = self.model_dump(exclude={"arms", "claims", "registration"}, exclude_none=True)
         changes = self.model_dump(include={"arms"}, exclude_none=True)["arms"]
         return {name: _laid_over(tree, f"arms.{name}", of_arm) for name, of_arm in changes.items()}
 
@@ -136,9 +150,22 @@ class SweepConfig(Frozen):
         return self.grid()[0].settings_id
 
     def to_toml(self) -> str:
-        """The grid as a file that `resdeg sweep` reads back; nothing of this machine in it."""
+        """The grid as a file that `resdeg sweep` reads back; nothing of this machine in it.
+
+        It holds what is needed to go on in place: the order of the runs, and snapshots.
+        """
         tree = self.model_dump(mode="json", exclude={"execution"}, exclude_none=True)
+        usual = ExecutionConfig()
+        in_place = {
+            name: value
+            for name in ("order", "snapshots")
+            if (value := getattr(self.execution, name)) != getattr(usual, name)
+        }
         arms = tree.pop("arms")
+        if not tree["claims"]:
+            del tree["claims"]
+        if in_place:
+            tree["execution"] = in_place
         if arms:
             tree["arms"] = {name: {k: v for k, v in arm.items() if v != {}} for name, arm in arms.items()}
         return tomli_w.dumps(tree)

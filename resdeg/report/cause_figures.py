@@ -1,18 +1,19 @@
-"""Figures and tables of C5 to C8: numbers by depth, a line for each kind of network."""
+"""Figures and tables of C5 to C8 and C10: numbers by depth, a line for each kind of network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resdeg.analysis.blocks import measured_blocks
-from resdeg.analysis.causes import OWN, activation_decreases, constructed_losses, identity_arm
-from resdeg.analysis.cells import Cells, Needs
+from resdeg.analysis.causes import activation_arms, decreases_on_the_way
+from resdeg.analysis.curve import by_seed
+from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family
@@ -31,7 +32,7 @@ class Lines:
     """Numbers of several kinds of networks against depth.
 
     by_kind: seeds by depths of each kind. ratio: they are log2 of what is shown. decimals: of a number; None
-    where it is a fraction, shown in percent.
+    where it is a fraction, shown in percent. axis: what the columns are, depths or blocks.
     """
 
     by_kind: dict[str, pd.DataFrame]
@@ -39,6 +40,7 @@ class Lines:
     family: Family
     decimals: int | None = None
     ratio: bool = False
+    axis: str = "depth"
 
     def point(self, kind: str, depth: int) -> Estimate | None:
         """Mean over seeds and its interval; of a ratio, the geometric mean."""
@@ -62,33 +64,77 @@ def _exponential(of: Estimate) -> Estimate:
 Read = Callable[[SweepFrame], Lines | None]
 
 
-def _identity_starts(sweep: SweepFrame) -> Lines | None:
-    cells = Cells.of(sweep)
-    arm = identity_arm(cells)
-    if isinstance(arm, Needs):
+def _starts(sweep: SweepFrame) -> Lines | None:
+    arms = {
+        network: sweep.arms[arm] for network, arm in Evidence(sweep).start_arms.items() if arm in sweep.arms
+    }
+    if not arms:
         return None
-    kinds = {"He's start": cells.accuracies("plain"), "start as identities": arm.accuracies("plain")}
-    return Lines(kinds, "test accuracy of plain networks", "plain")
+    names = {"identity": "start as identities", "orthogonal": "orthogonal start"}
+    kinds = {"He's start": sweep} | {names[network]: arm for network, arm in arms.items()}
+    tables = {name: _accuracies(kind) for name, kind in kinds.items()}
+    return Lines(tables, "test accuracy of plain networks", "plain")
+
+
+def _accuracies(sweep: SweepFrame) -> pd.DataFrame:
+    """Seeds by depths of plain test accuracy."""
+    depths = sorted(set(sweep.runs.loc[sweep.runs["family"] == "plain", "depth"]))
+    table = {int(depth): by_seed(sweep.runs, "test_accuracy", ("plain", int(depth))) for depth in depths}
+    return pd.DataFrame(table).dropna(axis="columns", how="all")
+
+
+def _probes(sweep: SweepFrame) -> Lines | None:
+    """C6: probes of the last stage of the deepest plain networks, by block."""
+    evidence = Evidence(sweep)
+    try:
+        by_network, _ = evidence.probes()
+    except (NotAsked, IndexError):
+        return None
+    blocks = evidence.blocks_of_last_stage
+    first = (evidence.deepest - 2) // 2 - blocks + 1
+    rows = {seed: dict(enumerate(numbers, start=first)) for seed, numbers in by_network.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return Lines(
+        {f"plain-{evidence.deepest}": table}, "accuracy of a probe behind the block", "plain", axis="block"
+    )
 
 
 def _branches(sweep: SweepFrame) -> Lines | None:
-    cells = Cells.of(sweep)
-    kinds = {
-        name: cells.branches("residual", state)
-        for name, state in (("trained", "final"), ("at initial values", "initial"))
+    evidence = Evidence(sweep)
+    kinds = {"trained": "final", "at initial values": "initial"}
+    tables = {
+        name: pd.DataFrame(
+            {
+                depth: pd.Series(
+                    {
+                        s: states[state]
+                        for s, states in evidence.branches("", depth).items()
+                        if state in states
+                    },
+                    dtype=float,
+                )
+                for depth in evidence.depths
+            }
+        ).dropna(axis="columns", how="all")
+        for name, state in kinds.items()
     }
-    if not any(table.size for table in kinds.values()):
+    if not any(table.size for table in tables.values()):
         return None
-    return Lines(kinds, "||F(x)|| / ||x||, median over blocks", "residual", decimals=2, ratio=True)
+    return Lines(tables, "||F(x)|| / ||x||, median over blocks", "residual", decimals=2, ratio=True)
 
 
 def _activations(sweep: SweepFrame) -> Lines | None:
-    kinds = activation_decreases(Cells.of(sweep))
-    return (
-        None
-        if isinstance(kinds, Needs)
-        else Lines(kinds, "decrease of ||F|| / ||x||, halvings", "residual", 2)
-    )
+    evidence = Evidence(sweep)
+    arms = [arm for arm in activation_arms(evidence) if arm in evidence.arms]
+    if not arms:
+        return None
+    decreases = {
+        name: decreases_on_the_way(evidence, arm) for name, arm in {RELU: "", **{a: a for a in arms}}.items()
+    }
+    tables = {name: pd.DataFrame({evidence.deepest: column}) for name, column in decreases.items() if column}
+    if len(tables) < 2:
+        return None
+    return Lines(tables, "decrease of ||F|| / ||x||, halvings", "residual", 2)
 
 
 def _draw(read: Read) -> Callable[[SweepFrame, Theme], Figure | None]:
@@ -100,9 +146,10 @@ def _draw(read: Read) -> Callable[[SweepFrame, Theme], Figure | None]:
             figure, axes = new_figure()
             ink = look.families[lines.family]
             for number, (kind, table) in enumerate(lines.by_kind.items()):
-                shift = DODGE ** (number - (len(lines.by_kind) - 1) / 2)
-                found = [(d, point) for d in table.columns if (point := lines.point(kind, int(d)))]
-                x = [depth * shift for depth, _ in found]
+                shift = 1.0 if lines.axis != "depth" else DODGE ** (number - (len(lines.by_kind) - 1) / 2)
+                columns = [int(column) for column in table.columns]
+                found = [(column, point) for column in columns if (point := lines.point(kind, column))]
+                x = [column * shift for column, _ in found]
                 axes.plot(
                     x, [point.mean for _, point in found], linestyle=DASHES[number % 4], color=ink.colour,
                     marker=ink.marker, markersize=5, linewidth=1.8, label=kind,
@@ -111,7 +158,11 @@ def _draw(read: Read) -> Callable[[SweepFrame, Theme], Figure | None]:
                 for place, (_, point) in zip(x, found, strict=True):
                     if point.low is not None and point.high is not None:
                         axes.plot([place, place], [point.low, point.high], color=ink.colour, linewidth=1.2)
-            depth_axis(axes, lines.depths)
+            if lines.axis == "depth":
+                depth_axis(axes, lines.depths)
+            else:
+                axes.set_xlabel(lines.axis)
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(lines.label)
             if lines.decimals is None:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -131,7 +182,7 @@ def _table(read: Read) -> Callable[[SweepFrame], Table | None]:
             points = [lines.point(kind, depth) for kind in lines.by_kind]
             seeds = " / ".join(dict.fromkeys(str(point.seeds) for point in points if point))
             rows.append([str(depth), *(words.cell(point, lines.decimals) for point in points), seeds])
-        return ["depth", *lines.by_kind, "seeds"], rows
+        return [lines.axis, *lines.by_kind, "seeds"], rows
 
     return table
 
@@ -145,7 +196,9 @@ def _told(read: Read) -> Callable[[SweepFrame], str]:
         for kind in lines.by_kind:
             points = ((depth, lines.point(kind, depth)) for depth in lines.depths)
             each = [
-                f"{words.mean(point, lines.decimals)} at depth {depth}" for depth, point in points if point
+                f"{words.mean(point, lines.decimals)} at {lines.axis} {depth}"
+                for depth, point in points
+                if point
             ]
             said.append(f"{kind}: {', '.join(each)}")
         return f"{lines.label[:1].upper()}{lines.label[1:]}. {'; '.join(said)}."
@@ -159,45 +212,54 @@ def _of_lines(read: Read, caption: str) -> ClaimFigure:
 
 def _starts_table(sweep: SweepFrame) -> Table | None:
     """Accuracies by start and, where blocks were measured, how near the late ones are to the identity."""
-    table, arm = _table(_identity_starts)(sweep), identity_arm(Cells.of(sweep))
-    if table is None or isinstance(arm, Needs):
+    table, arms = _table(_starts)(sweep), Evidence(sweep).start_arms.values()
+    if table is None:
         return None
     head, rows = table
-    late = {(of.arm, str(of.depth)): of.late for of in measured_blocks(sweep) if of.family == "plain"}
+    late = {(net.arm, str(net.depth)): net.late for net in measured_blocks(sweep) if net.family == "plain"}
     for name, column in (("distance", "distance, late half"), ("cka", "CKA, late half")):
-        pairs = [[late.get((of, row[0]), {}).get(name) for of in ("", arm.sweep.arm)] for row in rows]
-        if any(value is not None for pair in pairs for value in pair):
-            told = (" / ".join("-" if value is None else f"{value:.2f}" for value in pair) for pair in pairs)
+        groups = [[late.get((arm, row[0]), {}).get(name) for arm in ("", *arms)] for row in rows]
+        if any(value is not None for group in groups for value in group):
+            cells = (
+                " / ".join("-" if value is None else f"{value:.2f}" for value in group) for group in groups
+            )
             head = [*head[:-1], column, head[-1]]
-            rows = [[*row[:-1], pair, row[-1]] for row, pair in zip(rows, told, strict=True)]
+            rows = [[*row[:-1], cell, row[-1]] for row, cell in zip(rows, cells, strict=True)]
     return head, rows
 
 
 # ---------------------------------------------------------------- C5, at one depth
 
 
-def _losses(sweep: SweepFrame) -> dict[str, Estimate]:
-    table = constructed_losses(Cells.of(sweep))
-    if isinstance(table, Needs):
+def _losses(sweep: SweepFrame) -> dict[str, Sequence[float]]:
+    """Clean training losses of the deepest network from its own start and of each constructed one."""
+    evidence = Evidence(sweep)
+    if not evidence.starts_from_he:
         return {}
-    return {str(name): mean_interval([float(value) for value in table[name]]) for name in table}
+    try:
+        columns = evidence.losses("train_loss")
+    except NotAsked:
+        return {}
+    seeds = [seed for seed in columns[OWN] if all(seed in column for column in columns.values())]
+    return {name: [column[seed] for seed in seeds] for name, column in columns.items()} if seeds else {}
 
 
 def _draw_losses(sweep: SweepFrame, look: Theme) -> Figure | None:
-    table = constructed_losses(Cells.of(sweep))
-    if isinstance(table, Needs):
+    columns = _losses(sweep)
+    if not columns:
         return None
     with applied(look):
         figure, axes = new_figure()
         colour = look.families["plain"].colour
-        for place, (name, point) in enumerate(_losses(sweep).items()):
+        for place, losses in enumerate(columns.values()):
+            point = mean_interval(losses)
             if point.low is not None and point.high is not None:
                 axes.plot([place, place], [point.low, point.high], color=colour, linewidth=1.2)
             axes.plot([place], [point.mean], color=colour, marker="o", markersize=6)
-            spread = np.linspace(0.12, 0.24, len(table))
-            axes.scatter(place + spread, table[name], s=9, color=colour, alpha=0.55, linewidths=0)
-        axes.set_xticks(range(len(table.columns)), [str(name) for name in table], rotation=15)
-        axes.set_xlim(-0.5, len(table.columns) - 0.5)
+            spread = np.linspace(0.12, 0.24, len(losses))
+            axes.scatter(place + spread, losses, s=9, color=colour, alpha=0.55, linewidths=0)
+        axes.set_xticks(range(len(columns)), list(columns), rotation=15)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylabel("clean training loss, nats")
         return figure
 
@@ -209,7 +271,8 @@ def _losses_table(sweep: SweepFrame) -> Table | None:
     equal, _ = sweep.diagnostics
     equal = equal[equal["kind"] == "construction"]
     rows = []
-    for name, point in found.items():
+    for name, losses in found.items():
+        point = mean_interval(losses)
         of = equal[equal["arm"] == name]
         how = f"{of['value'].max():.1e} on {int(of['images'].max()):,} images" if len(of) else "-"
         what = "" if name == OWN else changed(sweep.config.changes(name))
@@ -218,7 +281,7 @@ def _losses_table(sweep: SweepFrame) -> Table | None:
 
 
 def _told_losses(sweep: SweepFrame) -> str:
-    each = [f"{words.mean(point, 3)} nats, {name}" for name, point in _losses(sweep).items()]
+    each = [f"{words.mean(mean_interval(losses), 3)} nats, {name}" for name, losses in _losses(sweep).items()]
     return f"Clean training loss of the deepest plain network: {'; '.join(each)}."
 
 
@@ -230,12 +293,16 @@ CAUSE_FIGURES = {
         "Clean training loss of the deepest plain network from its own start and constructed; small dots are "
         "seeds. The difference of logits is that of the construction, before it is trained on.",
     ),
-    "C6": ClaimFigure(
-        _draw(_identity_starts),
+    "C6": _of_lines(
+        _probes,
+        "Accuracy of a linear probe behind each block of the last stage, in the deepest plain networks.",
+    ),
+    "C10": ClaimFigure(
+        _draw(_starts),
         _starts_table,
-        _told(_identity_starts),
+        _told(_starts),
         "Test accuracy of plain networks by their start; bars are 95 % intervals. Distance to the identity "
-        "and debiased CKA of trained networks: medians of the late half of the blocks, of either start.",
+        "and debiased CKA of trained networks: medians of the late half of the blocks, of each start.",
     ),
     "C7": _of_lines(
         _branches,
@@ -245,6 +312,6 @@ CAUSE_FIGURES = {
     "C8": _of_lines(
         _activations,
         "How much smaller the branches of residual networks get against their input in training, by "
-        "nonlinearity: 1 is a half, below 0 they get larger.",
+        "nonlinearity, mean over snapshots on the way and the end: 1 is a half, below 0 they get larger.",
     ),
 }

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from resdeg.analysis.cells import Cells, Needs
-from resdeg.analysis.claims import CLAIMS
-from resdeg.analysis.curve import with_errors
-from resdeg.analysis.effects import possible_peaks
+from resdeg.analysis.curve import by_seed, with_errors
+from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.judge import peaks
 from resdeg.analysis.stats import mean_interval
 from resdeg.config import Family
 from resdeg.report import words
@@ -47,23 +46,34 @@ def accuracy_figure(sweep: SweepFrame, look: Theme) -> Figure:
 
 
 def rise_and_fall(sweep: SweepFrame, look: Theme) -> Figure | None:
-    """C1: plain test accuracy, and the depths that may be its peak."""
-    table = Cells.of(sweep).table("plain", "test_accuracy", least=2)
-    if isinstance(table, Needs):
+    """C1: plain test accuracy, and the interval of its peak."""
+    evidence = Evidence(sweep)
+    if (
+        len(
+            [
+                depth
+                for depth in evidence.depths
+                if len(by_seed(sweep.runs, "test_accuracy", ("plain", depth)))
+            ]
+        )
+        < 2
+    ):
         return None
+    curve_peak = None if evidence.interim else peaks(evidence).get("plain")
     with applied(look):
         figure, axes = new_figure()
         ink = look.families["plain"]
         series(axes, sweep.curve, sweep.runs, "plain", "test_accuracy", ink, "-", 1.0)
-        if len(table) > 1:
-            for number, depth in enumerate(possible_peaks(table)):
-                axes.axvspan(
-                    depth / 1.09, depth * 1.09, color=look.faint, alpha=0.55, linewidth=0, zorder=0,
-                    label="may be the peak" if number == 0 else None,
-                )  # fmt: skip
-            axes.legend(loc="best")
         chance_line(axes, sweep, look)
         _finish(axes, sweep, "test accuracy")
+        if curve_peak is not None and curve_peak.seeds >= evidence.rules.least_seeds:
+            low, high = axes.get_xlim()
+            axes.axvspan(
+                low if curve_peak.low is None else curve_peak.low,
+                high if curve_peak.high is None else curve_peak.high,
+                color=look.faint, alpha=0.55, linewidth=0, zorder=0, label="the peak lies here",
+            )  # fmt: skip
+            axes.legend(loc="best")
         return figure
 
 
@@ -90,37 +100,41 @@ def training_errors(sweep: SweepFrame, look: Theme) -> Figure | None:
 
 
 def residual_holds(sweep: SweepFrame, look: Theme) -> Figure | None:
-    """C3: residual test accuracy beyond depth 2, and the fall that the margin allows."""
-    cells = Cells.of(sweep)
-    table = cells.table("residual", "test_accuracy", least=2)
-    if isinstance(table, Needs):
+    """C3: residual test accuracy of depths with a block, and the fall that the margin allows."""
+    evidence = Evidence(sweep)
+    beyond = sweep.runs[(sweep.runs["depth"] > 2) & (sweep.runs["family"] == "residual")]
+    means = beyond[beyond["status"] == "finished"].groupby("depth")["test_accuracy"].mean()
+    if len(means) < 2:
         return None
-    beyond = sweep.runs[sweep.runs["depth"] > 2]
+    allowed = evidence.rules.fall[evidence.schedule]
+    best = float(means[means.index < means.index.max()].max())
     points = sweep.curve[sweep.curve["depth"] > 2]
-    best = float(table[table.columns[:-1]].mean().max())
-    margin = CLAIMS["C3"].margin(cells)
     with applied(look):
         figure, axes = new_figure()
         series(axes, points, beyond, "residual", "test_accuracy", look.families["residual"], "-", 1.0)
         axes.axhspan(
-            best + margin, best, color=look.faint, alpha=0.55, linewidth=0, zorder=0,
-            label=f"within {-margin * 100:.0f} points of the best shallower depth",
+            best - allowed, best, color=look.faint, alpha=0.55, linewidth=0, zorder=0,
+            label=f"within {allowed * 100:.0f} points of the best shallower depth",
         )  # fmt: skip
         _finish(axes, sweep, "test accuracy of residual networks", sorted(set(beyond["depth"])), decimals=1)
         axes.legend(loc="best")
         return figure
 
 
-def gap_grows(sweep: SweepFrame, look: Theme) -> Figure | None:
-    """C4: what the shortcut is worth at each depth, seed by seed."""
-    gap = Cells.of(sweep).gap("test_accuracy", least=2)
-    if isinstance(gap, Needs):
+def gap_by_depth(sweep: SweepFrame, look: Theme) -> Figure | None:
+    """C4: what the shortcut is worth at each depth with a block, seed by seed."""
+    columns = {
+        depth: by_seed(sweep.runs, "test_accuracy", ("residual", depth))
+        - by_seed(sweep.runs, "test_accuracy", ("plain", depth))
+        for depth in Evidence(sweep).depths
+    }
+    points = 100 * pd.DataFrame(columns).dropna(axis="columns", how="all").dropna(axis="index")
+    if points.shape[1] < 2 or points.empty:
         return None
-    points = 100 * gap
     with applied(look):
         figure, axes = new_figure()
-        for _, one in points.iterrows():
-            axes.plot(points.columns, one, color=look.text, linewidth=0.8, alpha=0.45)
+        for _, seed in points.iterrows():
+            axes.plot(points.columns, seed, color=look.text, linewidth=0.8, alpha=0.45)
         axes.plot(points.columns, points.mean(), color=look.text, linewidth=1.8, marker="D", markersize=5)
         if len(points) > 1:
             _bars(axes, points, look)
@@ -132,7 +146,7 @@ def gap_grows(sweep: SweepFrame, look: Theme) -> Figure | None:
 
 def _bars(axes: Axes, points: pd.DataFrame, look: Theme) -> None:
     estimates = [mean_interval([float(value) for value in points[depth]]) for depth in points]
-    reach = [(e.high or e.mean) - e.mean for e in estimates]
+    reach = [0.0 if e.high is None else e.high - e.mean for e in estimates]
     axes.errorbar(
         list(points.columns), [e.mean for e in estimates], yerr=reach, fmt="none", color=look.text,
         elinewidth=1.2, capsize=3,
@@ -166,7 +180,7 @@ CLAIM_FIGURES = {
         rise_and_fall,
         ("plain",),
         ("test_accuracy",),
-        "Test accuracy of plain networks. Shaded: depths that these runs do not exclude as the best.",
+        "Test accuracy of plain networks. Shaded: where its peak lies among depths with a block, at 95 %.",
     ),
     "C2": _of_curve(
         training_errors,
@@ -181,7 +195,7 @@ CLAIM_FIGURES = {
         "Test accuracy of residual networks beyond depth 2, and the fall that the margin allows.",
     ),
     "C4": _of_curve(
-        gap_grows,
+        gap_by_depth,
         ("plain", "residual"),
         ("test_accuracy",),
         "Residual minus plain in test accuracy: thin lines are seeds, the bold one their mean.",

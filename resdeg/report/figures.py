@@ -12,9 +12,11 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFor
 
 from resdeg import data
 from resdeg.analysis.curve import with_errors
+from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.report.captions import data_name, describe, family_handles
 from resdeg.report.style import Ink, LineStyle, Theme, applied
+from resdeg.report.words import peak_line
 
 DODGE = 1.025  # families side by side on the log axis, so that intervals do not hide each other
 TRAINING: LineStyle = "--"
@@ -42,7 +44,8 @@ def curve_figure(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             unfinished(top, runs, look)
             depth_axis(bottom, sorted(set(sweep.runs["depth"])))
             name = "" if len(sweeps) == 1 else f"{sweep.name}\n"
-            top.set_title(name + describe(sweep), loc="left", fontsize=8.5)
+            peak = peak_line(Evidence(sweep))
+            top.set_title(name + describe(sweep) + (f"\n{peak}" if peak else ""), loc="left", fontsize=8.5)
             chance_line(top, sweep, look)
             _legends(top, bottom, sweep, look)
         images = " and ".join(dict.fromkeys(data_name(sweep.config) for sweep in sweeps))

@@ -10,13 +10,13 @@ import jinja2
 import pandas as pd
 
 from resdeg.analysis.anchors import check_protocol, compare
-from resdeg.analysis.cells import Cells
-from resdeg.analysis.effects import LEVEL
-from resdeg.analysis.findings import Finding, findings, peaks
+from resdeg.analysis.evidence import Evidence, ended_runs
 from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.verdict import RULE
+from resdeg.analysis.judge import RULE, Finding, findings
+from resdeg.analysis.rules import registered_rules
 from resdeg.errors import UsageError
 from resdeg.report import blocks, interventions, words
+from resdeg.report.beside import beside, gradient_ratios, longer_schedules
 from resdeg.report.captions import data_name, describe
 from resdeg.report.claim_figure import ClaimFigure
 from resdeg.report.claim_figures import CLAIM_FIGURES, accuracy_figure
@@ -34,6 +34,7 @@ class Section:
     sentence: str
     numbers: str
     seeds: str
+    beside: list[str]
     bar: Bar | None
     figure: Shown | None
     table: Table | None
@@ -41,25 +42,28 @@ class Section:
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval beside its margin, as places from 0 to 100 on a common scale."""
+    """The interval of the excess over the margins beside 0, on a common scale from 0 to 100."""
 
     low: float
     high: float
-    effect: float
+    excess: float
     margin: float
 
     @classmethod
     def of(cls, finding: Finding) -> Bar | None:
-        if finding.effect is None or finding.low is None or finding.high is None:
+        if finding.excess is None or finding.low is None or finding.high is None:
             return None
-        places = (finding.low, finding.high, finding.effect, finding.margin)
-        span = max(places) - min(places) or 1.0
+        places = (finding.low, finding.high, finding.excess, 0.0)
+        span = max(places) - min(places)
+        if span == 0:
+            return None
         return cls(*(round(4 + 92 * (place - min(places)) / span, 1) for place in places))
 
 
 def context(sweep: SweepFrame) -> dict[str, Any]:
     """All that the templates print; the figures in it are drawn once for both."""
-    found = findings(sweep)
+    evidence = Evidence(sweep)
+    found = findings(evidence)
     t = sweep.config.training
     return {
         "sweep": sweep,
@@ -68,19 +72,17 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
         "generated": sweep.config.data.name == "hierarchy",
         "about": describe(sweep).splitlines(),
         "budget": f"recipe {t.recipe}, {t.length}",
-        "schedule": Cells.of(sweep).schedule,
         "curve": _curve(sweep),
         "curve_table": by_depth(sweep, sweep.config.families, ("test_accuracy",)),
-        "peaks": [
-            f"The best {family} depth in test accuracy is {words.spelt(depths, 'or')}, "
-            "as far as these runs tell."
-            for family, depths in peaks(sweep).items()
-        ],
-        "sections": [_section(sweep, finding) for finding in found],
+        "peaks": [line for family in sweep.config.families if (line := words.peak_line(evidence, family))],
+        "registration": words.registration(sweep),
+        "sections": [_section(evidence, finding) for finding in found],
+        "gradients": gradient_ratios(sweep),
+        "longer": longer_schedules(sweep),
         "interventions": interventions.told(sweep),
         "blocks": blocks.told(sweep),
         "rule": RULE,
-        "level": 100 * (1 - LEVEL),
+        "error": 100 * registered_rules().levels["family"],
         "sign_flip": _sign_flip(found),
         "networks": _networks(sweep),
         "made_with": [
@@ -119,16 +121,18 @@ def _template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _section(sweep: SweepFrame, finding: Finding) -> Section:
-    of = CLAIM_FIGURES.get(finding.claim.id)
+def _section(evidence: Evidence, finding: Finding) -> Section:
+    sweep = evidence.sweep
+    claim = CLAIM_FIGURES.get(finding.claim.id)
     return Section(
         finding,
-        words.sentence(finding),
+        words.sentence(finding, sweep),
         words.numbers(finding),
         words.more_seeds(finding),
+        beside(finding.claim.id, evidence),
         Bar.of(finding),
-        _shown(sweep, finding, of) if of else None,
-        of.table(sweep) if of else None,
+        _shown(sweep, finding, claim) if claim else None,
+        claim.table(sweep) if claim else None,
     )
 
 
@@ -209,10 +213,14 @@ def _missing(sweep: SweepFrame) -> list[str]:
 
 def _missing_of(sweep: SweepFrame) -> list[str]:
     of = f"{sweep.arm}: " if sweep.arm else ""
+    dead: dict[str, list[int]] = {}
+    for run in ended_runs(sweep):
+        if not run.alive and not run.diverged and run.depth > 2:
+            dead.setdefault(f"{run.family}-{run.depth}", []).append(run.seed)
     said = [
-        f"{of}{family}-{depth} is untrainable: near chance in training, which is another thing than "
-        "degraded. It is left out of every claim."
-        for family, depth in Cells.of(sweep).left_out
+        f"{of}{network} did not train in seed{'s' * (len(seeds) > 1)} {words.spelt(seeds)}: it is near "
+        "chance on its own training images, which is another thing than degraded"
+        for network, seeds in dead.items()
     ]
     for status, runs in sweep.runs.drop_duplicates("run_id").groupby("status"):
         if status != "finished":
@@ -230,5 +238,5 @@ def _sign_flip(found: Sequence[Finding]) -> str:
     return (
         f"Intervals take differences between seeds to be roughly normal. Without that, {seeds} paired seeds "
         f"can give a two-sided sign-flip p of {least:.4f} at the least"
-        + (", which is not below .05." if least >= LEVEL else ".")
+        + (", which is not below .05." if least >= registered_rules().levels["family"] else ".")
     )

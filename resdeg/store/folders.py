@@ -46,6 +46,10 @@ class SweepStore:
             return sorted(p.name for p in (self.folder / "runs").iterdir() if (p / "config.json").is_file())
         return []
 
+    def has_records(self) -> bool:
+        """Whether some run has begun here, those that were set aside among them."""
+        return bool(self.run_ids()) or (self.folder / "set-aside").exists()
+
     @property
     def plan(self) -> Path:
         return self.folder / "sweep.toml"

@@ -79,9 +79,18 @@ class Plan:
 
     @property
     def todo(self) -> list[RunConfig]:
-        """What is not finished or diverged, deepest first, so that no long run is left for the end."""
+        """What is not finished or diverged, in the order in which it is to be trained.
+
+        Deepest first, so that no long run is left for the end; or seed by seed, and the arms after the grid,
+        so that what is there is always a whole curve.
+        """
         left = [run for run in self.config.runs() if self.states[run.run_id] not in ENDED]
-        return sorted(left, key=lambda run: -run.depth)
+        if self.config.execution.order == "depth":
+            return sorted(left, key=lambda run: -run.depth)
+        grid = {run.run_id for run in self.config.grid()}
+        seeds = dict.fromkeys(run.seed for run in self.config.runs())
+        rank = {seed: number for number, seed in enumerate(seeds)}
+        return sorted(left, key=lambda run: (run.run_id not in grid, rank[run.seed], -run.depth))
 
     @property
     def others(self) -> list[str]:

@@ -1,0 +1,366 @@
+"""The evidence of a sweep: the tables that claims read, and what the sweep lacks for a claim to be asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from resdeg import data
+from resdeg.analysis.effects import Sample
+from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.rules import Rules, Schedule, registered_rules
+from resdeg.config import SweepConfig
+from resdeg.records import ENDED
+
+METRICS = {"test": "test_accuracy", "train": "train_accuracy", "recomputed": "recomputed_train_accuracy"}
+OWN = "own start"  # the network of C5 that was not constructed
+LOSSES = ("train_loss", "recomputed_train_loss")
+RELU = "relu"  # the networks of the grid in C8
+
+
+class NotAsked(Exception):  # noqa: N818 - it is no error of anybody
+    """The sweep lacks what the claim needs."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class NotPlanned(NotAsked):
+    """The configuration of the sweep lacks what the claim needs, whatever came out."""
+
+
+class Outcome(NamedTuple):
+    """One accuracy of a run that has ended, as a fraction; that of chance where the run diverged."""
+
+    value: float
+    alive: bool
+    images: int
+
+
+class Cell(NamedTuple):
+    """network: plain, residual, identity or orthogonal. metric: one of METRICS."""
+
+    network: str
+    depth: int
+    metric: str
+
+
+Outcomes = Mapping[Cell, Mapping[int, Outcome]]
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that finished or diverged.
+
+    Args:
+        alive: whether it learned its own training images at all; a run that diverged did not.
+        numbers: the finite numbers of its row, accuracies as fractions and losses in nats. A run that
+        diverged has
+            those of a guess.
+    """
+
+    family: str
+    depth: int
+    seed: int
+    diverged: bool
+    alive: bool
+    numbers: Mapping[str, float]
+
+
+def schedule_of(config: SweepConfig) -> Schedule:
+    """Whether the training is as long as the paper's, 64,000 steps of 128 images (He et al. 2015)."""
+    training = config.training
+    images = training.total_steps(data.shape(config.data).train) * training.batch_size
+    return "full" if images >= registered_rules().fall["full_images"] else "short"
+
+
+def ended_runs(sweep: SweepFrame) -> list[EndedRun]:
+    """The runs of a sweep that have ended, by family, depth and seed.
+
+    A run is dead where its clean training accuracy is nearer to chance than the registered share of the way
+    to 1. The limit lies below a network at 30 %, and above plain-110 of He et al. 2015 (78 % training error,
+    Fig. 6).
+    """
+    shape = data.shape(sweep.config.data)
+    guess = 1 / shape.classes
+    limit = guess + registered_rules().levels["alive"] * (1 - guess)
+    columns = [name for name in (*METRICS.values(), *LOSSES) if name in sweep.runs]
+    runs = []
+    for row in sweep.runs[sweep.runs["status"].isin(ENDED)].to_dict("records"):
+        diverged = row["status"] == "diverged"
+        numbers = {name: float(row[name]) for name in columns}
+        if diverged:
+            numbers = {
+                name: guess if name in METRICS.values() else math.log(shape.classes) for name in columns
+            }
+        alive = not diverged and numbers["train_accuracy"] >= limit
+        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
+        runs.append(
+            EndedRun(str(row["family"]), int(row["depth"]), int(row["seed"]), diverged, alive, finite)
+        )
+    return runs
+
+
+def untrainable(sweep: SweepFrame) -> list[tuple[str, int]]:
+    """(family, depth) of which every run that has ended is dead: another thing than degraded."""
+    runs = ended_runs(sweep)
+    alive = {(run.family, run.depth) for run in runs if run.alive}
+    return sorted({(run.family, run.depth) for run in runs} - alive)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a sweep shows. The tables are made when they are first asked for."""
+
+    sweep: SweepFrame
+    rules: Rules = field(default_factory=registered_rules)
+
+    # ------------------------------------------------------------ what was planned
+
+    @property
+    def config(self) -> SweepConfig:
+        return self.sweep.config
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return schedule_of(self.config)
+
+    @cached_property
+    def test_images(self) -> int:
+        return data.shape(self.config.data).test
+
+    @cached_property
+    def depths(self) -> tuple[int, ...]:
+        """The planned depths with a block, rising."""
+        return tuple(sorted(depth for depth in self.config.depths if depth > 2))
+
+    @property
+    def deepest(self) -> int:
+        """dk, the deepest planned depth."""
+        return self.depths[-1]
+
+    @property
+    def blocks_of_last_stage(self) -> int:
+        """How many blocks the last stage of the deepest planned network has."""
+        blocks = (self.deepest - 2) // 2 if self.depths else 0
+        return blocks if self.config.model.layout == "isotropic" else blocks // 3
+
+    @property
+    def named_depth(self) -> int | None:
+        """The witness depth that was named before the first step."""
+        registration = self.config.registration
+        return None if registration is None else registration.depth
+
+    @property
+    def starts_from_he(self) -> bool:
+        """Whether the networks of the grid start from He's values and are trained from there."""
+        return self.config.model.init == "he" and self.config.constructed is None
+
+    @property
+    def is_relu(self) -> bool:
+        """Whether ReLU is the activation everywhere."""
+        model = self.config.model
+        return model.activation == "relu" and model.inner_activation in (None, "relu")
+
+    @property
+    def is_stargan(self) -> bool:
+        """Whether the networks are made of the notes' unit."""
+        model = self.config.model
+        return (model.block, model.norm) == ("stargan", "instance")
+
+    @cached_property
+    def planned_arms(self) -> dict[str, SweepConfig]:
+        """The arms of the configuration."""
+        return self.config.arm_sweeps
+
+    def arms_that_change(self, *settings: str) -> dict[str, SweepConfig]:
+        """The planned arms whose networks differ from the grid's in some of these settings alone."""
+        changes = {name: set(self.config.changes(name)) for name in self.planned_arms}
+        return {name: self.planned_arms[name] for name, own in changes.items() if own and own <= {*settings}}
+
+    @cached_property
+    def start_arms(self) -> dict[str, str]:
+        """The names of the arms that start as identities (the largest a of a · Dirac) and orthogonal."""
+        if not self.starts_from_he:
+            return {}
+        plain = {
+            name: arm.model
+            for name, arm in self.arms_that_change("model.init", "model.dirac").items()
+            if "plain" in arm.families
+        }
+        dirac = {name: model.dirac for name, model in plain.items() if model.dirac}
+        orthogonal = [name for name, model in plain.items() if model.init == "orthogonal"]
+        names = {"identity": max(dirac, key=lambda name: dirac[name])} if dirac else {}
+        return names | ({"orthogonal": orthogonal[0]} if orthogonal else {})
+
+    # ------------------------------------------------------------ what has ended
+
+    @cached_property
+    def whole_seeds(self) -> list[int]:
+        """The planned seeds of which every run of the grid has ended."""
+        return _whole_seeds(self.sweep)
+
+    @cached_property
+    def interim(self) -> str | None:
+        """What a registered sweep says that is not whole, and so gives no verdict."""
+        registration = self.config.registration
+        if registration is None:
+            return None
+        planned = max(registration.seeds, len(self.config.seeds))
+        whole = len(self.whole_seeds)
+        return None if whole >= planned else f"interim, {whole} of {planned} seeds"
+
+    @cached_property
+    def arms(self) -> dict[str, SweepFrame]:
+        """The arms with a record; of a registered sweep, those that are whole."""
+        if self.config.registration is None:
+            return self.sweep.arms
+        return {
+            name: arm
+            for name, arm in self.sweep.arms.items()
+            if len(_whole_seeds(arm)) == len(arm.config.seeds)
+        }
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Accuracies of the runs that have ended, by cell and seed."""
+        cells: dict[Cell, dict[int, Outcome]] = {}
+        _collect(cells, self.sweep, {family: family for family in self.config.families})
+        for network, arm in self.start_arms.items():
+            if arm in self.arms:
+                _collect(cells, self.arms[arm], {"plain": network})
+        return cells
+
+    @cached_property
+    def dead(self) -> dict[tuple[str, int], list[int]]:
+        """The seeds that are dead, by network and depth."""
+        return {
+            (cell.network, cell.depth): seeds
+            for cell, by_seed in sorted(self.outcomes.items())
+            if cell.metric == "test"
+            and (seeds := sorted(seed for seed, outcome in by_seed.items() if not outcome.alive))
+        }
+
+    def contrast(self, weights: Mapping[Cell, float]) -> tuple[Sample, frozenset[int]]:
+        """A weighted sum of accuracies, and the seeds of which all its runs have ended.
+
+        What did not train counts against the claim: a dead network that enters with plus counts as it is,
+        the seed of one that enters with minus is left out.
+        """
+        outcomes = [(weight, self.outcomes.get(cell, {})) for cell, weight in weights.items()]
+        ended = frozenset.intersection(*(frozenset(by_seed) for _, by_seed in outcomes))
+        minus = [self.outcomes.get(cell, {}) for cell, weight in weights.items() if weight < 0]
+        seeds = sorted(seed for seed in ended if all(by_seed[seed].alive for by_seed in minus))
+        values = {seed: sum(weight * by_seed[seed].value for weight, by_seed in outcomes) for seed in seeds}
+        variance = 0.0
+        for weight, by_seed in outcomes if seeds else ():
+            images = sum(by_seed[seed].images for seed in seeds)
+            hits = sum(by_seed[seed].value * by_seed[seed].images for seed in seeds)
+            p = (hits + 1) / (images + 2)
+            variance += weight**2 * p * (1 - p) / images
+        return Sample(values, math.sqrt(variance)), ended
+
+    # ------------------------------------------------------------ what was measured
+
+    def losses(self, metric: str) -> dict[str, dict[int, float]]:
+        """Clean training losses in nats by seed, of OWN and of each constructed network of the deepest depth.
+
+        A dead network from its own start is left out; a constructed network that diverged has the loss of
+        chance.
+
+        Raises:
+            NotAsked: there is no such pair of networks.
+        """
+        arms = {name: self.arms[name] for name in self.arms_that_change("constructed") if name in self.arms}
+        depths = [depth for arm in arms.values() for depth in arm.config.depths if depth in self.depths]
+        if not depths:
+            raise NotAsked(
+                "finished constructed networks beside plain ones of their depth from their own start"
+            )
+        deepest = max(depths)
+
+        constructed = {
+            name: _clean_losses(arm, deepest, metric, only_alive=False) for name, arm in arms.items()
+        }
+        columns = {name: column for name, column in constructed.items() if column}
+        return {OWN: _clean_losses(self.sweep, deepest, metric, only_alive=True)} | columns
+
+    def clean_losses(self, depth: int) -> dict[int, float]:
+        """Clean training losses in nats by seed, of the plain networks of the grid that are alive."""
+        return _clean_losses(self.sweep, depth, "train_loss", only_alive=True)
+
+    def probes(self) -> tuple[dict[int, list[float]], int]:
+        """Accuracy of a probe behind each block of the last stage of plain networks of depth dk, and images.
+
+        Networks that are dead are left out.
+
+        Raises:
+            NotAsked: none was measured.
+        """
+        rows = self._measured("", "plain", self.deepest, "probes", "accuracy")
+        rows = rows[(rows["state"] == "final") & rows["value"].notna()]
+        if rows.empty:
+            raise NotAsked(f"probes of plain-{self.deepest}, measured (resdeg diagnose --kinds probes)")
+        last = rows[(rows["stage"] == rows["stage"].max()) & (rows["block"] > 0)].sort_values("block")
+        table = last.pivot(index="seed", columns="block", values="value")
+        by_seed = {int(str(seed)): list(map(float, row.dropna())) for seed, row in table.iterrows()}
+        return by_seed, int(rows["images"].min())
+
+    def branches(self, arm: str, depth: int, name: str = "branch") -> dict[int, dict[object, float]]:
+        """log2 of the median over blocks of norm(F(x)) / norm(x), by seed and state, of residual networks.
+
+        Args:
+            arm: "" for the grid. name: of the number, see `resdeg diagnose`. Networks that are dead are left
+            out.
+        """
+        rows = self._measured(arm, "residual", depth, "identity", name)
+        medians = rows.groupby(["seed", "state"], sort=False)["value"].median().reset_index()
+        table: dict[int, dict[object, float]] = {}
+        for row in medians[medians["value"] > 0].to_dict("records"):
+            table.setdefault(int(row["seed"]), {})[row["state"]] = float(np.log2(row["value"]))
+        return table
+
+    def _measured(self, arm: str, family: str, depth: int, kind: str, name: str) -> pd.DataFrame:
+        frame, _ = self.sweep.diagnostics
+        sweep = self.arms[arm] if arm else self.sweep
+        runs = [run for run in ended_runs(sweep) if (run.family, run.depth) == (family, depth)]
+        alive = {run.seed for run in runs if run.alive}
+        chosen = (frame["arm"] == arm) & (frame["family"] == family) & (frame["depth"] == depth)
+        chosen &= (frame["kind"] == kind) & (frame["name"] == name) & frame["seed"].isin(alive)
+        return frame[chosen]
+
+
+def _whole_seeds(sweep: SweepFrame) -> list[int]:
+    runs = sweep.runs
+    planned = runs["depth"].isin(sweep.config.depths) & runs["family"].isin(sweep.config.families)
+    cells = len(sweep.config.depths) * len(sweep.config.families)
+    ended = runs.loc[planned & runs["status"].isin(ENDED), "seed"].value_counts()
+    return [seed for seed in sweep.config.seeds if int(ended.get(seed, 0)) >= cells]
+
+
+def _clean_losses(sweep: SweepFrame, depth: int, metric: str, only_alive: bool) -> dict[int, float]:
+    return {
+        run.seed: run.numbers[metric]
+        for run in ended_runs(sweep)
+        if (run.family, run.depth) == ("plain", depth)
+        and metric in run.numbers
+        and (run.alive or not only_alive)
+    }
+
+
+def _collect(cells: dict[Cell, dict[int, Outcome]], sweep: SweepFrame, networks: Mapping[str, str]) -> None:
+    """Adds the outcomes of a sweep, whose families have these names as networks."""
+    shape = data.shape(sweep.config.data)
+    images = {"test": shape.test, "train": shape.train, "recomputed": shape.train}
+    for run in ended_runs(sweep):
+        for metric, column in METRICS.items():
+            if run.family in networks and column in run.numbers:
+                cell = Cell(networks[run.family], run.depth, metric)
+                cells.setdefault(cell, {})[run.seed] = Outcome(run.numbers[column], run.alive, images[metric])

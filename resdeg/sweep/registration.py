@@ -1,0 +1,68 @@
+"""What a sweep is registered with: the rules of the claims as they were before its first step."""
+
+from __future__ import annotations
+
+from resdeg.analysis.rules import registered_rules
+from resdeg.config import Registration, SweepConfig, read_toml, validate
+from resdeg.errors import UsageError
+from resdeg.records import ENDED
+from resdeg.store import SweepStore
+from resdeg.sweep.plan import Plan
+
+
+def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
+    """The configuration with the registration that its folder has, or gets now.
+
+    A folder keeps the registration it was begun with, whatever rules go on with it. One that holds a record
+    and has none never gets one: its rules are younger than its records.
+    """
+    before = _planned_before(store)
+    if before is not None and before.registration is not None:
+        registration = before.registration
+        added = {*config.seeds} - {*before.seeds}
+        if added and registration.extended_after is None and (store.folder / "report.md").exists():
+            registration = registration.model_copy(update={"extended_after": _whole_seeds(before, store)})
+    elif store.has_records():
+        registration = None
+    else:
+        rules = registered_rules()
+        registration = Registration(
+            version=rules.version,
+            date=rules.date,
+            sha256=rules.sha256,
+            seeds=len(config.seeds),
+            depth=config.claims.depth,
+        )
+    return config.model_copy(update={"registration": registration})
+
+
+def _planned_before(store: SweepStore) -> SweepConfig | None:
+    """The plan that the folder has; None where it has none that can be read."""
+    try:
+        return validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
+    except UsageError:
+        return None
+
+
+def _whole_seeds(config: SweepConfig, store: SweepStore) -> int:
+    states = Plan.of(config, store).states
+    left = {run.seed for run in config.grid() if states[run.run_id] not in ENDED}
+    return len({*config.seeds} - left)
+
+
+def described(config: SweepConfig) -> str:
+    """The registration in a line, for the announcement of a sweep."""
+    rules, registration = registered_rules(), config.registration
+    if registration is None:
+        return f"version {rules.version} of {rules.date}, younger than the records in this folder"
+    begun = f"version {registration.version} of {registration.date} ({registration.sha256[:12]})"
+    line = f"{begun}, fixed before the first step"
+    if registration.sha256 != rules.sha256:
+        line += (
+            f"; it is kept, although this resdeg has other rules: version {rules.version} of {rules.date} "
+            f"({rules.sha256[:12]})"
+        )
+    if registration.depth != config.claims.depth:
+        witness = "none" if registration.depth is None else f"{registration.depth}"
+        line += f"; claims.depth = {config.claims.depth} comes too late: the witness depth stays {witness}"
+    return line
