@@ -33,19 +33,27 @@ def diagnose(
         ),
     ] = None,
     images: Annotated[
-        int, typer.Option(min=4, help="Held-out images; as many training images, five times for probes.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            min=4,
+            help="Held-out images, or all there are; as many training images, five times for probes. "
+            "Not given: 1000, and what was measured on more stays.",
+        ),
+    ] = None,
     depths: Annotated[str | None, typer.Option(help="Of these depths alone, e.g. 20,56.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Of these seeds alone, e.g. 0-2.")] = None,
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Also runs that were stopped, at their newest checkpoint.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what is there.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what is there, on --images images.")
+    ] = False,
     jobs: options.Jobs = None,
     data_dir: options.DataDir = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure finished networks: responses, identity, probes, lesions, gradients; what is there stays."""
+    from resdeg import data
     from resdeg.analysis.blocks import blocks_of
     from resdeg.analysis.diagnosed import load_diagnostics
     from resdeg.analysis.wanted import wanted_runs
@@ -55,6 +63,11 @@ def diagnose(
     store = SweepStore(options.sweep_folder(sweep))
     wanted = _known(kinds)
     config, runs, _ = wanted_runs(store)
+    test_images = data.shape(config.data).test
+    if images is not None and images > test_images:
+        screen.insist(
+            f"--images {images:,}: there are {test_images:,} test images, and all of them are taken"
+        )
     chosen = [
         run
         for run in runs

@@ -21,11 +21,14 @@ class Nearness:
     """One block H with branch F against the identity, all images taken together.
 
     branch: ||F(x)|| / ||x||; distance: ||H(x) - x|| / ||x||; cosine: of x and H(x).
+    branch_norm: ||F(x)|| alone, the root mean square over images of the norm of an image's whole map. It
+        stands beside `branch`, which falls where x grows by itself.
     cka: debiased linear CKA of x and H(x), see `_Alignment`.
     linear_residual: share of the variance of H(x) that no linear map of a pixel's channels explains.
     """
 
     branch: float
+    branch_norm: float
     distance: float
     cosine: float
     cka: float
@@ -64,6 +67,7 @@ def _zero() -> Tensor:
 class _Norms:
     """Norms over all images, positions and channels: one vector each, so the law of cosines holds."""
 
+    images: int = 0
     x: Tensor = field(default_factory=_zero)
     out: Tensor = field(default_factory=_zero)
     branch: Tensor = field(default_factory=_zero)
@@ -72,6 +76,7 @@ class _Norms:
 
     def add(self, x: Tensor, branch: Tensor, out: Tensor) -> None:
         x, branch, out = x.double(), branch.double(), out.double()
+        self.images += len(x)
         self.x += x.square().sum()
         self.out += out.square().sum()
         self.branch += branch.square().sum()
@@ -81,6 +86,7 @@ class _Norms:
     def result(self) -> dict[str, float]:
         return {
             "branch": (self.branch / self.x).sqrt().item(),
+            "branch_norm": (self.branch / self.images).sqrt().item(),
             "distance": (self.difference / self.x).sqrt().item(),
             "cosine": (self.product / (self.x * self.out).sqrt()).item(),
         }
@@ -149,7 +155,7 @@ class _LinearMap:
 
 
 def measure(model: CifarNet, sample: Sample) -> list[Number]:
-    """The five numbers of `Nearness` for every block that keeps its shape, on held-out images."""
+    """The six numbers of `Nearness` for every block that keeps its shape, on held-out images."""
     return [
         of_block(place, name, value, len(sample))
         for place, found in nearness(model, sample.batches())

@@ -14,6 +14,7 @@ from resdeg.data.images import Dataset, Split
 from resdeg.models.anatomy import BlockPlace, LayerPlace
 
 BATCH = 125  # images that go through a net together at the most; see training.evaluate
+IMAGES = 1000  # held-out images where no number is asked for
 FIT = 5  # a probe is fitted on this many times the images that it is scored on
 
 
@@ -33,7 +34,8 @@ class Sample:
 
     @classmethod
     def of(cls, dataset: Dataset, images: int) -> Self:
-        """The first `images` of the test split and the first of the training split, on the CPU.
+        """The first `images` of the test split and the first of the training split, on the CPU; all there
+        are of a split that has fewer.
 
         The canonical order is by hash, so the first ones are as good as any.
         """

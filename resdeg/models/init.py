@@ -29,14 +29,47 @@ def _dirac_mixed(weight: Tensor, generator: torch.Generator, config: ModelConfig
     identity, and its unmatched filters would start, and stay, at zero: it keeps He's values.
     """
     he = _he(weight, generator, config)
-    if weight.dim() < 4 or weight.shape[0] != weight.shape[1] or config.dirac is None:
+    if config.dirac is None or not _keeps_channels(weight):
         return he
     return config.dirac * nn.init.dirac_(torch.empty(weight.shape, device="cpu")) + (1 - config.dirac) * he
+
+
+def _orthogonal(weight: Tensor, generator: torch.Generator, config: ModelConfig) -> Tensor:
+    """Delta-orthogonal (Xiao et al. 2018, arXiv:1806.05393): an isometry that is not the identity.
+
+    The centre of a kernel is an orthogonal matrix drawn from the Haar measure, and its other taps are 0, so
+    the layer turns the channels of every pixel alike and keeps the norm of its input. It is the control of
+    the identity start (`_dirac_mixed` with a = 1), and a control differs in one thing only: so it changes
+    the layers that the identity start changes, and no other. The stem, the convolutions that do not keep
+    their number of channels, and the classifier have He's values.
+    """
+    if not _keeps_channels(weight):
+        return _he(weight, generator, config)
+    kernel = torch.zeros(weight.shape, device="cpu")
+    kernel[:, :, weight.shape[2] // 2, weight.shape[3] // 2] = _haar(weight.shape[0], generator)
+    return kernel
+
+
+def _keeps_channels(weight: Tensor) -> bool:
+    """Whether `weight` is of a convolution that could be the identity: as many channels leave as enter."""
+    return weight.dim() == 4 and weight.shape[0] == weight.shape[1]
+
+
+def _haar(size: int, generator: torch.Generator) -> Tensor:
+    """A (size, size) orthogonal matrix from the Haar measure (Mezzadri 2007, arXiv:math-ph/0609050).
+
+    The Q of a Gaussian matrix is Haar-distributed once the diagonal of R is positive; LAPACK leaves its signs
+    as they fall. In float64, so that the float32 values hardly depend on how a machine rounds.
+    """
+    gaussian = torch.randn(size, size, generator=generator, dtype=torch.float64, device="cpu")
+    orthogonal, triangular = torch.linalg.qr(gaussian)
+    return torch.where(triangular.diagonal() < 0, -orthogonal, orthogonal).float()
 
 
 INITS: dict[str, Callable[[Tensor, torch.Generator, ModelConfig], Tensor]] = {
     "he": _he,
     "dirac-mixed": _dirac_mixed,
+    "orthogonal": _orthogonal,
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from resdeg import data
 from resdeg.config import RunConfig
 from resdeg.diagnostics import DIAGNOSTICS
-from resdeg.diagnostics.sample import Number, Sample
+from resdeg.diagnostics.sample import IMAGES, Number, Sample
 from resdeg.errors import StorageError, UsageError
 from resdeg.models import CifarNet, image_statistics
 from resdeg.models.norm import recompute_statistics
@@ -33,7 +33,7 @@ def diagnose(
     store: RunStore,
     run: RunConfig,
     kinds: Sequence[str],
-    images: int,
+    images: int | None,
     place: Path | None = None,
     again: bool = False,
     warn: Callable[[str], None] = lambda told: None,
@@ -45,7 +45,9 @@ def diagnose(
 
     Args:
         kinds: of DIAGNOSTICS.
-        images: held-out images, fewer where the test split is smaller; see `Sample`.
+        images: held-out images, all there are where the test split has fewer; see `Sample`. None: IMAGES of
+            them, and a kind that was measured on more stays, so that a costly measure on the whole test split
+            is not replaced by a coarser one that nobody asked for.
         place: where the data set is, see `resdeg.data.load`.
         again: measure anew what is there from as many images.
         warn: told of each snapshot that is damaged; it is passed over.
@@ -56,14 +58,14 @@ def diagnose(
     """
     dataset = data.load(run.data, place)
     _check_data(store, dataset.hash)
-    sample = Sample.of(dataset, images)
+    sample = Sample.of(dataset, images or IMAGES)
     end = _trained_state(store)
     for state, build in _networks(store, run, end, sample, warn):
         todo = [
             kind
             for kind in kinds
             if (state == end or DIAGNOSTICS[kind].untrained)
-            and (again or not _there(store, kind, state, DIAGNOSTICS[kind].images(sample)))
+            and (again or not _there(store, kind, state, DIAGNOSTICS[kind].images(sample), images is None))
         ]
         if not todo:
             continue
@@ -120,8 +122,10 @@ def _trained_state(store: RunStore) -> State:
     return "final" if summary is not None and summary.status == "finished" else found[0].step
 
 
-def _there(store: RunStore, kind: str, state: State, images: int) -> bool:
-    return any((r.kind, r.state, r.images) == (kind, state, images) for r in store.diagnostics())
+def _there(store: RunStore, kind: str, state: State, images: int, or_more: bool) -> bool:
+    """Whether `kind` is stored in `state` on `images` images; or on more of them, where that will do."""
+    counts = {record.images for record in store.diagnostics() if (record.kind, record.state) == (kind, state)}
+    return images in counts or (or_more and any(count > images for count in counts))
 
 
 def _replace(store: RunStore, kind: str, state: State, numbers: Sequence[Number]) -> None:

@@ -81,7 +81,7 @@ def test_every_number_of_every_kind_is_stored_and_told(resdeg: Resdeg, sweep: Sw
     counts = eight.groupby(["kind", "state"]).size().to_dict()
     assert counts == {
         ("responses", "initial"): 7, ("responses", "final"): 7,
-        ("identity", "initial"): 5, ("identity", "final"): 5,
+        ("identity", "initial"): 6, ("identity", "final"): 6,
         ("probes", "initial"): 4, ("probes", "final"): 4,
         ("gradients", "initial"): 8, ("gradients", "final"): 8,
         ("lesions", "final"): 12,
@@ -121,6 +121,66 @@ def test_what_is_there_is_not_measured_again(resdeg: Resdeg, sweep: SweepStore) 
     assert diagnose("--kinds", "responses", "--images", 30, "--again") == [2, 2]
     records = [json.loads(line) for line in (folder / "diagnostics.jsonl").read_text().splitlines()]
     assert len(records) == 2 * (7 + 4), "replaced, not piled up"
+
+
+def test_each_kind_has_its_own_number_of_images(resdeg: Resdeg, sweep: SweepStore) -> None:
+    """Probes on the whole test split beside lesions and gradients on some of it, measured in any order."""
+    last = ("diagnose", "s", "--depths", 8)
+
+    def images() -> dict[str, set[int]]:
+        records = sweep.run(run_of(sweep, "plain-d8")[1].run_id).diagnostics()
+        return {kind: {r.images for r in records if r.kind == kind} for kind in {r.kind for r in records}}
+
+    def probe_notes() -> set[str | None]:
+        records = sweep.run(run_of(sweep, "plain-d8")[1].run_id).diagnostics()
+        return {r.note for r in records if r.kind == "probes"}
+
+    assert resdeg(*last, "--kinds", "lesions,gradients", "--images", 20).returncode == 0
+    done = resdeg(*last, "--kinds", "probes", "--images", 60)
+    assert (done.returncode, "all of them" in done.stderr) == (0, False), done.stderr
+    assert images() == {"lesions": {20}, "gradients": {100}, "probes": {60}}
+    assert probe_notes() == {"fitted on 256 training images"}, "five times 60 are more than there are"
+    more = resdeg(*last, "--kinds", "probes", "--images", 10_000)
+    assert "--images 10,000: there are 60 test images, and all of them are taken" in more.stderr
+    assert (more.returncode, "measured" in more.stderr) == (0, False), "which is what is there already"
+    assert resdeg(*last, "--kinds", "lesions", "--images", 30).returncode == 0
+    assert images() == {"lesions": {30}, "gradients": {100}, "probes": {60}}
+
+
+def test_a_command_that_names_no_number_keeps_what_was_measured_on_more_images(
+    resdeg: Resdeg, sweep: SweepStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "IMAGES", 30)
+    _, config = run_of(sweep, "plain-d8")
+
+    def measure(images: int | None, **how: bool) -> list[str]:
+        done = runner.diagnose(sweep.run(config.run_id), config, ["probes", "lesions"], images, **how)
+        return [measured.kind for measured in done]
+
+    assert list(runner.diagnose(sweep.run(config.run_id), config, ["probes"], 60))
+    assert measure(None) == ["lesions"], "probes on more images stay"
+    assert {(r.kind, r.images) for r in sweep.run(config.run_id).diagnostics()} == {
+        ("probes", 60),
+        ("lesions", 30),
+    }
+    assert measure(None) == []
+    assert measure(20) == ["probes", "probes", "lesions"], "a number that is asked for is taken"
+    assert measure(None) == ["probes", "probes", "lesions"], "and fewer than usual are not enough"
+    assert measure(None, again=True) == ["probes", "probes", "lesions"]
+
+
+def test_records_from_before_a_number_was_there_are_read(resdeg: Resdeg, sweep: SweepStore) -> None:
+    """They lack `branch_norm`; the others are shown, stay as they are, and --again adds it."""
+    command = ("diagnose", "s", "--kinds", "identity", "--images", 40, "--depths", 8)
+    assert resdeg(*command).returncode == 0
+    for path in sweep.folder.glob("runs/*/diagnostics.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"branch_norm"' not in line))
+    old = resdeg(*command)
+    assert (old.returncode, "measured" in old.stderr) == (0, False)
+    assert re.search(r"^ +identity +branch ", old.stdout, re.MULTILINE)
+    assert "branch_norm" not in old.stdout
+    assert "branch_norm" in resdeg(*command, "--again").stdout
 
 
 def test_depths_seeds_and_kinds_choose(resdeg: Resdeg, sweep: SweepStore) -> None:

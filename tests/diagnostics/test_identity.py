@@ -32,12 +32,42 @@ def by_place(numbers) -> dict[tuple[str, int], float]:
     return {(number.name, number.block): number.value for number in numbers}
 
 
+def image_norm(images: Sample) -> float:
+    """The root mean square over images of the norm of an image's map: what enters the first crafted block."""
+    norms = [image.double().norm() for batch in images.batches() for image in batch]
+    return float(torch.stack(norms).square().mean().sqrt())
+
+
+def test_the_norm_of_a_branch_is_a_mean_over_images_and_not_a_sum(colours: Sample) -> None:
+    """Twice the same images in other batches give the same number, and images twice as bright twice of it."""
+    model, images = crafted("residual", [0.5, 0.0, 1.0]), list(colours.batches())
+    norms = [near.branch_norm for _, near in nearness(model, images)]
+    assert norms[0] > 1
+    twice = [near.branch_norm for _, near in nearness(model, [*images, *torch.cat(images).split(20)])]
+    assert twice == pytest.approx(norms)
+    bright = [near.branch_norm for _, near in nearness(model, [2 * batch for batch in images])]
+    assert bright == pytest.approx([2 * norm for norm in norms])
+
+
+def test_where_x_grows_the_share_of_the_branch_falls_and_its_norm_does_not() -> None:
+    """Two blocks add nothing but grow: the ratio alone would pass for a branch that is driven to zero."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(16, 3, 4, 4, generator=generator)
+    model = crafted("residual", [1.0, 0.5, 1 / 3])
+    found = [near for _, near in nearness(model, [images])]
+    assert [near.branch for near in found] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert [near.branch_norm for near in found] == pytest.approx([found[0].branch_norm] * 3)
+
+
 def test_a_plain_block_that_scales(colours: Sample) -> None:
     """H(x) = F(x) = s x: at distance |s - 1|, in x's direction, the identity up to coordinates."""
     scales = [1.0, 3.0, 0.25]
     found = by_place(measure(crafted("plain", list(scales)), colours))
+    entering = image_norm(colours)
     for number, scale in enumerate(scales, start=1):
         assert found["branch", number] == pytest.approx(scale)
+        entering *= scale  # the next block is given what this one made
+        assert found["branch_norm", number] == pytest.approx(entering)
         assert found["distance", number] == pytest.approx(abs(scale - 1), abs=1e-6)
         for name, value in (("cosine", 1), ("cka", 1), ("linear_residual", 0)):
             assert found[name, number] == pytest.approx(value, abs=1e-6)
@@ -47,8 +77,11 @@ def test_a_residual_block_that_scales(colours: Sample) -> None:
     """F(x) = s x, H(x) = x + s x: branch and distance are both |s|, and not those of a plain block."""
     scales = [0.0, 2.0, -0.5]
     found = by_place(measure(crafted("residual", list(scales)), colours))
+    entering = image_norm(colours)
     for number, scale in enumerate(scales, start=1):
         assert found["branch", number] == pytest.approx(abs(scale))
+        assert found["branch_norm", number] == pytest.approx(abs(scale) * entering)
+        entering *= 1 + scale
         assert found["distance", number] == pytest.approx(abs(scale), abs=1e-6)
         assert found["cosine", number] == pytest.approx(1)
 

@@ -15,6 +15,7 @@ from resdeg.models.activation import ACTIVATIONS
 from resdeg.models.anatomy import passes
 from resdeg.models.block import BLOCKS, Parts, Place, PreactBlock, StarganBlock
 from resdeg.models.census import census
+from resdeg.models.init import _haar
 from resdeg.models.norm import NORMS
 from resdeg.models.shortcut import PointwiseConv
 
@@ -207,6 +208,99 @@ def test_dirac_goes_with_its_init() -> None:
     assert ModelConfig(init="dirac-mixed").dirac == 0.5
     with pytest.raises(ValueError, match=r"model\.dirac is set"):
         ModelConfig(dirac=0.5)
+
+
+# ---------------------------------------------------------------- orthogonal
+
+ORTHOGONAL = ModelConfig(init="orthogonal")
+
+
+def inner_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
+    """The 3x3 convolutions of `model` that keep their number of channels, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels
+    }
+
+
+@torch.no_grad()
+def test_an_orthogonal_kernel_is_a_rotation_at_its_centre_and_zero_elsewhere() -> None:
+    convolutions = inner_convolutions(build_model("plain", 14, 3, ORTHOGONAL))
+    assert {module.out_channels for module in convolutions.values()} == {16, 32, 64}
+    for name, module in convolutions.items():
+        centre = module.weight[:, :, 1, 1].double()
+        singular = torch.linalg.svdvals(centre)
+        assert torch.allclose(singular, torch.ones_like(singular), atol=1e-5), name
+        others = module.weight.clone()
+        others[:, :, 1, 1] = 0
+        assert others.count_nonzero() == 0, f"{name}: the other eight taps"
+        assert (centre - torch.eye(len(centre))).norm() > 1, f"{name} is not the identity"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("padding", ["zeros", "circular"])
+def test_an_orthogonal_convolution_keeps_the_norm_of_any_map(padding: str) -> None:
+    (module,) = [
+        block.conv1
+        for block in build_model("plain", 14, 3, ORTHOGONAL).stages[1]
+        if block.conv1.stride[0] == 1
+    ]
+    layer = nn.Conv2d(32, 32, 3, padding=1, bias=False, padding_mode=padding)
+    layer.load_state_dict(module.state_dict())
+    x = torch.randn(4, 32, 5, 5)
+    out = layer(x)
+    assert out.norm().item() == pytest.approx(x.norm().item(), rel=1e-5)
+    assert (out - x).norm() > 0.5 * x.norm()
+    # An isometry on a basis, too: the whole layer as one matrix has orthonormal columns.
+    basis = torch.eye(32 * 9).view(-1, 32, 3, 3)
+    matrix = layer(basis).flatten(1)
+    assert torch.allclose(matrix @ matrix.T, torch.eye(32 * 9), atol=1e-5)
+
+
+def test_orthogonal_values_come_from_the_seed_and_the_layer_s_name() -> None:
+    one, same, other = (inner_convolutions(build_model("plain", 14, seed, ORTHOGONAL)) for seed in (3, 3, 4))
+    shortcuts = inner_convolutions(build_model("residual", 14, 3, ORTHOGONAL))
+    for name, module in one.items():
+        assert torch.equal(module.weight, same[name].weight)
+        assert torch.equal(module.weight, shortcuts[name].weight), "both families start alike"
+        assert not torch.equal(module.weight, other[name].weight)
+    kernels = [module.weight for module in one.values() if module.out_channels == 16]
+    assert len(kernels) == 4
+    assert not any(torch.equal(a, b) for n, a in enumerate(kernels) for b in kernels[:n])
+
+
+def test_orthogonal_matrices_are_of_the_haar_measure() -> None:
+    """Their mean over draws is 0, at the diagonal too, where LAPACK's own signs lean to one side."""
+    draws = torch.stack([_haar(4, torch.Generator().manual_seed(seed)) for seed in range(2000)])
+    noise = (1 / (4 * len(draws))) ** 0.5  # an entry has variance 1 / size
+    assert draws.mean(dim=0).abs().max() < 4.5 * noise
+    assert torch.linalg.det(draws).gt(0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("family", ["plain", "residual"])
+@pytest.mark.parametrize(
+    "more", [{}, {"shortcut": "projection"}, {"layout": "isotropic"}, {"block": "preact"}]
+)
+def test_the_control_changes_the_layers_that_the_identity_start_changes(
+    family: str, more: dict[str, str]
+) -> None:
+    def changed(**start: object) -> set[str]:
+        model = build_model(family, 14, 5, ModelConfig(**more, **start)).state_dict()
+        return {name for name, value in model.items() if not torch.equal(value, he[name])}
+
+    he = build_model(family, 14, 5, ModelConfig(**more)).state_dict()
+    control = changed(init="orthogonal")
+    assert control == changed(init="dirac-mixed", dirac=1.0)
+    assert len(control) == (12 if "layout" in more else 10)
+    assert all("conv" in name for name in control)
+
+
+def test_an_init_that_is_not_known_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="'ortogonal' is not known\ndid you mean 'orthogonal'"):
+        build_model("plain", 8, 0, ModelConfig(init="ortogonal"))
+    with pytest.raises(ValueError, match=r"model\.dirac is set"):
+        ModelConfig(init="orthogonal", dirac=1.0)
 
 
 def test_stargan_brings_instance_norm_unless_another_is_named() -> None:
