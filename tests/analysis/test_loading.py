@@ -100,19 +100,19 @@ def test_a_copy_with_other_settings_forgets_it() -> None:
     config: SweepConfig = resolve(
         None, {}, [], {"depths": "20", "families": "plain", "seeds": "0", "training": {"epochs": 2}}
     )
-    (one,) = config.grid()
-    names = one.run_id, one.settings_id
-    deeper = one.model_copy(update={"depth": 56})
+    (single,) = config.grid()
+    names = single.run_id, single.settings_id
+    deeper = single.model_copy(update={"depth": 56})
     assert deeper.run_id.startswith("plain-d56-s0-")
-    assert deeper.settings_id == one.settings_id
-    constructed = one.model_copy(update={"constructed": ConstructedConfig(from_depth=8)})
-    assert constructed.settings_id != one.settings_id
+    assert deeper.settings_id == single.settings_id
+    constructed = single.model_copy(update={"constructed": ConstructedConfig(from_depth=8)})
+    assert constructed.settings_id != single.settings_id
     assert constructed.shallow.run_id != constructed.run_id
-    assert (one.run_id, one.settings_id) == names
+    assert (single.run_id, single.settings_id) == names
     config.runs()
     longer = config.model_copy(update={"seeds": (0, 1)})
     assert (len(longer.grid()), len(longer.runs())) == (2, 2)
-    fresh = RunConfig.model_validate_json(one.model_dump_json())
-    assert fresh == one, "what was computed is no setting"
-    assert fresh.model_dump() == one.model_dump()
-    assert hash(fresh) == hash(one)
+    fresh = RunConfig.model_validate_json(single.model_dump_json())
+    assert fresh == single, "what was computed is no setting"
+    assert fresh.model_dump() == single.model_dump()
+    assert hash(fresh) == hash(single)

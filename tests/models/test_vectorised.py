@@ -98,7 +98,10 @@ def assembly(source: str, more: list[str], folder: Path, monkeypatch: pytest.Mon
         pytest.skip(f"there is no C++ compiler ({compiler[0]}) here")
     described = extension(monkeypatch)
     inner, _, _ = source.partition("#define ENTRIES")
-    entries = (BRANCHES.format(suffix=suffix, T=t, A=a) for suffix, (t, a) in TYPES.items())
+    entries = (
+        BRANCHES.format(suffix=suffix, T=number, A=arithmetic)
+        for suffix, (number, arithmetic) in TYPES.items()
+    )
     (folder / "branches.cpp").write_text(inner + "".join(entries))
     flags = [shlex.split(sysconfig.get_config_var(name) or "") for name in ("CFLAGS", "CCSHARED")]
     macros = [f"-D{name}={value}" for name, value in described.define_macros]
