@@ -148,11 +148,12 @@ def _tables(
     """`runs` and `metrics` of a SweepFrame; what cannot be read is added to `problems`."""
     runs: list[dict[str, object]] = []
     metrics: list[dict[str, object]] = []
+    known = set(problems)  # a run may be of several arms
     for run in wanted:
         try:
             row, lines = _read(store.run(run.run_id), run)
         except StorageError as error:
-            if error.what not in problems:  # a run may be of several arms
+            if error.what not in known:
                 problems.append(error.what)
             continue
         for family in FAMILIES if run.depth == 2 else (run.family,):

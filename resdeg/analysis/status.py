@@ -76,6 +76,9 @@ def read_status(folder: Path) -> SweepStatus:
 def _row(store: RunStore, run: RunConfig, arm: str) -> RunRow:
     state, summary, records = store.state(), store.summary(), store.metrics()
     last = records[-1] if records else None
+    accuracy = summary.train_accuracy if summary else None
+    if accuracy is None and last is not None:
+        accuracy = last.train_accuracy  # the running one: the clean one is measured at the end
     seconds = sum(t.seconds for t in store.timing())
     return RunRow(
         run_id=run.run_id,
@@ -85,8 +88,7 @@ def _row(store: RunStore, run: RunConfig, arm: str) -> RunRow:
         step=max(last.step if last else 0, summary.step if summary else 0),
         steps=summary.steps if summary and summary.steps else run.training.steps,
         test_accuracy=last.test_accuracy if last else None,
-        train_accuracy=(summary.train_accuracy if summary else None)
-        or (last.train_accuracy if last else None),
+        train_accuracy=accuracy,
         seconds=seconds,
         reason=summary.reason if summary else None,
     )

@@ -56,7 +56,8 @@ def bench(
     on: DeviceName = "cuda" if device == "cuda" else "cpu"
     if on == "cuda" and operations:
         raise UsageError("--profile times operations one after another: a GPU does not", "give --device cpu")
-    steps = steps or (8 if on == "cpu" else 200)
+    if steps is None:
+        steps = 8 if on == "cpu" else 200
     start_server()
     cores = options.cores()
     pairs = min(pairs, 3) if quick else pairs

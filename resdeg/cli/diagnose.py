@@ -79,7 +79,9 @@ def diagnose(
         screen.insist(f"skipped, {line}")
     able = [run for run in chosen if obstacles[run.run_id] is None]
     cores = options.cores()
-    side_by_side = options.given_jobs(jobs) or options.fitting_jobs(len(able), cores, WORKER_BYTES)
+    side_by_side = options.given_jobs(jobs)
+    if side_by_side is None:
+        side_by_side = options.fitting_jobs(len(able), cores, WORKER_BYTES)
     request = Request(wanted, images, options.place(data_dir), again)
     for count, done in enumerate(measure(store, able, request, side_by_side, cores), start=1):
         for notice in done.notices:

@@ -181,7 +181,10 @@ def place(data_dir: Path | None) -> Path | None:
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    count = os.cpu_count()
+    return 1 if count is None else count
 
 
 def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:

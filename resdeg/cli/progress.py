@@ -88,12 +88,15 @@ class Board:
         self._show()
 
     def _done(self) -> float:
-        total = sum(self._cost.values()) or 1.0
+        total = sum(self._cost.values())
+        if total == 0:  # nothing is to be done
+            return 0.0
         return sum(self._cost[run_id] * self._share[run_id] for run_id in self._cost) / total
 
     def _show(self) -> None:
         done, elapsed = self._done(), time.monotonic() - self._start
-        fresh = done - (self._first_share or 0.0)
+        before = 0.0 if self._first_share is None else self._first_share
+        fresh = done - before
         eta = f"about {duration(elapsed * (1 - done) / fresh)} left" if fresh > 0.005 else ""
         if self._bars is not None and self._task is not None:
             running = ", ".join(sorted(self._running)) or "starting"

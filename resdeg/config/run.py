@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -113,19 +114,23 @@ class RunConfig(Frozen):
 
     def identity(self) -> Settings:
         """The settings that affect the result, by dotted name."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> Settings:
         tree = self.model_dump(mode="json")
         found = {name: _at(tree, name) for name in AFFECTS_RESULT}
         return {k: v for k, v in found.items() if k not in NEUTRAL or v != NEUTRAL[k]}
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Readable name and 8 hex digits of the SHA-256 of `identity`."""
-        return f"{self.family}-d{self.depth}-s{self.seed}-{_digest(self.identity())}"
+        return f"{self.family}-d{self.depth}-s{self.seed}-{_digest(self._identity)}"
 
-    @property
+    @cached_property
     def settings_id(self) -> str:
         """What runs of one curve share: `identity` without family, depth and seed."""
-        return _digest({k: v for k, v in self.identity().items() if k not in VARIED})
+        return _digest({k: v for k, v in self._identity.items() if k not in VARIED})
 
 
 def _at(tree: Settings, dotted: str) -> Any:

@@ -125,6 +125,10 @@ class SweepConfig(Frozen):
 
     def grid(self) -> tuple[RunConfig, ...]:
         """The trainings of the grid. Plain-2 and residual-2 are one net (no block): trained once."""
+        return self._grid
+
+    @cached_property
+    def _grid(self) -> tuple[RunConfig, ...]:
         found: dict[str, RunConfig] = {}
         for depth in self.depths:
             for seed in self.seeds:
@@ -143,9 +147,13 @@ class SweepConfig(Frozen):
 
     def runs(self) -> tuple[RunConfig, ...]:
         """The trainings of the grid and of its arms, each once."""
+        return self._runs
+
+    @cached_property
+    def _runs(self) -> tuple[RunConfig, ...]:
         return tuple({run.run_id: run for grid in self.grids for run in grid.grid()}.values())
 
-    @property
+    @cached_property
     def settings_id(self) -> str:
         return self.grid()[0].settings_id
 

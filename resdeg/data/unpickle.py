@@ -63,7 +63,9 @@ def _check_opcodes(content: bytes) -> None:
             if count > _MOST_OPCODES:
                 raise Refused("has too many opcodes")
             # A memo is an array as long as its largest index: one opcode could ask for gigabytes.
-            if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count:
+            if opcode.name in ("PUT", "LONG_BINPUT") and (
+                argument is None or not 0 <= int(argument) <= count
+            ):
                 raise Refused("has a memo index out of order")
     except Refused:
         raise

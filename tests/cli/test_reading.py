@@ -48,6 +48,20 @@ def test_json_of_plot_and_status(resdeg, tmp_path: Path) -> None:
     assert json.loads(resdeg("status", "s", "--json").stdout)["counts"] == {"finished": 12}
 
 
+def test_status_shows_a_clean_accuracy_of_nothing_and_a_running_one_where_there_is_none(
+    resdeg, tmp_path: Path
+) -> None:
+    """A net may get no training image right; before the end there is the running accuracy alone."""
+    store = planted(tmp_path / "s", {("plain", 8): [0.5, 0.5]}, trained={("plain", 8): [0.0, 0.0]})
+    (line,) = (line for line in resdeg("status", "s").stdout.splitlines() if "-s0-" in line)
+    assert "50.0 % 0.0 %" in " ".join(line.split())
+    going_on = next(run_id for run_id in store.run_ids() if "-s1-" in run_id)
+    (store.run(going_on).folder / "summary.json").unlink()
+    rows = {row["run_id"]: row for row in json.loads(resdeg("status", "s", "--json").stdout)["rows"]}
+    assert rows.pop(going_on)["train_accuracy"] == pytest.approx(0.48)
+    assert [row["train_accuracy"] for row in rows.values()] == [0.0]
+
+
 def test_the_doctor(resdeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RESDEG_DATA_DIR", raising=False)
     done = resdeg("doctor")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -305,16 +304,3 @@ def test_where_it_is_not_compiled_a_training_does_without(tiny_run, monkeypatch:
             take(step, step)
     assert not torch.equal(one.state.losses, other.state.losses), "they differ by rounding,"
     torch.testing.assert_close(one.state.losses, other.state.losses, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_it_is_faster(kind: torch.dtype) -> None:
-    """One loop that was not vectorised once made it several times slower than torch, and no result showed."""
-    x, added = (map_of((64, 16, 32, 32), kind, seed) for seed in (0, 1))
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(9):
-        for fusing, of in seconds.items():
-            start = time.perf_counter()
-            results(x, added, 1.0, torch.float32, fusing)
-            of.append(time.perf_counter() - start)
-    assert min(seconds[True]) < min(seconds[False])

@@ -1,7 +1,7 @@
 """The command, with a signal to it in a phase of a sweep.
 
 Run as `python -m tests.trust.signalled PHASE NUMBER TIMES WHOM SENT ARGUMENT...`. WHOM is the 'command'
-or its process 'group', as a terminal does it; SENT is a file that gets the time of the last signal.
+or its process 'group', as a terminal does it; SENT is a file that is made before the first signal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ def send() -> None:
     Path(sent).touch()
     for k in range(int(times)):
         time.sleep(BETWEEN if k else 0)
-        Path(sent).write_text(str(time.monotonic()))
         if whom == "group":
             os.killpg(os.getpgid(int(command)), int(number))
         else:

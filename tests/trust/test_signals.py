@@ -1,9 +1,8 @@
-"""INT, TERM and HUP in every phase of a sweep: it stops in seconds, and goes on with the same bits."""
+"""INT, TERM and HUP in every phase of a sweep: it stops where it is, and goes on with the same bits."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import shlex
 import shutil
@@ -26,7 +25,7 @@ from tests.trust.signalled import PHASES, WORKER_PHASES
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WHOM = ("command", "group")
 TIMES = (1, 2)
-SECONDS = 10.0  # in which a signal stops the command
+HANG = 60.0  # seconds after which what should have stopped never will
 
 ARGUMENTS = ("--depths", "8", "--families", "residual", "--seeds", "0", "--epochs", "3", "--out", "out")
 GRID = {"depths": "8", "families": "residual", "seeds": "0", "training": {"epochs": 3}}
@@ -81,23 +80,12 @@ class Case:
         self.code = 0
         self.said = ""
 
-    def go(
-        self, phase: str, number: int, times: int = 1, whom: str = "command", within: float = SECONDS
-    ) -> None:
-        """Run the command to its end, which must come `within` seconds of the signal and leave no process.
+    def go(self, phase: str, number: int, times: int = 1, whom: str = "command") -> None:
+        """Run the command to its end, after which no process of it may stay.
 
-        One that is late is run once more. A machine that stalls cannot be told from a command that dawdles
-        by looking at one stop (the processor, the disk or the whole machine may have been away), but it
-        does not stall at the same place again, where a command that dawdles is late each time.
+        What it left says whether it stopped at the signal. A clock would not: a machine that stalls cannot
+        be told from a command that dawdles.
         """
-        late = self._late(phase, number, times, whom, within)
-        if late:
-            shutil.rmtree(self.place / "out", ignore_errors=True)
-            (self.place / "sent").unlink()
-            assert not (again := self._late(phase, number, times, whom, within)), (late, again)
-
-    def _late(self, phase: str, number: int, times: int, whom: str, within: float) -> str:
-        """What came too late, when the command is run to its end."""
         sent, told = self.place / "sent", self.place / "told.txt"
         driver = [sys.executable, "-m", "tests.trust.signalled", phase, str(int(number)), str(times), whom]
         command = [*driver, str(sent), "sweep", str(self.toml), *ARGUMENTS]
@@ -113,17 +101,14 @@ class Case:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            self.code = process.wait(120)
-        stopped = time.monotonic()
+            self.code = process.wait(2 * HANG)
+        hangs = time.monotonic() + HANG
         self.said = told.read_text()
         assert sent.exists(), self.said
         assert "Traceback" not in self.said
-        while (left := session_of(process.pid)) and time.monotonic() < stopped + 2:
+        while (left := session_of(process.pid)) and time.monotonic() < hangs:
             time.sleep(0.02)
-        seconds = stopped - float(sent.read_text())
-        if seconds < within and not left:
-            return ""
-        return f"stopped after {seconds:.1f} s; two seconds later there were {left}"
+        assert not left
 
     def go_on(self, straight: dict[str, tuple[str, bytes]]) -> Told:
         """Train the run to its end: with the bits of the one that nothing happened to."""
@@ -184,6 +169,8 @@ def test_a_killed_command_leaves_no_orphan(case: Case, straight, phase: str) -> 
     """Its workers save and go; nothing is lost, not even the last step."""
     case.go(phase, signal.SIGKILL)
     assert case.code == -signal.SIGKILL
+    if phase == "training":
+        assert case.store.state() == "stopped", "the worker did not go on to the end of the run"
     again = case.go_on(straight)
     if phase == "training":
         assert (again.begun or 0) >= 12
@@ -194,7 +181,7 @@ def test_nohup_is_respected(case: Case, straight) -> None:
     """A signal that was ignored when the command started changes nothing."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a child inherits
     try:
-        case.go("training", signal.SIGHUP, whom="group", within=math.inf)  # it goes on to its end
+        case.go("training", signal.SIGHUP, whom="group")  # it goes on to its end
     finally:
         signal.signal(signal.SIGHUP, before)
     assert case.code == 0, case.said
@@ -232,12 +219,12 @@ def test_a_signal_while_a_net_is_measured(tiny_toml: Path, tmp_path: Path) -> No
         while not there.exists() and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(number)
-        sent = time.monotonic()
-        code = process.wait(60)
+        code = process.wait(HANG)
         assert code == (-number if number == signal.SIGKILL else 128 + number), told.read_text()
-        while Path(f"/proc/{there.read_text()}").exists() and time.monotonic() - sent < SECONDS:
+        hangs, worker = time.monotonic() + HANG, Path(f"/proc/{there.read_text()}")
+        while worker.exists() and time.monotonic() < hangs:
             time.sleep(0.05)
-        assert time.monotonic() - sent < SECONDS, number
+        assert not worker.exists(), number
         assert "Traceback" not in told.read_text()
         assert whole.startswith((store.folder / "diagnostics.jsonl").read_bytes())
         last = store.diagnostics()[-1]
