@@ -71,7 +71,9 @@ def _plant_run(store: SweepStore, run: RunConfig, cells: dict[str, Cells]) -> No
     )  # fmt: skip
     if run.seed in cells.get("diverged", {}).get(cell, ()):
         lost = dict.fromkeys(("train_accuracy", "train_loss", "test_accuracy", "test_loss"))
-        summary = summary.model_copy(update={"status": "diverged", "reason": "the loss is not finite", **lost})
+        summary = summary.model_copy(
+            update={"status": "diverged", "reason": "the loss is not finite", **lost}
+        )
     (folder / "summary.json").write_text(summary.to_json())
 
 

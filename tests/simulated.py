@@ -112,7 +112,9 @@ def simulated(
     drawn = {name: np.array(row) + noise(generator, (seeds, len(row))) for name, row in means.items()}
     accuracies = {name: numbers for name, numbers in drawn.items() if " " in name}
     sweep = SimpleNamespace(config=config, arms={}, runs=None)
-    evidence = Simulated(sweep, measured={n: rows for n, rows in drawn.items() if n not in accuracies}, named=named)
+    evidence = Simulated(
+        sweep, measured={n: rows for n, rows in drawn.items() if n not in accuracies}, named=named
+    )
     outcomes = {}
     for name, numbers in accuracies.items():
         network, metric = name.split()
@@ -126,7 +128,13 @@ def simulated(
 
 
 def supported(
-    claim: str, means: Means, seeds: int, noise: Noise, sweeps: int, generator_seed: int, named: int | None = None
+    claim: str,
+    means: Means,
+    seeds: int,
+    noise: Noise,
+    sweeps: int,
+    generator_seed: int,
+    named: int | None = None,
 ) -> int:
     """In how many sweeps a claim is SUPPORTED, with the whole error of its family: Holm gives it no more."""
     return sum(
@@ -136,7 +144,13 @@ def supported(
 
 
 def said_of(
-    claim: str, means: Means, seeds: int, noise: Noise, sweeps: int, generator_seed: int, named: int | None = None
+    claim: str,
+    means: Means,
+    seeds: int,
+    noise: Noise,
+    sweeps: int,
+    generator_seed: int,
+    named: int | None = None,
 ) -> Iterator[Verdict]:
     generator = np.random.default_rng([generator_seed, seeds])
     for _ in range(sweeps):

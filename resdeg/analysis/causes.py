@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from resdeg.analysis.effects import Joint, Part, Sample, best_over
+import statistics
+
+from resdeg.analysis.effects import Joint, Part, Sample, Witness
 from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked, NotPlanned
 
+METRICS = {"own start less constructed": "train_loss", "with recomputed statistics": "recomputed_train_loss"}
 
-def solver_gap(evidence: Evidence) -> Joint:
-    """C5: clean training loss from its own start less that of the best constructed network, in nats.
+
+def solver_gap(evidence: Evidence) -> Witness:
+    """C5: clean training loss from its own start less that of a constructed network, in nats.
 
     Raises:
         NotAsked: no constructed network is planned, or too few seeds have ended.
@@ -15,28 +19,26 @@ def solver_gap(evidence: Evidence) -> Joint:
     rule = evidence.rules.claims["C5"]
     if not evidence.starts_from_he or not evidence.arms_that_change("constructed"):
         raise NotPlanned(rule.asks)
-    parts = []
-    for name, metric in (
-        ("own start less constructed", "train_loss"),
-        ("with recomputed statistics", "recomputed_train_loss"),
-    ):
-        columns = evidence.losses(metric)
-        own, constructed = columns.pop(OWN), columns
-        if not constructed and metric == "recomputed_train_loss":
-            continue
-        # Lower losses are better: what is compared is minus the loss.
-        better = {arm: {seed: -loss for seed, loss in losses.items()} for arm, losses in constructed.items()}
-        complete = max((len(losses) for losses in better.values()), default=0)
-        better = {arm: losses for arm, losses in better.items() if len(losses) == complete}
-        if not better:
-            raise NotAsked("finished constructed networks")
-        sample, rivals = best_over(better, {seed: -loss for seed, loss in own.items()})
-        parts.append(Part(name, sample, rule.numbers["margin"], frozenset(sample.by_seed), rivals))
-    return _asked(evidence, parts)
+    parts: dict[str, list[Part]] = {}
+    columns: dict[str, dict[int, float]] = {}
+    for name, metric in METRICS.items():
+        losses = evidence.losses(metric)
+        own = losses.pop(OWN)
+        for arm, constructed in losses.items():
+            columns.setdefault(arm, constructed)
+            gap = {seed: own[seed] - loss for seed, loss in constructed.items() if seed in own}
+            parts.setdefault(arm, []).append(Part(name, Sample(gap), rule.numbers["margin"], frozenset(gap)))
+    candidates: dict[int | str, Joint] = {
+        arm: _asked(evidence, of_arm) for arm, of_arm in parts.items() if _have_seeds(evidence, of_arm)
+    }
+    if not candidates:
+        _asked(evidence, max(parts.values(), key=_fewest, default=[]))
+    best = min(candidates, key=lambda arm: statistics.fmean(columns[str(arm)].values()))
+    return Witness(candidates, "arm", best)
 
 
-def later_layers_spoil(evidence: Evidence) -> Joint:
-    """C6: a probe behind the best block of the last stage less that behind the last block, as a fraction.
+def later_layers_spoil(evidence: Evidence) -> Witness:
+    """C6: a probe behind a block of the last stage less that behind the last block, as a fraction.
 
     Raises:
         NotAsked: there are too few test images, or nothing was measured.
@@ -50,19 +52,21 @@ def later_layers_spoil(evidence: Evidence) -> Joint:
     ):
         raise NotPlanned(rule.asks)
     by_seed, images = evidence.probes()
-    blocks = min(map(len, by_seed.values()))
     if images < evidence.test_images:
         raise NotAsked(
             f"probes on all {evidence.test_images:,} test images, not on {images:,} (diagnose --images)"
         )
-    columns = {
-        str(block): {seed: numbers[block] for seed, numbers in by_seed.items()} for block in range(blocks)
-    }
-    last = columns.pop(str(blocks - 1))
-    sample, rivals = best_over(columns, last)
-    return _asked(
-        evidence, [Part("best block less last", sample, rule.numbers["margin"], frozenset(last), rivals)]
-    )
+    last = min(map(len, by_seed.values())) - 1
+    first = evidence.last_block - last
+    candidates: dict[int | str, Joint] = {}
+    for number in range(last):
+        gap = {seed: accuracies[number] - accuracies[last] for seed, accuracies in by_seed.items()}
+        part = Part(
+            "probe behind it less behind the last", Sample(gap), rule.numbers["margin"], frozenset(gap)
+        )
+        candidates[first + number] = _asked(evidence, [part])
+    best = max(candidates, key=lambda block: candidates[block].excess)
+    return Witness(candidates, "block", best)
 
 
 def branch_shrinks(evidence: Evidence) -> Joint:
@@ -131,9 +135,17 @@ def decreases_on_the_way(evidence: Evidence, arm: str) -> dict[int, float]:
     return decreases
 
 
+def _fewest(parts: list[Part]) -> int:
+    return min((len(part.ended) for part in parts), default=0)
+
+
+def _have_seeds(evidence: Evidence, parts: list[Part]) -> bool:
+    return _fewest(parts) >= evidence.rules.least_seeds
+
+
 def _asked(evidence: Evidence, parts: list[Part]) -> Joint:
-    fewest = min(len(part.ended) for part in parts)
-    if fewest < evidence.rules.least_seeds:
+    if not _have_seeds(evidence, parts):
+        fewest = _fewest(parts)
         there = "there is 1" if fewest == 1 else f"there are {fewest}"
         raise NotAsked(f"{evidence.rules.least_seeds} seeds that ended and were measured; {there}")
     return Joint(tuple(parts))

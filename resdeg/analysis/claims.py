@@ -55,7 +55,9 @@ def witness(claim: str, evidence: Evidence) -> Witness:
     named = evidence.named_depth
     if named is not None and named not in candidates:
         raise NotPlanned(f"depth {named}, named before the first step, between the others")
-    parts = {depth: Joint(_parts(claim, evidence, depth, depths)) for depth in candidates}
+    parts: dict[int | str, Joint] = {
+        depth: Joint(_parts(claim, evidence, depth, depths)) for depth in candidates
+    }
     asked = [
         depth
         for depth in ([named] if named is not None else candidates)
@@ -65,8 +67,9 @@ def witness(claim: str, evidence: Evidence) -> Witness:
         raise NotAsked(_seeds_needed(evidence, parts.values()))
     return Witness(
         parts,
-        named,
+        "depth",
         max(asked, key=lambda depth: _mean_accuracy(evidence, depth)),
+        named,
         guard=rule.numbers.get("guard", ""),
         refutable=not _deep_plain_is_dead(evidence, deepest),
     )

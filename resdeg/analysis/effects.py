@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-import numpy as np
 import scipy.special
 
 from resdeg.analysis.rules import registered_rules
@@ -98,7 +97,6 @@ class Part:
     sample: Sample
     margin: float
     ended: frozenset[int]
-    rivals: tuple[Sample, ...] = ()
 
     @property
     def excess(self) -> float:
@@ -109,7 +107,7 @@ class Part:
         return self.sample.p_above(self.margin)
 
     def p_below(self) -> float:
-        return max(rival.p_below(self.margin) for rival in self.rivals or (self.sample,))
+        return self.sample.p_below(self.margin)
 
     def lower(self, error: float) -> float:
         """The lower bound of the excess."""
@@ -117,7 +115,7 @@ class Part:
 
     def upper(self, error: float) -> float:
         """The upper bound of the excess."""
-        return max(rival.upper(error) for rival in self.rivals or (self.sample,)) - self.margin
+        return self.sample.upper(error) - self.margin
 
 
 class Judgeable(Protocol):
@@ -175,21 +173,23 @@ class Joint:
 
 @dataclass(frozen=True)
 class Witness:
-    """There is a depth at which all parts hold.
+    """There is a depth (an arm, a block) at which all parts hold.
 
     Args:
-        candidates: the parts by depth.
-        named: the depth that was named before the first step, which then stands alone for the claim; against
-            it, every candidate must fail.
+        candidates: the parts by depth, arm or block.
+        kind: what the candidates are.
         best: the candidate whose numbers are printed.
+        named: the one that was named before the first step, which then stands alone for the claim; against
+            it, every candidate must fail.
         guard: the name of the part without which there is nothing to explain: the claim is refuted only where
             it holds at some candidate, and another part fails at every one.
         refutable: whether the networks at dk are there to refute it by.
     """
 
-    candidates: Mapping[int, Joint]
-    named: int | None
-    best: int
+    candidates: Mapping[int | str, Joint]
+    kind: str
+    best: int | str
+    named: int | None = None
     guard: str = ""
     refutable: bool = True
     collapsed: bool = False
@@ -266,31 +266,6 @@ def simes(p_values: Sequence[float]) -> float:
     """
     count = len(p_values)
     return min(1.0, *(count * p / rank for rank, p in enumerate(sorted(p_values), start=1)))
-
-
-def best_over(
-    columns: Mapping[str, Mapping[int, float]], control: Mapping[int, float]
-) -> tuple[Sample, tuple[Sample, ...]]:
-    """How far the best of several columns lies above a control, and each of them by itself.
-
-    The best was seen in the data, so a t-test of "best against control" would find a difference where there
-    is none. Each seed is therefore compared at the column that is best in the *other* seeds, which can only
-    understate the effect. Below the margin, no choice is made: all columns must lie there.
-
-    Args:
-        columns: numbers by seed, all of the same seeds, at least one column.
-    """
-    seeds = sorted(set.intersection(set(control), *(set(column) for column in columns.values())))
-    gaps = np.array([[column[seed] - control[seed] for seed in seeds] for column in columns.values()])
-    values = np.array([[column[seed] for seed in seeds] for column in columns.values()])  # (columns, seeds)
-    rest = values.sum(axis=1, keepdims=True) - values if len(seeds) > 1 else values
-    chosen = rest.argmax(axis=0) if len(seeds) else []
-    best = {
-        seed: float(gaps[column, number])
-        for number, (seed, column) in enumerate(zip(seeds, chosen, strict=True))
-    }
-    each = tuple(Sample(dict(zip(seeds, map(float, row), strict=True))) for row in gaps)
-    return Sample(best), each
 
 
 @dataclass(frozen=True)

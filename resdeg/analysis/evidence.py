@@ -149,8 +149,12 @@ class Evidence:
     @property
     def blocks_of_last_stage(self) -> int:
         """How many blocks the last stage of the deepest planned network has."""
-        blocks = (self.deepest - 2) // 2 if self.depths else 0
-        return blocks if self.config.model.layout == "isotropic" else blocks // 3
+        return self.last_block if self.config.model.layout == "isotropic" else self.last_block // 3
+
+    @property
+    def last_block(self) -> int:
+        """The number of the last block of the deepest planned network, from 1; 0 where none has a block."""
+        return (self.deepest - 2) // 2 if self.depths else 0
 
     @property
     def named_depth(self) -> int | None:

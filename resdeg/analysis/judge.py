@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 
 from resdeg.analysis.claims import CLAIMS, Claim, Collapse, networks_read
-from resdeg.analysis.effects import Judgeable, Part, Peak, Sample, Witness, peak
+from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, peak
 from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned
 from resdeg.analysis.frame import SweepFrame
 from resdeg.config import Family
@@ -46,7 +46,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class PartFinding:
-    """One part at the printed depth: its mean over seeds and its margin, as fractions."""
+    """One part at the printed witness: its mean over seeds and its margin, as fractions."""
 
     name: str
     effect: float | None
@@ -60,8 +60,8 @@ class Finding:
 
     Args:
         needs: what the sweep lacks; then there is nothing else.
-        depth: the candidate whose numbers are printed, for a claim that there is such a depth.
-        excess: by how much the part nearest to its margin exceeds it, at that depth.
+        witness: the depth, arm or block whose numbers are printed, for a claim that there is such a one.
+        excess: by how much the part nearest to its margin exceeds it, there.
         low, high: the interval of the excess of the whole claim; None where it has no end.
         confidence: of the interval; Holm's share of the family's error makes it more than 95 %.
         seeds: those whose runs have all ended; beyond: in how many of them every part exceeds its margin.
@@ -78,7 +78,7 @@ class Finding:
     verdict: Verdict
     rule: str
     needs: str | None = None
-    depth: int | None = None
+    witness: str | None = None
     parts: tuple[PartFinding, ...] = ()
     excess: float | None = None
     low: float | None = None
@@ -167,7 +167,7 @@ def _finding(claim: Claim, evidence: Evidence, judged: Judged | str) -> Finding:
         family,
         judged.verdict,
         rule,
-        depth=effect.best if isinstance(effect, Witness) else None,
+        witness=f"{effect.kind} {effect.best}" if isinstance(effect, Witness) else None,
         parts=tuple(
             PartFinding(part.name, _finite(part.sample.mean), part.margin, part.sample.seeds)
             for part in parts
@@ -212,13 +212,8 @@ def seeds_to_decide(effect: Judgeable, alpha: float) -> int | None:
     if all(part.excess > 0 for part in shown):
         needed = [_seeds_needed(part.sample, part.margin, 1, error) for part in shown]
         return None if None in needed else max(seeds for seeds in needed if seeds is not None)
-    below = [_seeds_below(part, alpha / 2 / len(shown)) for part in shown]
+    below = [_seeds_needed(part.sample, part.margin, -1, alpha / 2 / len(shown)) for part in shown]
     return min((seeds for seeds in below if seeds is not None), default=None)
-
-
-def _seeds_below(part: Part, error: float) -> int | None:
-    needed = [_seeds_needed(rival, part.margin, -1, error) for rival in part.rivals or (part.sample,)]
-    return None if None in needed else max(seeds for seeds in needed if seeds is not None)
 
 
 def _seeds_needed(sample: Sample, margin: float, side: int, error: float) -> int | None:

@@ -219,7 +219,8 @@ def longer_schedules(sweep: SweepFrame) -> list[str]:
             continue
         fall, in_grid = (POINTS.spell(each, signed=False) for each in (row.fall, own.fall))
         lines.append(
-            f"With {changed(changes)} test accuracy of {family} networks falls by {fall} points from depth "
-            f"{row.best} to {row.depths[-1]}; in the grid by {in_grid}, from {own.best} to {own.depths[-1]}."
+            f"A longer schedule, {arm} ({changed(changes)}): test accuracy of {family} networks falls by "
+            f"{fall} points from depth {row.best} to {row.depths[-1]}; in the grid by {in_grid}, from depth "
+            f"{own.best} to {own.depths[-1]}."
         )
     return lines

@@ -90,8 +90,7 @@ def _probes(sweep: SweepFrame) -> Lines | None:
         by_network, _ = evidence.probes()
     except (NotAsked, IndexError):
         return None
-    blocks = evidence.blocks_of_last_stage
-    first = (evidence.deepest - 2) // 2 - blocks + 1
+    first = evidence.last_block - min(map(len, by_network.values())) + 1
     rows = {seed: dict(enumerate(numbers, start=first)) for seed, numbers in by_network.items()}
     table = pd.DataFrame.from_dict(rows, orient="index")
     return Lines(

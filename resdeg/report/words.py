@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from resdeg import data
 from resdeg.analysis.effects import Peak
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
@@ -14,6 +13,7 @@ from resdeg.analysis.judge import MOST_SEEDS, Finding, Verdict, peaks
 from resdeg.analysis.rules import registered_rules
 from resdeg.analysis.stats import Estimate
 from resdeg.config import Family
+from resdeg.report.captions import data_name
 from resdeg.report.units import percent
 
 METRIC_NAMES = {
@@ -37,8 +37,8 @@ def spelt(items: Iterable[object], last: str = "and") -> str:
 def scope(sweep: SweepFrame, seeds: int) -> str:
     """What a verdict speaks for: data set, budget and number of seeds."""
     training = sweep.config.training
-    title = data.source(sweep.config.data.name).title
-    return f"{title}, recipe {training.recipe}, {training.length}, {_counted(seeds, 'seed')}"
+    title = data_name(sweep.config)
+    return f"{title[:1].upper()}{title[1:]}, recipe {training.recipe}, {training.length}, {_counted(seeds, 'seed')}"
 
 
 def sentence(finding: Finding, sweep: SweepFrame) -> str:
@@ -74,13 +74,13 @@ def numbers(finding: Finding) -> str:
     if finding.needs is not None:
         return ""
     unit = finding.claim.unit
-    depth = "" if finding.depth is None else f"At depth {finding.depth}: "
+    witness = "" if finding.witness is None else f"At {finding.witness}: "
     effects = ("-" if part.effect is None else unit.spell(part.effect) for part in finding.parts)
     each = (
         f"{part.name} {effect} (margin {unit.spell(part.margin)})"
         for part, effect in zip(finding.parts, effects, strict=True)
     )
-    lines = [f"{depth}{'; '.join(each)}; in {unit.name}.", _interval(finding), _seeds(finding)]
+    lines = [f"{witness}{'; '.join(each)}; in {unit.name}.", _interval(finding), _seeds(finding)]
     if finding.dead:
         lines.append(f"Did not train: {spelt(finding.dead)}.")
     if finding.collapse_bound is not None:

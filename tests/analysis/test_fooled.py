@@ -154,7 +154,9 @@ def test_the_demo_s_own_records(resdeg, tmp_path: Path) -> None:
     said = verdicts(resdeg, of_depths(tmp_path / "shallow", 2, 8, 20))
     assert (said["C1"], said["C2"], said["C4"]) == ("NOT ASKED", "UNDECIDED", "UNDECIDED")
     said = verdicts(resdeg, of_depths(tmp_path / "deep", 8, 20, 32))
-    assert said["C1"] == "REFUTED", "depth 20 is no better than 8: the rise is that from a network without a block"
+    assert said["C1"] == "REFUTED", (
+        "depth 20 is no better than 8: the rise is that from a network without a block"
+    )
     assert {said[f"C{number}"] for number in range(5, 11)} == {"NOT ASKED"}
 
 
@@ -163,15 +165,27 @@ def edited(store: SweepStore, family: str, depth: int, seeds: set[int], **update
     for run_id in store.run_ids():
         run = store.run(run_id)
         config = run.config()
-        if (config.family, config.depth) == (family, depth) and config.seed in seeds and config.training.epochs == 5:
+        if (
+            (config.family, config.depth) == (family, depth)
+            and config.seed in seeds
+            and config.training.epochs == 5
+        ):
             summary = RunSummary.model_validate({**run.summary().model_dump(), **update})
             (run.folder / "summary.json").write_text(summary.to_json())
 
 
 EDITS = {
     "at chance in all": (set(range(7)), {"test_accuracy": 0.1, "train_accuracy": 0.1}, "REFUTED"),
-    "diverged in all": (set(range(7)), {"status": "diverged", "test_accuracy": None, "train_accuracy": None}, "REFUTED"),
-    "diverged in two": ({0, 1}, {"status": "diverged", "test_accuracy": None, "train_accuracy": None}, "UNDECIDED"),
+    "diverged in all": (
+        set(range(7)),
+        {"status": "diverged", "test_accuracy": None, "train_accuracy": None},
+        "REFUTED",
+    ),
+    "diverged in two": (
+        {0, 1},
+        {"status": "diverged", "test_accuracy": None, "train_accuracy": None},
+        "UNDECIDED",
+    ),
     "at chance in one": ({3}, {"test_accuracy": 0.1, "train_accuracy": 0.1}, "UNDECIDED"),
 }
 
