@@ -38,7 +38,7 @@ def scope(sweep: SweepFrame, seeds: int) -> str:
     """What a verdict speaks for: data set, budget and number of seeds."""
     training = sweep.config.training
     title = data_name(sweep.config)
-    return f"{title[:1].upper()}{title[1:]}, recipe {training.recipe}, {training.length}, {_counted(seeds, 'seed')}"
+    return f"{title}, recipe {training.recipe}, {training.length}, {_counted(seeds, 'seed')}"
 
 
 def sentence(finding: Finding, sweep: SweepFrame) -> str:
@@ -57,8 +57,8 @@ def sentence(finding: Finding, sweep: SweepFrame) -> str:
         outcome = claim.outcomes[1]
     elif _nothing_to_explain(finding):
         outcome = f"{claim.title}: no fall to explain."
-    few = " (few seeds)" if finding.few_seeds else ""
-    return f"{outcome} {scope(sweep, finding.seeds)}{few}."
+    few = ", few seeds" if finding.few_seeds else ""
+    return f"{outcome.removesuffix('.')} ({scope(sweep, finding.seeds)}{few})."
 
 
 def _nothing_to_explain(finding: Finding) -> bool:
