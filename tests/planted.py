@@ -148,87 +148,119 @@ CELLS = {
 }  # fmt: skip
 
 
-def _about(mean: float, spread: float, turn: int) -> list[float]:
-    """Three seeds about a mean, in one of six patterns."""
-    patterns = ((-1, 0, 1), (1, -1, 0), (0, 1, -1), (1, 0, -1), (0, -1, 1), (-1, 1, 0))
-    return [mean + spread * step for step in patterns[turn % 6]]
+def _about(mean: float, spread: float, turn: int, seeds: int = 3) -> list[float]:
+    """Seeds about a mean, in another order for each turn."""
+    steps = (-1, 0, 1, 0.5, -0.5)[:seeds]
+    return [mean + spread * steps[(seed + turn) % seeds] for seed in range(seeds)]
 
 
-def _near(means: tuple[float, ...], spread: float, turn: int) -> dict[int, list[float]]:
-    """Three seeds about each mean, by depth; the same pattern at no two depths, nor for two turns."""
+def _near(means: tuple[float, ...], spread: float, turn: int, seeds: int) -> dict[int, list[float]]:
+    """Seeds about each mean, by depth."""
     by_depth = enumerate(zip((8, 20, 56), means, strict=True))
-    return {depth: _about(mean, spread, number + turn) for number, (depth, mean) in by_depth}
+    return {depth: _about(mean, spread, number + turn, seeds) for number, (depth, mean) in by_depth}
 
 
-def _plant(plain: tuple[float, ...], training: tuple[float, ...], residual: tuple[float, ...], spread: float):
-    tables = {"plain": _near(plain, spread, 0), "residual": _near(residual, spread, 3)}
+def _plant(
+    plain: tuple[float, ...],
+    training: tuple[float, ...],
+    residual: tuple[float, ...],
+    spread: float,
+    seeds: int = 3,
+) -> dict[str, Cells]:
+    tables = {"plain": _near(plain, spread, 0, seeds), "residual": _near(residual, spread, 2, seeds)}
     accuracy = {(f, depth): values for f, table in tables.items() for depth, values in table.items()}
-    trained = {("plain", depth): values for depth, values in _near(training, spread, 1).items()}
+    trained = {("plain", depth): values for depth, values in _near(training, spread, 1, seeds).items()}
     return {"accuracy": accuracy, "trained": trained}
 
 
 # Sweeps in which C1 to C4 all come out alike.
+_UP = ((0.6, 0.9, 0.5), (0.7, 0.95, 0.6), (0.6, 0.9, 0.95))
 PLANTS = {
-    Verdict.SUPPORTED: _plant((0.6, 0.9, 0.5), (0.7, 0.95, 0.6), (0.6, 0.9, 0.95), 0.002),
-    Verdict.REFUTED: _plant((0.6, 0.7, 0.9), (0.6, 0.8, 0.95), (0.85, 0.9, 0.7), 0.002),
+    Verdict.SUPPORTED: _plant(*_UP, 0.002),
+    Verdict.REFUTED: _plant((0.9, 0.8, 0.6), (0.6, 0.6, 0.95), (0.9, 0.9, 0.7), 0.002),
     Verdict.UNDECIDED: _plant((0.7, 0.8, 0.75), (0.7, 0.8, 0.78), (0.7, 0.8, 0.78), 0.1),
+    Verdict.NOT_ASKED: _plant(*_UP, 0.002, seeds=2),
 }
 
 
-# ---------------------------------------------------------------- why: C5 to C8
+# ---------------------------------------------------------------- why: C5 to C8 and C10
 
 ARMS = {
     "constructed": {"families": "plain", "depths": [20], "constructed": {"from_depth": 8}},
     "slower": {"families": "plain", "depths": [20], "constructed": {"from_depth": 8, "lr": 0.01}},
     "identity": {"families": "plain", "model": {"init": "dirac-mixed", "dirac": 1.0}},
+    "orthogonal": {"families": "plain", "model": {"init": "orthogonal"}},
     "linear": {"families": "residual", "model": {"inner_activation": "none"}},
 }
-_SPREADS = {Verdict.SUPPORTED: 0.001, Verdict.REFUTED: 0.001, Verdict.UNDECIDED: 0.4}
+STATES = ("initial", 100, 200, 300, "final")
 
 
-def causes(folder: Path, outcome: Verdict, more_arms: dict[str, object] | None = None) -> SweepStore:
-    """A sweep with arms and measured blocks in which C5 to C8 all come out alike."""
-    supported, spread = outcome is not Verdict.REFUTED, _SPREADS[outcome]
+def causes(
+    folder: Path, outcome: Verdict, more_arms: dict[str, object] | None = None, **tables: object
+) -> SweepStore:
+    """A sweep with arms and measured blocks in which C5 to C8 and C10 all come out alike."""
+    seeds = 2 if outcome is Verdict.NOT_ASKED else 5
+    supported = outcome is not Verdict.REFUTED
+    spread = {Verdict.UNDECIDED: 0.4}.get(outcome, 0.001)
 
-    def about(mean: float, turn: int) -> list[float]:
-        return _about(mean, spread, turn)
+    def about(mean: float, turn: int, part: float = 1.0) -> list[float]:
+        return _about(mean, part * spread, turn, seeds)
 
-    gain = 0.05 if supported else -0.05
-    own = 0.5 if supported else 0.3
+    def plain(deep: float, turn: int) -> dict[tuple[str, int], list[float]]:
+        return {("plain", 8): about(0.72, turn, 0.25), ("plain", 20): about(deep, turn + 1, 0.25)}
+
     store = planted(
         folder,
-        {
-            ("plain", 8): [0.70, 0.72, 0.71], ("plain", 20): [0.62] * 3,
-            ("residual", 8): [0.70, 0.71, 0.72], ("residual", 20): [0.80, 0.82, 0.81],
-        },
-        losses={("plain", 20): about(own, 0)},
+        plain(0.52, 0) | {("residual", 8): about(0.71, 0, 0.1), ("residual", 20): about(0.81, 1, 0.1)},
+        losses={("plain", 20): about(0.5 if supported else 0.3, 0)},
         of_arms={
-            "constructed": {"accuracy": {("plain", 20): [0.7] * 3}, "losses": {("plain", 20): about(0.3, 1)}},
-            "slower": {"accuracy": {("plain", 20): [0.7] * 3}, "losses": {("plain", 20): about(0.31, 2)}},
-            "identity": {
-                "accuracy": {
-                    ("plain", 8): [0.70, 0.72, 0.71],
-                    ("plain", 20): [0.62 + g for g in _about(gain, spread / 4, 3)],
-                }
-            },
             **{
-                name: {"accuracy": {("residual", depth): [0.7] * 3 for depth in (8, 20)}}
+                name: {
+                    "accuracy": {("plain", 20): about(0.7, 0, 0)},
+                    "losses": {("plain", 20): about(loss, turn)},
+                }
+                for name, loss, turn in (("constructed", 0.3, 1), ("slower", 0.31, 2))
+            },
+            "identity": {"accuracy": plain(0.72 if supported else 0.55, 3)},
+            "orthogonal": {"accuracy": plain(0.54, 2)},
+            **{
+                name: {"accuracy": {("residual", depth): about(0.7, 0, 0) for depth in (8, 20)}}
                 for name in ("linear", *(more_arms or {}))
             },
         },
         arms={**ARMS, **(more_arms or {})},
+        **tables,
     )  # fmt: skip
-    deep, linear = (0.5, 0.9) if supported else (1.2, 0.4)
-    return branches(
+    stays, halved = dict.fromkeys(STATES, 0.9), {"initial": 1.0, **dict.fromkeys(STATES[1:], 0.3)}
+    relu, linear = (halved, stays) if supported else (stays, halved)
+    branches(
         store,
         {
-            ("", "residual", 8, "initial"): about(1.3, 0),
-            ("", "residual", 8, "final"): about(0.8, 1),
-            ("", "residual", 20, "initial"): about(1.0, 2),
-            ("", "residual", 20, "final"): about(deep, 3),
-            ("linear", "residual", 8, "initial"): about(1.3, 0),
-            ("linear", "residual", 8, "final"): about(linear + 0.3 * supported, 4),
-            ("linear", "residual", 20, "initial"): about(1.0, 2),
-            ("linear", "residual", 20, "final"): about(linear, 5),
+            (arm, "residual", depth, state): [
+                ratio * 2.0**step  # a spread in halvings
+                for step in about(0.0, turn + 2 * (state == "initial"), 5 if spread > 0.1 else 1)
+            ]
+            for turn, (arm, table) in enumerate((("", relu), ("linear", linear)))
+            for depth in (8, 20)
+            for state, ratio in table.items()
         },
     )
+    middle, last = (0.65, 0.6) if supported else (0.6, 0.65)
+    probes(store, {7: about(0.6, 0), 8: about(middle, 1), 9: about(last, 2)})
+    return store
+
+
+def probes(store: SweepStore, accuracies: dict[int, list[float]], images: int = 10_000) -> None:
+    """Adds accuracies of probes behind blocks of the last stage of plain-20, a seed each."""
+    config = validate(SweepConfig, {"sweep.toml": read_toml(store.plan)})
+    for run in config.grid():
+        if (run.family, run.depth) == ("plain", 20):
+            records = [
+                DiagnosticRecord(
+                    kind="probes", state="final", name="accuracy", value=values[run.seed], images=images,
+                    block=block, stage=3,
+                )
+                for block, values in accuracies.items()
+            ]  # fmt: skip
+            with (store.run(run.run_id).folder / "diagnostics.jsonl").open("a") as lines:
+                lines.writelines(record.to_json() + "\n" for record in records)

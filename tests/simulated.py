@@ -43,7 +43,7 @@ def noisy_deepest(generator: np.random.Generator, shape: tuple[int, ...]) -> np.
 
 
 def skewed_deepest(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """The deepest network scatters ten times as much, and to one side: mostly a little up, seldom far down."""
+    """The deepest network scatters ten times as much, to one side: mostly a little up, seldom far down."""
     numbers = normal(generator, shape)
     numbers[:, -1] = 10 * NOISE * (1 - generator.exponential(size=shape[0]))
     return numbers
@@ -169,7 +169,7 @@ def _same(deep: float, shallow: float) -> tuple[float, ...]:
 
 
 def _falls(fall: float, left: float, gap: float, network: str, training: float = 0.3) -> Means:
-    """Plain networks that fall by so much from every depth, a network of which `left` falls, and ends `gap` above."""
+    """Plain networks that fall from every depth; another network falls by `left`, and ends `gap` above."""
     return {
         "plain test": _same(0.8 - fall, 0.8),
         "plain train": _same(0.9 - training, 0.9),
@@ -186,14 +186,18 @@ BOUNDARIES: dict[str, tuple[str, Means]] = {
     "C1, fall": ("C1", {"plain test": (0.5, 0.8, 0.8, 0.8 - FALL)}),
     "C2, fall": ("C2", _falls(FALL, 0, 0.3, "residual")),
     "C2, training": ("C2", _falls(WIDE, 0, 0.3, "residual") | {"plain train": _same(0.9 - WIDE / 2, 0.9)}),
-    "C2, recomputed": ("C2", _falls(WIDE, 0, 0.3, "residual") | {"plain recomputed": _same(0.9 - WIDE / 2, 0.9)}),
+    "C2, recomputed": (
+        "C2", _falls(WIDE, 0, 0.3, "residual") | {"plain recomputed": _same(0.9 - WIDE / 2, 0.9)},
+    ),
     "C3, every depth": ("C3", {"residual test": _same(0.8 - FALL, 0.8)}),
     "C3, one depth": ("C3", {"residual test": (0.6, 0.8, 0.65, 0.8 - FALL)}),
     "C4, fall": ("C4", _falls(FALL, 0, 0.3, "residual")),
     "C4, what is left": ("C4", _falls(WIDE, WIDE / 2, 0.25, "residual")),
     "C4, gap": ("C4", _falls(WIDE, 0, WIDE / 2, "residual")),
     "C10, fall": ("C10", _falls(FALL, -0.3, 0.2, "identity") | {"orthogonal test": _same(0.5, 0.8)}),
-    "C10, what is left": ("C10", _falls(WIDE, WIDE / 2, 0.25, "identity") | {"orthogonal test": _same(0.3, 0.8)}),
+    "C10, what is left": (
+        "C10", _falls(WIDE, WIDE / 2, 0.25, "identity") | {"orthogonal test": _same(0.3, 0.8)},
+    ),
     "C10, gap": ("C10", _falls(WIDE, 0, WIDE / 2, "identity") | _IDENTITY),
     "C10, orthogonal": ("C10", _falls(WIDE, 0, 0.25, "identity") | {"orthogonal test": _same(0.65, 0.8)}),
     "C5": ("C5", {"train_loss": (0.5, 0.49, 0.49), "recomputed_train_loss": (0.9, 0.49, 0.49)}),
@@ -216,6 +220,6 @@ BEYOND: dict[str, Means] = {
     "C6": {"probes": (0.61 + FAR, 0.6, 0.6, 0.6)},
     "C7": {"relu": (1.0 + FAR, 0.5, 0.4, 0.3, 0.0)},
     "C8": {
-        "relu": (1.0, 0.5, 0.5, 0.5, 0.5), "linear": (1.0, *[0.75 + FAR] * 4), "gelu": (1.0, *[0.75 + FAR] * 4),
+        "relu": (1.0, *[0.5] * 4), "linear": (1.0, *[0.75 + FAR] * 4), "gelu": (1.0, *[0.75 + FAR] * 4),
     },
 }  # fmt: skip

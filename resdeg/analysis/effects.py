@@ -41,6 +41,8 @@ class Sample:
         """Standard deviation over seeds; NaN with one."""
         if self.seeds < 2:
             return math.nan
+        if len({*self.by_seed.values()}) == 1:
+            return 0.0  # which rounding of the mean would hide
         return math.sqrt(sum((value - self.mean) ** 2 for value in self.by_seed.values()) / (self.seeds - 1))
 
     @cached_property

@@ -95,7 +95,7 @@ def ended_runs(sweep: SweepFrame) -> list[EndedRun]:
     runs = []
     for row in sweep.runs[sweep.runs["status"].isin(ENDED)].to_dict("records"):
         diverged = row["status"] == "diverged"
-        numbers = {name: float(row[name]) for name in columns}
+        numbers = {name: math.nan if row[name] is None else float(row[name]) for name in columns}
         if diverged:
             numbers = {
                 name: guess if name in METRICS.values() else math.log(shape.classes) for name in columns

@@ -133,9 +133,10 @@ def judge(evidence: Evidence, family: str) -> dict[str, Judged | str]:
         except NotPlanned as lack:
             effects[name] = lack.what
         except NotAsked as lack:
-            effects[name], planned[name] = evidence.interim or lack.what, 1.0
+            effects[name] = lack.what if evidence.interim is None else evidence.interim
+            planned[name] = 1.0
         else:
-            effects[name] = evidence.interim or effect
+            effects[name] = effect if evidence.interim is None else evidence.interim
             planned[name] = min(1.0, 2 * min(effect.p_above(), effect.p_below()))
     shares = holm(planned, evidence.rules.levels["family"])
     return {

@@ -65,8 +65,8 @@ CASES = {
     ),
     "two seeds that each lose one image of 2,000": (
         {
-            **dict.fromkeys([("plain", 8), ("plain", 56), ("residual", 8)], [0.9995, 0.9995]),
-            **dict.fromkeys([("plain", 20), ("residual", 20), ("residual", 56)], [1.0, 1.0]),
+            **{cell: [0.9995, 0.9995] for cell in (("plain", 8), ("plain", 56), ("residual", 8))},
+            **{cell: [1.0, 1.0] for cell in (("plain", 20), ("residual", 20), ("residual", 56))},
         },
         {},
         dict.fromkeys(("C1", "C2", "C3", "C4"), "NOT ASKED"),
@@ -138,7 +138,7 @@ def test_the_fall_is_printed_where_the_rise_cannot_be_asked(resdeg, tmp_path: Pa
     assert "falls from 90.3 % at depth 20, the best with a block, to 86.9 % at 56: by 3.4 points." in line
 
 
-# ---------------------------------------------------------------- a published folder, and copies edited by hand
+# ---------------------------------------------------------------- a published folder, edited by hand
 
 
 def of_depths(folder: Path, *depths: int) -> Path:

@@ -1,24 +1,77 @@
-"""Verdicts: all outcomes for each claim, and how often they are wrong where the truth is known."""
+"""Verdicts: the rule, all four states of every claim, and how often one is wrong where the truth is known."""
 
 from __future__ import annotations
 
+import hashlib
+import html
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from resdeg.analysis.cells import Cells
-from resdeg.analysis.claims import ALLOWED_FALL, AS_GOOD, CLAIMS
-from resdeg.analysis.effects import LEVEL, mean_of
-from resdeg.analysis.findings import findings, peaks
+from resdeg.analysis.claims import CLAIMS
+from resdeg.analysis.effects import Joint, Part, Sample
+from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import load_sweep
-from resdeg.analysis.trained import NEAR_CHANCE
-from resdeg.analysis.units import POINTS
-from resdeg.analysis.verdict import RULE, Verdict, holm, seeds_to_decide, verdict
-from tests.planted import PLANTS, planted
-from tests.simulated import DEPTHS, FALLS, NOISE, counted
+from resdeg.analysis.judge import Verdict, findings, holm, peaks, seeds_to_decide, verdict
+from resdeg.analysis.rules import parse_rules, registered_rules
+from tests.planted import PLANTS, causes, planted
+from tests.simulated import BEYOND, BOUNDARIES, LEVEL, NOISES, normal, simulated, supported
 
 ROOT = Path(__file__).parents[2]
+RULES = ROOT / "resdeg" / "analysis" / "rules.toml"
+
+
+def single(values: list[float], margin: float = 0.0) -> Joint:
+    """An effect of one part."""
+    return Joint((Part("it", Sample(dict(enumerate(values))), margin, frozenset(range(len(values)))),))
+
+
+def said(folder: Path) -> dict[str, Verdict]:
+    return {finding.claim.id: finding.verdict for finding in findings(Evidence(load_sweep(folder)))}
+
+
+# ---------------------------------------------------------------- the registered file
+
+
+def test_the_registered_rules_are_these_bytes() -> None:
+    """Whoever changes a byte of them writes a new version."""
+    assert hashlib.sha256(RULES.read_bytes()).hexdigest() == (
+        "26ce94cd9902fde0a17cab265f7a98361909d77395151ac2790d352cc0e82908"
+    )
+    rules = registered_rules()
+    assert (rules.version, rules.date) == (2, "2026-11-26")
+    assert rules.sha256 == hashlib.sha256(RULES.read_bytes()).hexdigest()
+
+
+def test_margins_and_contrasts_are_read_from_that_file() -> None:
+    """A margin that is changed there, and nowhere else, changes a verdict."""
+    generator = np.random.default_rng(0)
+    evidence = simulated(BEYOND["C1"], 5, generator, normal)
+    assert verdict(CLAIMS["C1"].effect(evidence), LEVEL) is Verdict.SUPPORTED
+    text = RULES.read_text()
+    harder = parse_rules(
+        text.replace("margin = 0.01\n\n[[C1.parts]]", "margin = 0.5\n\n[[C1.parts]]").encode()
+    )
+    assert harder.sha256 != evidence.rules.sha256
+    vars(evidence).update(rules=harder)
+    assert verdict(CLAIMS["C1"].effect(evidence), LEVEL) is Verdict.REFUTED
+
+
+def test_no_other_file_of_the_package_has_a_margin() -> None:
+    """The numbers of the rules stand in one place; titles and sentences are outside of it."""
+    rules = registered_rules()
+    assert set(CLAIMS) == {*rules.claims}
+    for claim in CLAIMS.values():
+        for sentence in (claim.title, *claim.outcomes):
+            assert sentence not in RULES.read_text()
+    for margin in (0.01, 1.0, 0.25):
+        evidence_of = [rule.numbers.get("margin") for rule in rules.claims.values()]
+        assert margin in evidence_of
+
+
+# ---------------------------------------------------------------- the rule
 
 
 @pytest.mark.parametrize(
@@ -27,153 +80,218 @@ ROOT = Path(__file__).parents[2]
         ([0.10, 0.11, 0.12], Verdict.SUPPORTED),
         ([-0.10, -0.11, -0.12], Verdict.REFUTED),
         ([0.10, -0.11, 0.02], Verdict.UNDECIDED),
-        ([0.10], Verdict.UNDECIDED),
+        ([0.10, 0.11], Verdict.UNDECIDED),
+        ([0.1, 0.1, 0.1], Verdict.UNDECIDED),
     ],
 )
 def test_the_rule(values: list[float], reached: Verdict) -> None:
-    assert verdict(mean_of(values), 0.0, LEVEL) is reached
+    """Fewer than three seeds decide nothing, and equal numbers are no certainty."""
+    assert verdict(single(values), LEVEL) is reached
 
 
 def test_the_margin_is_what_counts() -> None:
-    effect = mean_of([0.10, 0.11, 0.12])
-    assert verdict(effect, 0.05, LEVEL) is Verdict.SUPPORTED
-    assert verdict(effect, 0.11, LEVEL) is Verdict.UNDECIDED
-    assert verdict(effect, 0.50, LEVEL) is Verdict.REFUTED
+    values = [0.10, 0.11, 0.12]
+    assert verdict(single(values, 0.05), LEVEL) is Verdict.SUPPORTED
+    assert verdict(single(values, 0.11), LEVEL) is Verdict.UNDECIDED
+    assert verdict(single(values, 0.50), LEVEL) is Verdict.REFUTED
 
 
 def test_holm_against_the_textbook() -> None:
-    shares = holm({"a": 0.001, "b": 0.04, "c": 0.013, "d": 0.6})
+    shares = holm({"a": 0.001, "b": 0.04, "c": 0.013, "d": 0.6}, 0.05)
     assert shares == pytest.approx({"a": 0.0125, "c": 0.05 / 3, "b": 0.025, "d": 0.025})
     assert {name for name, p in {"a": 0.001, "b": 0.04, "c": 0.013}.items() if p < shares[name]} == {"a", "c"}
 
 
+def test_the_error_is_shared_by_what_the_plan_can_ask(tmp_path: Path) -> None:
+    """C6 and C7 are planned in any sweep of deep networks: that nobody measured them lends nothing to C5."""
+    store = causes(tmp_path / "s", Verdict.SUPPORTED)
+    whole = {f.claim.id: f.confidence for f in findings(Evidence(load_sweep(store.folder)))}
+    for diagnostics in store.folder.glob("runs/*/diagnostics.jsonl"):
+        diagnostics.unlink()
+    alone = {f.claim.id: f.confidence for f in findings(Evidence(load_sweep(store.folder)))}
+    assert alone["C7"] is None
+    smallest = max(level for level in alone.values() if level is not None)
+    assert smallest == pytest.approx(1 - LEVEL / 5), "C5 to C8 and C10 are planned"
+    assert max(level for level in whole.values() if level is not None) == pytest.approx(1 - LEVEL / 5)
+
+
 def test_the_seeds_that_would_decide_decide_as_often_as_promised() -> None:
-    n = seeds_to_decide(mean_of([0.03, 0.01, 0.02, 0.026]), 0.0, LEVEL, POINTS.scatter)
-    assert n is not None
     sample = np.array([0.03, 0.01, 0.02, 0.026])
-    drawn = np.random.default_rng(0).normal(sample.mean(), sample.std(ddof=1), (4000, n))
-    decided = np.mean([verdict(mean_of(list(row)), 0.0, LEVEL) is Verdict.SUPPORTED for row in drawn])
+    count = seeds_to_decide(single(list(sample)), LEVEL)
+    assert count is not None
+    drawn = np.random.default_rng(0).normal(sample.mean(), sample.std(ddof=1), (4000, count))
+    decided = np.mean([verdict(single(list(row)), LEVEL) is Verdict.SUPPORTED for row in drawn])
     assert 0.78 < decided < 0.97
-    fewer = [verdict(mean_of(list(row[: n - 1])), 0.0, LEVEL) is Verdict.SUPPORTED for row in drawn]
+    fewer = [verdict(single(list(row[: count - 1])), LEVEL) is Verdict.SUPPORTED for row in drawn]
     assert np.mean(fewer) < 0.82
-    assert seeds_to_decide(mean_of([0.001, -0.001, 0.0001]), 0.0, LEVEL, POINTS.scatter) is None
+    assert seeds_to_decide(single([0.001, -0.001, 0.0001]), LEVEL) is None
 
 
-# ---------------------------------------------------------------- all outcomes, through the command line
+# ---------------------------------------------------------------- all states, through the command line
+
+
+PRIMARY = ("C1", "C2", "C3", "C4")
 
 
 @pytest.mark.parametrize("outcome", Verdict)
-def test_planted_records_give_every_outcome(outcome: Verdict, resdeg, tmp_path: Path) -> None:
+def test_planted_records_give_every_state(outcome: Verdict, resdeg, tmp_path: Path) -> None:
     planted(tmp_path / "s", **PLANTS[outcome])
     done = resdeg("report", tmp_path / "s")
     assert done.returncode == 0, done.stderr
-    said = dict(line.split()[:2] for line in done.stdout.splitlines() if line.startswith("C"))
-    assert {said[name] for name in ("C1", "C2", "C3", "C4")} == {outcome}
-    assert {said[f"C{n}"] for n in range(5, 10)} == {"UNDECIDED"}
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.startswith("C")}
+    assert {lines[name][4:].startswith(str(outcome)) for name in PRIMARY} == {True}, lines
+    assert all(lines[f"C{number}"][4:].startswith("NOT ASKED") for number in range(5, 11))
+    by_id = {c["id"]: c for c in json.loads(resdeg("report", tmp_path / "s", "--json").stdout)["claims"]}
+    assert {by_id[name]["verdict"] for name in PRIMARY} == {str(outcome)}
+    assert by_id["C10"]["verdict"] == "NOT ASKED"
     for form in ("report.md", "report.html"):
         text = (tmp_path / "s" / form).read_text()
         assert text.count(str(outcome)) >= 4
-        for claim in CLAIMS.values():
-            assert claim.rule.split("{")[0].split('"')[0][:60] in text, "the rule that decides is printed"
+        for claim in CLAIMS:
+            rule = registered_rules().spelled(claim, "short")
+            assert rule in html.unescape(text), "the rule that decides is printed"
+    assert 'class="badge not-asked"' in (tmp_path / "s" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("outcome", Verdict)
+def test_planted_causes_give_every_state(outcome: Verdict, tmp_path: Path) -> None:
+    states = said(causes(tmp_path / "s", outcome).folder)
+    assert {name: states[name] for name in ("C5", "C6", "C7", "C8", "C10")} == dict.fromkeys(
+        ("C5", "C6", "C7", "C8", "C10"), outcome
+    )
 
 
 @pytest.mark.parametrize("outcome", Verdict)
 def test_networks_of_stargan_s_unit_are_asked_too(outcome: Verdict, tmp_path: Path) -> None:
-    planted(tmp_path / "s", PLANTS[outcome]["accuracy"], model={"block": "stargan"})
-    found = {finding.claim.id: finding for finding in findings(load_sweep(tmp_path / "s"))}
-    assert found["C9"].verdict is outcome
-    beyond = [found[name].effect - found[name].margin for name in ("C1", "C3", "C4")]
-    assert found["C9"].effect == pytest.approx(min(beyond))
+    six_units = {8: 8, 20: 14, 56: 56}
+    accuracy = {(f, six_units[d]): values for (f, d), values in PLANTS[outcome]["accuracy"].items()}
+    planted(tmp_path / "s", accuracy, model={"block": "stargan"})
+    states = said(tmp_path / "s")
+    assert states["C9"] is outcome
+    assert states["C1"] is states["C3"] is states["C4"] is outcome
 
 
-def test_one_seed_decides_nothing_and_says_how_many_would(tmp_path: Path) -> None:
-    of_three = PLANTS[Verdict.SUPPORTED]
-    one = {name: {cell: values[:1] for cell, values in table.items()} for name, table in of_three.items()}
-    planted(tmp_path / "s", **one)
-    found = findings(load_sweep(tmp_path / "s"))[:4]
-    assert {finding.verdict for finding in found} == {Verdict.UNDECIDED}
-    assert all(finding.low is None and finding.deciding for finding in found)
+def test_stargan_s_unit_without_six_of_them_is_not_asked(tmp_path: Path) -> None:
+    planted(tmp_path / "s", PLANTS[Verdict.SUPPORTED]["accuracy"], model={"block": "stargan"})
+    assert said(tmp_path / "s")["C9"] is Verdict.NOT_ASKED
+
+
+# ---------------------------------------------------------------- what is said beside a verdict
+
+
+def test_the_line_of_a_verdict_says_what_it_rests_on(tmp_path: Path, resdeg) -> None:
+    planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED])
+    lines = resdeg("report", tmp_path / "s").stdout.splitlines()
+    first = next(line for line in lines if line.startswith("C1"))
+    for part in (
+        "(CIFAR-10, recipe short, 2 epochs, 3 seeds, few seeds).", "At depth 20: rise +30.0 (margin +1.0)",
+        "fall +40.0 (margin +2.0)", "In 3 of 3 seeds, smallest +29.", "% interval)",
+    ):  # fmt: skip
+        assert part in first, (part, first)
+    third = next(line for line in lines if line.startswith("C3"))
+    assert "No deepest one died; up to 63 % of seeds may (95 %)." in third
+    assert "Residual-56 less residual-8: +35.0" in third
+    assert "grows by" in next(line for line in lines if line.startswith("C4"))
+
+
+@pytest.mark.parametrize(("seeds", "bound"), [(3, 63), (5, 45), (7, 35)])
+def test_the_bound_on_the_rate_of_collapse(seeds: int, bound: int) -> None:
+    evidence = simulated(BEYOND["C3"], seeds, np.random.default_rng(0), normal)
+    assert round(100 * CLAIMS["C3"].effect(evidence).bound) == bound
+
+
+def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
+    two = PLANTS[Verdict.NOT_ASKED]
+    planted(tmp_path / "s", **two)
+    found = findings(Evidence(load_sweep(tmp_path / "s")))
+    assert {finding.verdict for finding in found} == {Verdict.NOT_ASKED}
+    assert found[0].needs == "3 seeds that have ended at every depth it compares; there are 2"
 
 
 def test_a_claim_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None:
-    planted(tmp_path / "s", {("plain", 8): [0.7] * 3, ("plain", 20): [0.6] * 3})
-    by_id = {finding.claim.id: finding for finding in findings(load_sweep(tmp_path / "s"))}
-    assert by_id["C1"].needs == "three depths of plain networks that trained; there is 8, 20"
-    assert by_id["C3"].needs == "two depths of residual networks that trained; there is none"
+    planted(tmp_path / "s", {("plain", 8): [0.70, 0.71, 0.72], ("plain", 20): [0.6, 0.61, 0.6]})
+    evidence = Evidence(load_sweep(tmp_path / "s"))
+    by_id = {finding.claim.id: finding for finding in findings(evidence)}
+    assert by_id["C1"].needs == (
+        "a plain network of depth 8, a deeper one, and one between them; 8, 20 with a block are planned"
+    )
+    assert by_id["C3"].needs == "residual networks of two depths with a block"
     assert by_id["C2"].verdict is Verdict.SUPPORTED
-    assert peaks(load_sweep(tmp_path / "s")) == {"plain": [8]}
+    assert peaks(evidence)["plain"].possible == (8,)
 
 
-def test_an_untrainable_network_is_left_out_and_named(tmp_path: Path, resdeg) -> None:
-    plant = PLANTS[Verdict.SUPPORTED]
-    accuracy = {**plant["accuracy"], ("plain", 110): [0.11, 0.1, 0.12], ("residual", 110): [0.9, 0.9, 0.9]}
-    planted(tmp_path / "s", accuracy)
-    found = {finding.claim.id: finding for finding in findings(load_sweep(tmp_path / "s"))}
-    assert found["C1"].effect is not None
-    assert found["C1"].effect < 0.5, "the fall is that of the deepest network that trained"
-    resdeg("report", tmp_path / "s")
-    assert "plain-110 is untrainable" in (tmp_path / "s" / "report.md").read_text()
+def test_a_named_depth_stands_alone_for_the_claim(tmp_path: Path) -> None:
+    """Depth 20 bears C1; where 14 was named before the first step, it has to."""
+    accuracy = {
+        ("plain", 8): [0.70, 0.702, 0.701], ("plain", 14): [0.70, 0.703, 0.7],
+        ("plain", 20): [0.80, 0.802, 0.801], ("plain", 56): [0.60, 0.603, 0.6],
+    }  # fmt: skip
+    rules = registered_rules()
+    for depth, state in ((None, Verdict.SUPPORTED), (20, Verdict.SUPPORTED), (14, Verdict.UNDECIDED)):
+        registration = {
+            "version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3, "depth": depth,
+        }  # fmt: skip
+        planted(tmp_path / str(depth), accuracy, registration=registration)
+        assert said(tmp_path / str(depth))["C1"] is state, depth
 
 
-def test_the_margin_of_c3_follows_the_schedule(tmp_path: Path) -> None:
+def test_a_registered_sweep_that_is_not_whole_gives_no_verdict(tmp_path: Path, resdeg) -> None:
+    rules = registered_rules()
+    registration = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3}
+    planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED], registration=registration, missing=1)
+    done = resdeg("report", tmp_path / "s")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("C")]
+    assert all("NOT ASKED" in line for line in lines)
+    assert sum("Not asked: interim, 2 of 3 seeds." in line for line in lines) >= 4
+    assert "interim, 2 of 3 seeds" in done.stdout.splitlines()
+    assert "peak" not in done.stdout
+    planted(tmp_path / "whole", **PLANTS[Verdict.SUPPORTED], registration=registration)
+    assert said(tmp_path / "whole")["C1"] is Verdict.SUPPORTED
+    fewer = {name: {cell: v[:2] for cell, v in t.items()} for name, t in PLANTS[Verdict.SUPPORTED].items()}
+    planted(tmp_path / "fewer", **fewer, registration=registration)
+    done = resdeg("report", tmp_path / "fewer")
+    assert "interim, 2 of 3 seeds" in done.stdout, "taking a seed out of the plan makes it no more whole"
+
+
+def test_the_margin_follows_the_schedule(tmp_path: Path) -> None:
     planted(tmp_path / "s", PLANTS[Verdict.SUPPORTED]["accuracy"])
-    sweep = load_sweep(tmp_path / "s")
-    assert CLAIMS["C3"].margin(Cells.of(sweep)) == -ALLOWED_FALL["short"]
-    sweep.runs["steps"] = 64_000
-    assert CLAIMS["C3"].margin(Cells.of(sweep)) == -ALLOWED_FALL["full"]
+    planted(tmp_path / "full", PLANTS[Verdict.SUPPORTED]["accuracy"], training={"recipe": "he2015"})
+    margins = [
+        CLAIMS["C3"].effect(Evidence(load_sweep(tmp_path / name))).shown[0].margin for name in ("s", "full")
+    ]
+    assert margins == [-0.02, -0.01]
 
 
 # ---------------------------------------------------------------- how often a verdict is wrong
 
 
-# The other claims are far from their margins, so that Holm leaves the one on its boundary the most error.
-STAYS, RISES = (0.6, 0.9, 0.9, 0.9), (0.6, 0.7, 0.9, 0.95)
-BOUNDARY = {
-    "C1": {"plain": STAYS, "training": FALLS, "residual": (0.6, 0.9, 0.95, 0.99)},
-    "C2": {"plain": FALLS, "training": STAYS, "residual": RISES},
-    "C3": {"plain": FALLS, "training": FALLS, "residual": (0.6, 0.9, 0.9, 0.88)},
-    "C4": {"plain": FALLS, "training": FALLS, "residual": tuple(a + 0.05 for a in FALLS)},
-}
-FOUR = 4 * NOISE
-DOUBLINGS = np.log2(DEPTHS)
-GROWTH = FOUR * (DOUBLINGS - DOUBLINGS[0]) / (DOUBLINGS[-1] - DOUBLINGS[0])  # of the gap, over all depths
+EXACT = list(NOISES)[:3]  # of the others no rule holds at few seeds: see the table of docs/method.md
+PER_SEED = 200
+MOST = 16  # of 200; 5 are nominal, with a deviation of 2.2: five of them above
+MOST_OF_ALL = 45  # of the 1,000 of five seeds of the generator; 25 are nominal: four deviations of 4.9 above
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("name", BOUNDARY)
-def test_on_its_boundary_a_claim_is_rarely_supported(name: str, seeds: int) -> None:
-    """At most 64 in 1,000."""
-    found = counted(BOUNDARY[name], seeds)
-    assert found[name]["SUPPORTED"] <= 64, found[name]
-    assert found[name]["needs"] == 0
+@pytest.mark.parametrize("noise", EXACT)
+@pytest.mark.parametrize("name", BOUNDARIES)
+def test_on_its_boundary_a_claim_is_rarely_supported(name: str, noise: str) -> None:
+    claim, means = BOUNDARIES[name]
+    for seeds in (3, 5, 7):
+        counts = [supported(claim, means, seeds, NOISES[noise], PER_SEED, seed) for seed in range(1, 6)]
+        assert max(counts) <= MOST, (seeds, counts)
+        assert sum(counts) <= MOST_OF_ALL, (seeds, counts)
 
 
 @pytest.mark.slow
-def test_four_times_the_noise_and_five_seeds_are_enough() -> None:
-    """At least 800 in 1,000 for each claim, all at once."""
-    found = counted(
-        {
-            "plain": (0.5, 0.9, 0.9, 0.9 - FOUR),
-            "training": (0.5, 0.9, 0.9, 0.9 - FOUR),
-            "residual": (0.5, 0.9, 0.9, 0.9 - ALLOWED_FALL["short"] + FOUR),
-        },
-        5,
-    )
-    for name in ("C1", "C2", "C3"):
-        assert found[name]["SUPPORTED"] >= 800, (name, found[name])
-    found = counted({"plain": FALLS, "training": FALLS, "residual": tuple(np.array(FALLS) + GROWTH)}, 5)
-    assert found["C4"]["SUPPORTED"] >= 800, found["C4"]
+@pytest.mark.parametrize("claim", BEYOND)
+def test_four_times_the_noise_and_five_seeds_are_enough(claim: str) -> None:
+    """At least 800 in 1,000 for every claim."""
+    counts = [supported(claim, BEYOND[claim], 5, normal, PER_SEED, seed) for seed in range(1, 6)]
+    assert sum(counts) >= 800, counts
 
 
-def test_the_method_page_has_the_rules_that_decide() -> None:
-    page = " ".join((ROOT / "docs" / "method.md").read_text().split())
-    assert RULE in page
-    for name, claim in CLAIMS.items():
-        told = f"**{name}, {claim.title}.** {claim.rule.split(' Margin:')[0]}"
-        assert told.lower() in page.lower(), name
-    for allowed in ALLOWED_FALL.values():
-        assert f"minus {100 * allowed:.1f} point" in page
-    assert f"Margin: {AS_GOOD:.3f} nats" in page
-    assert f"chance + {NEAR_CHANCE} (1 - chance)" in page
-    assert f"scatter by {100 * POINTS.scatter:.0f} points" in page
+def test_a_named_depth_is_as_rarely_wrong() -> None:
+    counts = [
+        supported("C1", BOUNDARIES["C1, rise"][1], 5, normal, PER_SEED, seed, named=20) for seed in range(5)
+    ]
+    assert sum(counts) <= MOST_OF_ALL

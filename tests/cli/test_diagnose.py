@@ -14,7 +14,7 @@ import torch
 import resdeg as package
 from resdeg import data, files
 from resdeg.analysis.diagnosed import load_diagnostics
-from resdeg.analysis.verdict import Verdict
+from resdeg.analysis.judge import Verdict
 from resdeg.config import ConstructedConfig, DataConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
 from resdeg.diagnostics import DIAGNOSTICS, Diagnostic
 from resdeg.diagnostics.responses import response_std
@@ -235,7 +235,8 @@ def test_many_networks_are_a_line_each(resdeg: Resdeg, tmp_path: Path) -> None:
     deep = resdeg("diagnose", "p", "--depths", 8, "--kinds", "identity").stdout
     assert "8" in deep
     assert "plain-20" not in deep
-    assert resdeg("diagnose", "p", "--depths", 8, "--seeds", 0).stdout.startswith("plain-d8-s0-")
+    diagnosed(planted(tmp_path / "few", CELLS))
+    assert resdeg("diagnose", "few", "--depths", 8, "--seeds", 0).stdout.startswith("plain-d8-s0-")
 
 
 def test_a_stopped_run_is_measured_at_its_step_when_asked(resdeg: Resdeg, sweep: SweepStore) -> None:

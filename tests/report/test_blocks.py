@@ -8,7 +8,7 @@ import pytest
 
 from resdeg.analysis.blocks import measured_blocks
 from resdeg.analysis.frame import load_sweep
-from resdeg.analysis.verdict import Verdict
+from resdeg.analysis.judge import Verdict
 from resdeg.records import DiagnosticRecord
 from resdeg.report import page
 from resdeg.report.blocks import told
@@ -90,7 +90,7 @@ def test_figures_of_the_grid_are_in_the_page_and_can_be_read_out(store: SweepSto
     assert f"{drawn.text}</desc>" in whole
 
 
-def test_c6_has_the_nearness_of_either_start(tmp_path: Path) -> None:
+def test_c10_has_the_nearness_of_every_start(tmp_path: Path) -> None:
     made = causes(tmp_path / "s", Verdict.SUPPORTED)
     for folder in made.folder.glob("runs/plain-d20-*"):
         start = made.run(folder.name).config().model.init
@@ -104,10 +104,13 @@ def test_c6_has_the_nearness_of_either_start(tmp_path: Path) -> None:
         ]  # fmt: skip
         (folder / "diagnostics.jsonl").write_text("\n".join(records) + "\n")
     text = page.markdown(page.context(load_sweep(made.folder)))
-    table = text[text.index("## C6") : text.index("## C7")].splitlines()
-    assert "| depth | He's start | start as identities | distance, late half | seeds |" in table
-    assert [line.split("|")[4].strip() for line in table if line.startswith(("| 8 ", "| 20 "))] == [
-        "- / -", "1.00 / 0.25",
+    table = text[text.index("## C10") : text.index("## Interventions")].splitlines()
+    assert (
+        "| depth | He's start | start as identities | orthogonal start | distance, late half | seeds |"
+        in table
+    )
+    assert [line.split("|")[5].strip() for line in table if line.startswith(("| 8 ", "| 20 "))] == [
+        "- / - / -", "1.00 / 0.25 / 1.00",
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from resdeg.analysis.claims import CLAIMS
 from resdeg.analysis.frame import load_sweep
-from resdeg.analysis.verdict import RULE, Verdict
+from resdeg.analysis.judge import RULE, Verdict
 from resdeg.report import page
 from resdeg.report.inline import colours
 from resdeg.report.style import THEMES
@@ -132,13 +132,24 @@ def test_only_the_full_protocol_is_set_beside_published_numbers(tmp_path: Path) 
     assert "is not set beside" not in compared
 
 
-def test_json_holds_effect_interval_margin_and_verdict(supported: Path, resdeg) -> None:
+def test_json_holds_parts_interval_margin_and_verdict(supported: Path, resdeg) -> None:
     done = resdeg("report", supported, "--json")
-    claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
+    report = json.loads(done.stdout)
+    claims = {claim["id"]: claim for claim in report["claims"]}
     assert set(claims) == set(CLAIMS)
+    assert report["registration"] == "The rules (version 2, 2026-11-26) are younger than these records."
+    assert report["peaks"]["plain"]["best"] == 20
+    assert (report["peaks"]["plain"]["low"], report["peaks"]["plain"]["high"]) == (8, 56)
     assert claims["C1"]["verdict"] == "SUPPORTED"
-    assert claims["C1"]["low"] <= claims["C1"]["effect"] <= claims["C1"]["high"]
-    assert claims["C3"]["margin"] == -0.02
+    assert claims["C1"]["low"] <= claims["C1"]["excess"] <= claims["C1"]["high"]
+    assert [(part["name"], part["margin"]) for part in claims["C1"]["parts"]] == [
+        ("rise", 0.01),
+        ("fall", 0.02),
+    ]
+    assert claims["C1"]["witness"] == "depth 20"
+    assert (claims["C1"]["beyond"], claims["C1"]["seeds"], claims["C1"]["few_seeds"]) == (3, 3, True)
+    assert claims["C3"]["parts"][0]["margin"] == -0.02
+    assert claims["C5"]["verdict"] == "NOT ASKED"
     assert claims["C5"]["needs"]
 
 
