@@ -6,12 +6,13 @@ the report prints them from the registered file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from resdeg.analysis.causes import branch_shrinks, later_layers_spoil, relu_helps, solver_gap
+from resdeg.analysis.contrasts import residual_holds, witness
 from resdeg.analysis.effects import Both, Joint, Judgeable, Part, Witness
-from resdeg.analysis.evidence import Cell, Evidence, NotAsked, NotPlanned
+from resdeg.analysis.evidence import Evidence, NotPlanned
 from resdeg.analysis.units import HALVINGS, NATS, POINTS, Unit
 
 
@@ -34,147 +35,6 @@ class Claim:
     effect: Callable[[Evidence], Judgeable]
     unit: Unit = POINTS
     beyond: str = ""
-
-
-# ---------------------------------------------------------------- contrasts of accuracies: C1 to C4, C9, C10
-
-
-def witness(claim: str, evidence: Evidence) -> Witness:
-    """The effect of a claim that says "there is a depth at which all parts hold".
-
-    Raises:
-        NotAsked: the plan has no such depths, or no candidate has seeds enough that have ended.
-    """
-    rule = evidence.rules.claims[claim]
-    depths = _planned_depths(claim, evidence)
-    deepest, between = depths[-1], rule.numbers["witness"] == "between"
-    candidates = depths[1:-1] if between else depths[:-1]
-    if ("first_depth" in rule.numbers and depths[0] != rule.numbers["first_depth"]) or not candidates:
-        planned = ", ".join(map(str, depths)) or "no depth"
-        raise NotPlanned(f"{rule.asks}; {planned} with a block {'are' if len(depths) > 1 else 'is'} planned")
-    named = evidence.named_depth
-    if named is not None and named not in candidates:
-        raise NotPlanned(f"depth {named}, named before the first step, between the others")
-    parts: dict[int | str, Joint] = {
-        depth: Joint(_parts(claim, evidence, depth, depths)) for depth in candidates
-    }
-    asked = [
-        depth
-        for depth in ([named] if named is not None else candidates)
-        if _has_seeds(evidence, parts[depth])
-    ]
-    if not asked:
-        raise NotAsked(_seeds_needed(evidence, parts.values()))
-    return Witness(
-        parts,
-        "depth",
-        max(asked, key=lambda depth: _mean_accuracy(evidence, depth)),
-        named,
-        guard=rule.numbers.get("guard", ""),
-        refutable=not _deep_plain_is_dead(evidence, deepest),
-    )
-
-
-def _planned_depths(claim: str, evidence: Evidence) -> tuple[int, ...]:
-    """The depths with a block that every network of the claim is planned to have.
-
-    Raises:
-        NotAsked: some network is not planned at all.
-    """
-    rule = evidence.rules.claims[claim]
-    depths = set(evidence.depths)
-    for network in dict.fromkeys(term.network for part in rule.parts for term in part.terms):
-        if network in evidence.config.families:
-            continue
-        if network not in evidence.start_arms:
-            raise NotPlanned(rule.asks)
-        depths &= {*evidence.planned_arms[evidence.start_arms[network]].depths}
-    if depths and evidence.deepest not in depths:
-        raise NotPlanned(f"{rule.asks}, at depth {evidence.deepest}, too")
-    return tuple(sorted(depths))
-
-
-def _parts(claim: str, evidence: Evidence, depth: int, depths: tuple[int, ...]) -> tuple[Part, ...]:
-    """The parts of a claim at one candidate, without the optional ones that no network has a number for."""
-    places = {"d": depth, "d1": depths[0], "dk": depths[-1]}
-    parts = []
-    for rule in evidence.rules.claims[claim].parts:
-        weights = {Cell(term.network, places[term.place], term.metric): term.weight for term in rule.terms}
-        if rule.optional and not any(
-            cell in evidence.outcomes for cell in weights if cell.metric == "recomputed"
-        ):
-            continue
-        sample, ended = evidence.contrast(weights)
-        margin = evidence.rules.margin(rule.margin, evidence.schedule)
-        parts.append(Part(rule.name.format(**places), sample, margin, ended))
-    return tuple(parts)
-
-
-def parts_by_depth(claim: str, evidence: Evidence) -> dict[int, tuple[Part, ...]]:
-    """The parts of a claim at every depth shallower than dk; the sweep may lack some of its networks."""
-    depths = evidence.depths
-    return {depth: _parts(claim, evidence, depth, depths) for depth in depths[:-1]}
-
-
-def _has_seeds(evidence: Evidence, joint: Joint) -> bool:
-    return min(len(part.ended) for part in joint.shown) >= evidence.rules.least_seeds
-
-
-def _seeds_needed(evidence: Evidence, joints: Iterable[Joint]) -> str:
-    most = max(min(len(part.ended) for part in joint.shown) for joint in joints)
-    there = "there is 1" if most == 1 else f"there are {most}"
-    return f"{evidence.rules.least_seeds} seeds that have ended at every depth it compares; {there}"
-
-
-def _mean_accuracy(evidence: Evidence, depth: int) -> float:
-    outcomes = evidence.outcomes[Cell("plain", depth, "test")].values()
-    return sum(outcome.value for outcome in outcomes) / len(outcomes)
-
-
-def _deep_plain_is_dead(evidence: Evidence, deepest: int) -> bool:
-    """Whether a plain network at dk was left out, or a deeper plain depth died altogether."""
-    if ("plain", deepest) in evidence.dead:
-        return True
-    deeper = [cell for cell in evidence.outcomes if cell[::2] == ("plain", "test") and cell.depth > deepest]
-    return any(
-        len(evidence.dead.get(("plain", cell.depth), ())) == len(evidence.outcomes[cell]) for cell in deeper
-    )
-
-
-@dataclass(frozen=True)
-class Collapse(Joint):
-    """C3's parts, and the deepest residual network's deaths, which refute the claim where no test can.
-
-    Args:
-        collapsed: it died in at least three and half of the seeds, and no shallower one in any.
-        bound: the rate of deaths that these seeds do not exclude, where none died; else None.
-    """
-
-    bound: float | None = None
-
-
-def residual_holds(evidence: Evidence) -> Collapse:
-    """C3: the deepest residual network against every shallower one.
-
-    Raises:
-        NotAsked: fewer than two depths are planned, or too few seeds have ended.
-    """
-    depths, claim = _planned_depths("C3", evidence), evidence.rules.claims["C3"]
-    if len(depths) < 2:
-        raise NotPlanned(claim.asks)
-    joint = Joint(tuple(part for depth in depths[:-1] for part in _parts("C3", evidence, depth, depths)))
-    if not _has_seeds(evidence, joint):
-        raise NotAsked(_seeds_needed(evidence, [joint]))
-    deaths = {depth: len(seeds) for (network, depth), seeds in evidence.dead.items() if network == "residual"}
-    deaths.pop(2, None)  # depth 2 has no block, and so no shortcut
-    seeds = len(evidence.outcomes[Cell("residual", depths[-1], "test")])
-    collapsed = (
-        len(depths) >= 3
-        and set(deaths) == {depths[-1]}
-        and deaths[depths[-1]] >= max(evidence.rules.least_seeds, seeds / 2)
-    )
-    bound = None if depths[-1] in deaths else 1 - evidence.rules.levels["collapse"] ** (1 / seeds)
-    return Collapse(joint.shown, collapsed, bound)
 
 
 def follows_in_stargan_units(evidence: Evidence) -> Both:

@@ -88,11 +88,8 @@ class Part:
     """One number that a claim asks for and the margin that it must exceed.
 
     Args:
-        ended: seeds whose runs have all ended; those of them that are not in the sample were left out,
-        because
-            a network that enters with minus is dead.
-        rivals: samples of which all must lie below the margin for the part to do so, where the sample was
-            chosen among them; else the sample itself.
+        ended: seeds whose runs have all ended. Those that are not in the sample were left out, because a
+            network that enters with minus is dead.
     """
 
     name: str

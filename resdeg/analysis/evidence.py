@@ -13,14 +13,13 @@ import pandas as pd
 
 from resdeg import data
 from resdeg.analysis.effects import Sample
+from resdeg.analysis.ended import METRICS, ended_runs
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.rules import Rules, Schedule, registered_rules
 from resdeg.config import SweepConfig
 from resdeg.records import ENDED
 
-METRICS = {"test": "test_accuracy", "train": "train_accuracy", "recomputed": "recomputed_train_accuracy"}
 OWN = "own start"  # the network of C5 that was not constructed
-LOSSES = ("train_loss", "recomputed_train_loss")
 RELU = "relu"  # the networks of the grid in C8
 
 
@@ -55,64 +54,11 @@ class Cell(NamedTuple):
 Outcomes = Mapping[Cell, Mapping[int, Outcome]]
 
 
-@dataclass(frozen=True)
-class EndedRun:
-    """A run that finished or diverged.
-
-    Args:
-        alive: whether it learned its own training images at all; a run that diverged did not.
-        numbers: the finite numbers of its row, accuracies as fractions and losses in nats. A run that
-        diverged has
-            those of a guess.
-    """
-
-    family: str
-    depth: int
-    seed: int
-    diverged: bool
-    alive: bool
-    numbers: Mapping[str, float]
-
-
 def schedule_of(config: SweepConfig) -> Schedule:
     """Whether the training is as long as the paper's, 64,000 steps of 128 images (He et al. 2015)."""
     training = config.training
     images = training.total_steps(data.shape(config.data).train) * training.batch_size
     return "full" if images >= registered_rules().fall["full_images"] else "short"
-
-
-def ended_runs(sweep: SweepFrame) -> list[EndedRun]:
-    """The runs of a sweep that have ended, by family, depth and seed.
-
-    A run is dead where its clean training accuracy is nearer to chance than the registered share of the way
-    to 1. The limit lies below a network at 30 %, and above plain-110 of He et al. 2015 (78 % training error,
-    Fig. 6).
-    """
-    shape = data.shape(sweep.config.data)
-    guess = 1 / shape.classes
-    limit = guess + registered_rules().levels["alive"] * (1 - guess)
-    columns = [name for name in (*METRICS.values(), *LOSSES) if name in sweep.runs]
-    runs = []
-    for row in sweep.runs[sweep.runs["status"].isin(ENDED)].to_dict("records"):
-        diverged = row["status"] == "diverged"
-        numbers = {name: math.nan if row[name] is None else float(row[name]) for name in columns}
-        if diverged:
-            numbers = {
-                name: guess if name in METRICS.values() else math.log(shape.classes) for name in columns
-            }
-        alive = not diverged and numbers["train_accuracy"] >= limit
-        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
-        runs.append(
-            EndedRun(str(row["family"]), int(row["depth"]), int(row["seed"]), diverged, alive, finite)
-        )
-    return runs
-
-
-def untrainable(sweep: SweepFrame) -> list[tuple[str, int]]:
-    """(family, depth) of which every run that has ended is dead: another thing than degraded."""
-    runs = ended_runs(sweep)
-    alive = {(run.family, run.depth) for run in runs if run.alive}
-    return sorted({(run.family, run.depth) for run in runs} - alive)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from resdeg.analysis.curve import by_seed
-from resdeg.analysis.evidence import Evidence, untrainable
+from resdeg.analysis.ended import untrainable
+from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family

@@ -10,7 +10,8 @@ from enum import StrEnum
 import numpy as np
 import scipy.special
 
-from resdeg.analysis.claims import CLAIMS, Claim, Collapse, networks_read
+from resdeg.analysis.claims import CLAIMS, Claim, networks_read
+from resdeg.analysis.contrasts import Collapse
 from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, peak
 from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned
 from resdeg.analysis.frame import SweepFrame

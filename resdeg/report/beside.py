@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from resdeg.analysis.claims import parts_by_depth
+from resdeg.analysis.contrasts import parts_by_depth
 from resdeg.analysis.effects import Sample
 from resdeg.analysis.evidence import OWN, Cell, Evidence, NotAsked
 from resdeg.analysis.frame import SweepFrame

@@ -10,7 +10,8 @@ import jinja2
 import pandas as pd
 
 from resdeg.analysis.anchors import check_protocol, compare
-from resdeg.analysis.evidence import Evidence, ended_runs
+from resdeg.analysis.ended import ended_runs
+from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.judge import RULE, Finding, findings
 from resdeg.analysis.rules import registered_rules

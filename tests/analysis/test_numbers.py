@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from resdeg.analysis.curve import curve, paired_difference
-from resdeg.analysis.evidence import untrainable
+from resdeg.analysis.ended import untrainable
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.stats import mean_interval
 from resdeg.errors import UsageError

@@ -134,7 +134,7 @@ def test_an_arm_that_lost_runs_says_so(store: SweepStore) -> None:
 def test_a_report_without_arms_has_no_such_section(tmp_path: Path) -> None:
     planted(tmp_path / "s", CELLS)
     told = page.context(load_sweep(tmp_path / "s"))
-    assert "Interventions" not in page.markdown(told) + page.html(told)
+    assert "## Arms" not in page.markdown(told) + page.html(told)
     assert "Nothing of the grid: every run" in page.markdown(told)
 
 

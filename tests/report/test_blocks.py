@@ -104,7 +104,7 @@ def test_c10_has_the_nearness_of_every_start(tmp_path: Path) -> None:
         ]  # fmt: skip
         (folder / "diagnostics.jsonl").write_text("\n".join(records) + "\n")
     text = page.markdown(page.context(load_sweep(made.folder)))
-    table = text[text.index("## C10") : text.index("## Interventions")].splitlines()
+    table = text[text.index("## C10") : text.index("## Arms")].splitlines()
     assert (
         "| depth | He's start | start as identities | orthogonal start | distance, late half | seeds |"
         in table
