@@ -51,9 +51,8 @@ def report(
         said = (words.sentence(finding, shown), words.numbers(finding), words.more_seeds(finding))
         lines = (*said, *beside(finding.claim.id, evidence))
         emit(f"{finding.claim.id:3} {finding.verdict:9} " + " ".join(line for line in lines if line))
-    for family in shown.config.families:
-        if line := words.peak_line(evidence, family):
-            emit(line)
+    for line in words.peak_lines(evidence):
+        emit(line)
     emit(words.registration(shown))
     emit(str(folder / "report.md"))
     emit(str(folder / "report.html"))

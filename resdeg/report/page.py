@@ -75,7 +75,7 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
         "budget": f"recipe {t.recipe}, {t.length}",
         "curve": _curve(sweep),
         "curve_table": by_depth(sweep, sweep.config.families, ("test_accuracy",)),
-        "peaks": [line for family in sweep.config.families if (line := words.peak_line(evidence, family))],
+        "peaks": [f"{line[:1].upper()}{line[1:]}." for line in words.peak_lines(evidence)],
         "registration": words.registration(sweep),
         "sections": [_section(evidence, finding) for finding in found],
         "gradients": gradient_ratios(sweep),

@@ -133,6 +133,12 @@ def peak_line(evidence: Evidence, family: Family = "plain") -> str:
     return f"peak of the {family} curve: {_peak(curves[family])}" if family in curves else ""
 
 
+def peak_lines(evidence: Evidence) -> list[str]:
+    """`peak_line` of every family, once where the sweep is interim."""
+    lines = [peak_line(evidence, family) for family in evidence.config.families]
+    return [line for line in dict.fromkeys(lines) if line]
+
+
 def _peak(peak: Peak) -> str:
     seeds = _counted(peak.seeds, "seed")
     if peak.seeds < registered_rules().least_seeds:

@@ -243,7 +243,7 @@ def test_a_registered_sweep_that_is_not_whole_gives_no_verdict(tmp_path: Path, r
     lines = [line for line in done.stdout.splitlines() if line.startswith("C")]
     assert all("NOT ASKED" in line for line in lines)
     assert sum("Not asked: interim, 2 of 3 seeds." in line for line in lines) >= 4
-    assert "interim, 2 of 3 seeds" in done.stdout.splitlines()
+    assert done.stdout.splitlines().count("interim, 2 of 3 seeds") == 1
     assert "peak" not in done.stdout
     planted(tmp_path / "whole", **PLANTS[Verdict.SUPPORTED], registration=registration)
     assert said(tmp_path / "whole")["C1"] is Verdict.SUPPORTED
