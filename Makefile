@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check sweep plot bench trust mutants figures rates clean
+.PHONY: help install demo test check sweep plot bench trust mutants figures rates export clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,6 +52,9 @@ mutants: $(STAMP) ## take each safety line away: a test must see it
 
 figures: $(STAMP) ## draw and report every published sweep again from its records
 	$(BIN)/python -m tests.redraw
+
+export: $(STAMP) ## copy the ended runs of a sweep, without weights: make export FROM=SWEEP TO=results/NAME
+	$(BIN)/python -m tests.export $(FROM) $(TO)
 
 rates: $(STAMP) ## how often a verdict is wrong: the tables of docs/method.md, from 1,000 simulated sweeps each
 	$(BIN)/python -m tests.rates
