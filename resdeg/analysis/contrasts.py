@@ -17,9 +17,8 @@ def witness(claim: str, evidence: Evidence) -> Witness:
     """
     rule = evidence.rules.claims[claim]
     depths = _planned_depths(claim, evidence)
-    deepest, between = depths[-1], rule.numbers["witness"] == "between"
-    candidates = depths[1:-1] if between else depths[:-1]
-    if ("first_depth" in rule.numbers and depths[0] != rule.numbers["first_depth"]) or not candidates:
+    candidates = depths[1:-1] if rule.numbers["witness"] == "between" else depths[:-1]
+    if not candidates or depths[0] != rule.numbers.get("first_depth", depths[0]):
         planned = ", ".join(map(str, depths)) or "no depth"
         raise NotPlanned(f"{rule.asks}; {planned} with a block {'are' if len(depths) > 1 else 'is'} planned")
     named = evidence.named_depth
@@ -41,7 +40,7 @@ def witness(claim: str, evidence: Evidence) -> Witness:
         max(asked, key=lambda depth: _mean_accuracy(evidence, depth)),
         named,
         guard=rule.numbers.get("guard", ""),
-        refutable=not _deep_plain_is_dead(evidence, deepest),
+        refutable=not _deep_plain_is_dead(evidence, depths[-1]),
     )
 
 

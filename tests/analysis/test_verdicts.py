@@ -220,6 +220,13 @@ def test_a_claim_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None
     assert peaks(evidence)["plain"].possible == (8,)
 
 
+def test_a_sweep_without_a_block_is_asked_nothing(tmp_path: Path, resdeg) -> None:
+    planted(tmp_path / "s", {("plain", 2): [0.3, 0.31, 0.32], ("residual", 2): [0.3, 0.31, 0.32]})
+    done = resdeg("report", tmp_path / "s")
+    assert done.returncode == 0, done.stderr
+    assert [line[4:13] for line in done.stdout.splitlines() if line.startswith("C")] == ["NOT ASKED"] * 10
+
+
 def test_a_named_depth_stands_alone_for_the_claim(tmp_path: Path) -> None:
     """Depth 20 bears C1; where 14 was named before the first step, it has to."""
     accuracy = {
