@@ -25,7 +25,7 @@ class Blocks:
     """The trained networks of one family and depth, in the grid (arm "") or in an arm; means over seeds.
 
     Args:
-        images: held-out images that the numbers are of.
+        images: held-out images that the numbers are of, rising; probes may be of more than the others.
         late: by name of LATE, the median over the blocks of the later half that keep their shape.
         probes: accuracy of a linear probe, the best in the last stage and that after the last block.
         intact: accuracy of the whole network; lost, recomputed: without one block, and with the statistics
@@ -36,7 +36,7 @@ class Blocks:
     family: str
     depth: int
     seeds: int
-    images: int
+    images: tuple[int, ...]
     late: dict[str, float]
     probes: tuple[float, float] | None
     intact: float | None
@@ -47,6 +47,15 @@ class Blocks:
     def name(self) -> str:
         network = f"{self.family}-{self.depth}"
         return f"{network}, {self.arm}" if self.arm else network
+
+    @property
+    def images_shown(self) -> str:
+        """`images` for people.
+
+        >>> Blocks("", "plain", 8, 1, (1_000, 10_000), {}, None, None, None, None).images_shown
+        '1,000 / 10,000'
+        """
+        return " / ".join(f"{count:,}" for count in self.images)
 
     @property
     def late_told(self) -> list[str]:
@@ -89,7 +98,7 @@ def _blocks(arm: str, family: str, depth: int, of: pd.DataFrame) -> Blocks:
         family,
         depth,
         seeds=int(of["seed"].nunique()),
-        images=int(of["images"].max()),
+        images=tuple(sorted({int(count) for count in of["images"]})),
         late={name: float(value) for name, value in late.items() if pd.notna(value)},
         probes=_probes(named.get("probes accuracy")),
         intact=None if intact is None else float(intact["value"].mean()),

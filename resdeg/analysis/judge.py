@@ -14,7 +14,6 @@ from resdeg.analysis.claims import CLAIMS, Claim, networks_read
 from resdeg.analysis.contrasts import Collapse
 from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, peak
 from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned
-from resdeg.analysis.frame import SweepFrame
 from resdeg.config import Family
 
 POWER = 0.8  # of the sweep that `seeds_to_decide` asks for
@@ -246,12 +245,7 @@ def peaks(evidence: Evidence) -> dict[Family, Peak]:
             for cell, by_seed in sorted(cells.items())
             if cell.depth > 2
         }
-        found = peak(by_depth, sorted(cell.depth for cell in cells))
-        if found is not None:
-            curves[family] = found
+        curve_peak = peak(by_depth, sorted(cell.depth for cell in cells))
+        if curve_peak is not None:
+            curves[family] = curve_peak
     return curves
-
-
-def peaks_of(sweep: SweepFrame) -> dict[Family, Peak]:
-    """`peaks` of a sweep."""
-    return peaks(Evidence(sweep))

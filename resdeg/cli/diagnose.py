@@ -129,7 +129,7 @@ def _skipped(obstacles: dict[str, str | None]) -> list[str]:
 def _overview(found: Sequence[Blocks]) -> str:
     """A line per trained network, means over seeds: the table of blocks in the report, for a terminal."""
     lines = [
-        f"{'network':24} {'seeds':>5} {'images':>6} {'branch':>6} {'distance':>8} {'CKA':>5} {'linear':>6} "
+        f"{'network':24} {'seeds':>5} {'images':>14} {'branch':>6} {'distance':>8} {'CKA':>5} {'linear':>6} "
         f"{'probe':>7} {'intact':>7} {'lost':>5}"
     ]
     for one in found:
@@ -137,7 +137,8 @@ def _overview(found: Sequence[Blocks]) -> str:
         lost = "-" if one.lost is None else f"{100 * one.lost.mean:.1f}"
         probe = one.probes[1] if one.probes else None
         lines.append(
-            f"{one.name:24} {one.seeds:>5} {one.images:>6} {branch:>6} {distance:>8} {cka:>5} {linear:>6} "
+            f"{one.name:24} {one.seeds:>5} {one.images_shown:>14} "
+            f"{branch:>6} {distance:>8} {cka:>5} {linear:>6} "
             f"{percent(probe):>7} {percent(one.intact):>7} {lost:>5}"
         )
     return "\n".join(lines)

@@ -78,7 +78,7 @@ def _row(one: Blocks) -> list[str]:
     return [
         one.name,
         str(one.seeds),
-        f"{one.images:,}",
+        one.images_shown,
         *one.late_told,
         probes.replace(" %", "\N{NO-BREAK SPACE}%"),
         percent(one.intact),

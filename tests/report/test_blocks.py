@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> SweepStore:
 
 def test_each_number_is_of_the_right_blocks(store: SweepStore) -> None:
     (one,) = measured_blocks(load_sweep(store.folder))
-    assert (one.arm, one.family, one.depth, one.seeds, one.images) == ("", "plain", 20, 2, 500)
+    assert (one.arm, one.family, one.depth, one.seeds, one.images) == ("", "plain", 20, 2, (500,))
     assert one.late["branch"] == pytest.approx(7.5), "the median of 5, 6, 8, 9, then the mean over seeds"
     assert one.late["cka"] == pytest.approx((1 / 6 + 1 / 8) / 2)
     assert "distance" not in one.late
