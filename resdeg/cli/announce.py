@@ -42,7 +42,8 @@ def announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> No
     known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""
     screen.say(f"data    {config.data.name} ({where}){known}")
     wall = wall_seconds([priced[run.run_id].seconds for run in todo], jobs)
-    first = [run for run in todo if run.seed == config.seeds[0]]
+    first_ids = {run.run_id for run in config.model_copy(update={"seeds": config.seeds[:1]}).runs()}
+    first = [run for run in todo if run.run_id in first_ids]  # arms may have seeds of their own
     of_one = wall_seconds([priced[run.run_id].seconds for run in first], jobs)
     one = f" (with --seeds {config.seeds[0]}: {duration(of_one)})" if len(config.seeds) > 1 and first else ""
     memory = size(jobs * facts.worker_bytes)
