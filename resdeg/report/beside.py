@@ -20,8 +20,10 @@ LENGTHS = {"training.epochs", "training.steps"}
 
 
 def beside(claim: str, evidence: Evidence) -> list[str]:
-    """Sentences beside the verdict of a claim, asked or not."""
-    return [line for line in LINES[claim](evidence) if line] if claim in LINES and evidence.depths else []
+    """Sentences beside the verdict of a claim, asked or not; none where a registered sweep is not whole."""
+    if claim not in LINES or not evidence.depths or evidence.interim is not None:
+        return []
+    return LINES[claim](evidence)
 
 
 def _spelled(estimate: Estimate, unit: Unit) -> str:

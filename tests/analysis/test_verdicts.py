@@ -252,6 +252,7 @@ def test_a_registered_sweep_that_is_not_whole_gives_no_verdict(tmp_path: Path, r
     assert sum("Not asked: interim, 2 of 3 seeds." in line for line in lines) >= 4
     assert done.stdout.splitlines().count("interim, 2 of 3 seeds") == 1
     assert "peak" not in done.stdout
+    assert "falls from" not in done.stdout, "nothing is read off an interim curve"
     planted(tmp_path / "whole", **PLANTS[Verdict.SUPPORTED], registration=registration)
     assert said(tmp_path / "whole")["C1"] is Verdict.SUPPORTED
     fewer = {name: {cell: v[:2] for cell, v in t.items()} for name, t in PLANTS[Verdict.SUPPORTED].items()}
