@@ -1,4 +1,4 @@
-"""The one compiled part, see resdeg/models/fused.py; where no C++ compiler is, it is left out."""
+"""The one compiled part, see resdeg/models/fast.py; where no C++ compiler is, it is left out."""
 
 import hashlib
 from pathlib import Path

@@ -21,7 +21,7 @@ def lineup(
 
 def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], quick: bool) -> list[Contender]:
     """Ends with what a sweep runs."""
-    from resdeg.models.fused import library
+    from resdeg.models.fast import library
 
     found = [Contender(name="vectorised fp32", kind="vectorised", threads=cores, depth=depth)]
     for precision in precisions:

@@ -27,7 +27,7 @@ _PARTS = {
     "add": "addition",
     "add_": "addition",
     "_fused_sgd_": "optimiser",
-    "norm_relu": "norm and relu, forward",  # of resdeg.models.fused, additions included
+    "norm_relu": "norm and relu, forward",  # of resdeg.models.fast, additions included
     "norm_relu_backward": "norm and relu, backward",
 }
 _REST, _OUTSIDE = "input, casts, the rest", "between operations"
@@ -65,7 +65,7 @@ def profile(contender: Contender, steps: int) -> list[Part]:
 def _profile(pipe: connection.Connection, contender: str, steps: int) -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    from resdeg.models import fused
+    from resdeg.models import fast
 
     seconds: dict[str, float] = defaultdict(float)
     calls: dict[str, int] = defaultdict(int)
@@ -85,8 +85,8 @@ def _profile(pipe: connection.Connection, contender: str, steps: int) -> None:
     settings = Contender.model_validate_json(contender)
     run = LOOPS[settings.kind](settings)
     run(WARM_UP)
-    compiled = fused.call
-    fused.call = lambda name, *arguments: timed(name, lambda: compiled(name, *arguments))
+    compiled = fast.call
+    fast.call = lambda name, *arguments: timed(name, lambda: compiled(name, *arguments))
     start = time.perf_counter()
     with Timer():  # type: ignore[no-untyped-call]
         run(steps)

@@ -41,7 +41,7 @@ def _hardware() -> Iterator[tuple[str, str]]:
     screen.say("asking torch ...")
     import torch
 
-    from resdeg.models.fused import library
+    from resdeg.models.fast import library
     from resdeg.training.device import check_precision, resolve_device
 
     yield "torch", torch.__version__

@@ -11,8 +11,7 @@ from torch.nn import functional
 from resdeg.diagnostics.sample import Number, Sample, of_layer
 from resdeg.models import CifarNet
 from resdeg.models.anatomy import layers
-from resdeg.models.kept import buffers_kept, in_mode
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.contexts import in_mode, recompute_statistics, restored_buffers
 
 MOST = 128  # images in the one batch: the recipe's batch, and all activations of it are kept
 _LOGITS = 10  # of more classes the first ones: each costs a backward pass
@@ -30,7 +29,7 @@ def gradient_norms(model: CifarNet, images: Tensor, labels: Tensor) -> Tensor:
         (depth - 1,) float64, stem first.
     """
     weights = [place.convolution.weight for place in layers(model)]
-    with torch.enable_grad(), in_mode(model, training=True), buffers_kept(model):
+    with torch.enable_grad(), in_mode(model, training=True), restored_buffers(model):
         loss = functional.cross_entropy(model(images), labels)
         found = torch.autograd.grad(loss, weights)
     return torch.stack([gradient.double().norm() for gradient in found])
@@ -57,7 +56,7 @@ def gradient_correlation(model: CifarNet, images: Tensor) -> float:
 
 def _directions(model: CifarNet, images: Tensor) -> Tensor:
     """(logits, N, entries) float64: gradients of length 1; 0 where there is none, NaN where not finite."""
-    with torch.enable_grad(), buffers_kept(model), in_mode(model, training=False):
+    with torch.enable_grad(), restored_buffers(model), in_mode(model, training=False):
         recompute_statistics(model, [images])
         x = images.detach().requires_grad_()
         logits = model(x)[:, :_LOGITS]

@@ -11,7 +11,7 @@ from torch import Tensor
 from resdeg.diagnostics.sample import Number, Sample, of_block
 from resdeg.models import CifarNet
 from resdeg.models.anatomy import BlockPlace, passes
-from resdeg.models.kept import in_mode
+from resdeg.models.contexts import in_mode
 
 _RANK = 1e-10  # eigenvalues below this share of the largest are a dead channel's, not a direction
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from resdeg.diagnostics.sample import BATCH, Number, Sample, of_block
 from resdeg.models import CifarNet
 from resdeg.models.anatomy import BlockPlace, blocks
-from resdeg.models.kept import buffers_kept, in_mode
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.contexts import in_mode, recompute_statistics, restored_buffers
 from resdeg.models.surgery import without_blocks
 from resdeg.training.evaluate import Score, evaluate
 
@@ -29,7 +28,7 @@ def measure(model: CifarNet, sample: Sample) -> list[Number]:
     """
     found = []
     for recomputed in (False, True):
-        with in_mode(model, training=False), buffers_kept(model):
+        with in_mode(model, training=False), restored_buffers(model):
             for name, place, score in _scores(model, sample, recomputed):
                 for part, value in vars(score).items():
                     full = name.format(part) + ("_recomputed" if recomputed else "")
@@ -92,7 +91,7 @@ class _Front:
         """Behind `part`, whose statistics are recomputed for good."""
         if self.train:
             recompute_statistics(part, self.train)
-        with in_mode(part, training=True), buffers_kept(part):
+        with in_mode(part, training=True), restored_buffers(part):
             train = [part(images) for images in self.train]
         with in_mode(part, training=False):
             held = torch.cat([part(images) for images in torch.split(self.held, BATCH)])
@@ -101,7 +100,7 @@ class _Front:
     def score(self, rest: nn.Module) -> Score:
         """Of `rest`, left as it is found."""
         fp32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
-        with buffers_kept(rest):
+        with restored_buffers(rest):
             if self.train:
                 recompute_statistics(rest, self.train)
             return evaluate(rest, self.held, self.labels, lambda held: held, fp32)

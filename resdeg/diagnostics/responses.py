@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from resdeg.diagnostics.sample import Number, Sample, of_layer
 from resdeg.models import CifarNet
 from resdeg.models.anatomy import layers
-from resdeg.models.kept import in_mode
+from resdeg.models.contexts import in_mode
 
 
 @torch.no_grad()

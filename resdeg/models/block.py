@@ -1,4 +1,4 @@
-"""Blocks: F and the shortcut around it. A plain block is the same F without the addition."""
+"""Blocks: F(x) and the shortcut around it. A plain block is the same class without a shortcut."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from resdeg.models.activation import Activation
-from resdeg.models.convolution import Conv3x3
-from resdeg.models.fused import activated
-from resdeg.models.norm import Norm
+from resdeg.models.parts import Activation, Norm
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a block stands: channels that enter and leave, stride, whether it is the first of the net."""
+class BlockShape:
+    """Channels that enter and leave a block, its stride, and whether it is the first of the network."""
 
     entering: int
     leaving: int
@@ -26,17 +23,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a block is made of beside its convolutions.
+    """What a block is made of besides its convolutions.
 
-    inner: the nonlinearity of F between its convolutions; activation: all others.
-    shortcut: the path around F, None for the plain family; scale: the factor on it (lambda).
+    inner_activation: between the convolutions of F; activation: everywhere else.
+    shortcut: the path around F, None in the plain family; scale: the factor on it (lambda).
     """
 
     norm: Norm
     activation: Activation
-    inner: Activation
+    inner_activation: Activation
     shortcut: nn.Module | None
     scale: float = 1.0
+
+
+def conv3x3(entering: int, leaving: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution without bias, zeros around the map: (N, entering, H, W) to (N, leaving, H/s, W/s)."""
+    return nn.Conv2d(entering, leaving, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
 class Block(nn.Module):
@@ -45,43 +47,40 @@ class Block(nn.Module):
     `residual` is F: (N, entering, H, W) to (N, leaving, H/stride, W/stride).
     """
 
-    def __init__(self, place: Place, parts: Parts) -> None:
+    def __init__(self, shape: BlockShape, parts: Parts) -> None:
         super().__init__()
-        self.activation, self.inner = parts.activation, parts.inner
+        self.conv1 = conv3x3(shape.entering, shape.leaving, shape.stride)
+        self.norm1 = parts.norm(shape.leaving)
+        self.inner_activation = parts.inner_activation()
+        self.conv2 = conv3x3(shape.leaving, shape.leaving)
+        self.norm2 = parts.norm(shape.leaving)
+        self.activation = parts.activation()
         self.shortcut, self.scale = parts.shortcut, parts.scale
-        self.conv1 = Conv3x3(place.entering, place.leaving, place.stride)
-        self.norm1 = parts.norm(place.leaving)
-        self.conv2 = Conv3x3(place.leaving, place.leaving)
-        self.norm2 = parts.norm(place.leaving)
-
-    def second(self, x: Tensor) -> Tensor:
-        """What leaves conv2, before its norm."""
-        out: Tensor = self.conv2(activated(self.norm1, self.inner, self.conv1(x)))
-        return out
 
     def residual(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm2(self.second(x))
+        x = self.inner_activation(self.norm1(self.conv1(x)))
+        out: Tensor = self.norm2(self.conv2(x))
         return out
-
-    def responses(self) -> tuple[nn.Module, nn.Module]:
-        """The modules that give the responses of conv1 and conv2: the norm behind each, or itself."""
-        return self.norm1, self.norm2
 
     def add(self, out: Tensor, x: Tensor) -> Tensor:
         """`out` + lambda · shortcut(x); `out` itself in the plain family."""
         return out if self.shortcut is None else torch.add(out, self.shortcut(x), alpha=self.scale)
 
+    def responses(self) -> tuple[nn.Module, nn.Module]:
+        """The modules that give the responses of conv1 and conv2: the norm behind each, or itself."""
+        return self.norm1, self.norm2
+
 
 class BasicBlock(Block):
-    """a(F(x) + shortcut(x)), F = norm(conv(a(norm(conv(x))))) (He et al. 2015, Fig. 2)."""
+    """relu(F(x) + shortcut(x)), F = norm(conv(relu(norm(conv(x))))) (He et al. 2015, Fig. 2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        around = None if self.shortcut is None else self.shortcut(x)
-        return activated(self.norm2, self.activation, self.second(x), around, self.scale)
+        out: Tensor = self.activation(self.add(self.residual(x), x))
+        return out
 
 
 class StarganBlock(Block):
-    """F(x) + shortcut(x) with no activation behind it: the residual unit of the notes.
+    """F(x) + shortcut(x), with no activation behind it: the residual unit of the notes.
 
     With norm "instance" it is StarGAN's unit to the letter (Choi et al. 2018).
     """
@@ -91,45 +90,47 @@ class StarganBlock(Block):
 
 
 class PreactBlock(Block):
-    """F(x) + shortcut(x), F = conv(a(norm(conv(a(norm(x)))))) (He et al. 2016, Fig. 1b and Sec. 3).
+    """F(x) + shortcut(x), F = conv(relu(norm(conv(relu(norm(x)))))) (He et al. 2016, Fig. 1b and Sec. 3).
 
-    The first block of the net activates before the two paths part, as the paper's does.
+    The first block of the network activates before the two paths part, as the paper's does.
     """
 
-    def __init__(self, place: Place, parts: Parts) -> None:
-        super().__init__(place, parts)
-        self.norm1 = parts.norm(place.entering)
-        self.first = place.first
+    def __init__(self, shape: BlockShape, parts: Parts) -> None:
+        super().__init__(shape, parts)
+        self.norm1 = parts.norm(shape.entering)
+        self.first = shape.first
+
+    def preactivated(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.norm1(x))
+        return out
+
+    def convolved(self, active: Tensor) -> Tensor:
+        """F without its first norm and activation."""
+        out: Tensor = self.conv2(self.inner_activation(self.norm2(self.conv1(active))))
+        return out
+
+    def residual(self, x: Tensor) -> Tensor:
+        return self.convolved(self.preactivated(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = self.preactivated(x)
+        return self.add(self.convolved(active), active if self.first else x)
 
     def responses(self) -> tuple[nn.Module, nn.Module]:
         return self.norm2, self.conv2
 
-    def preactivated(self, x: Tensor) -> Tensor:
-        return activated(self.norm1, self.activation, x)
-
-    def residual(self, x: Tensor) -> Tensor:
-        return self._rest(self.preactivated(x))
-
-    def _rest(self, active: Tensor) -> Tensor:
-        out: Tensor = self.conv2(activated(self.norm2, self.inner, self.conv1(active)))
-        return out
-
-    def forward(self, x: Tensor) -> Tensor:
-        active = self.preactivated(x)
-        return self.add(self._rest(active), active if self.first else x)
-
 
 class _Build(Protocol):
-    def __call__(self, place: Place, parts: Parts) -> nn.Module: ...
+    def __call__(self, shape: BlockShape, parts: Parts) -> nn.Module: ...
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of block, and what the net around it must do.
+    """A kind of block, and what the network around it must do.
 
     stem: whether norm and activation follow the stem, or the first block brings its own.
-    closing: what stands between the last block and pooling. A block that ends in the addition needs
-        a nonlinearity there: the spatial mean of an affine InstanceNorm is its bias, for any image.
+    closing: what stands between the last block and pooling. A block that ends in the addition needs a
+        nonlinearity there: the spatial mean of an affine InstanceNorm is its bias, for any image.
     """
 
     build: _Build

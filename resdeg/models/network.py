@@ -9,13 +9,9 @@ from torch import Tensor, nn
 
 from resdeg.config import Family, ModelConfig, check_depth
 from resdeg.errors import UsageError, did_you_mean
-from resdeg.models.activation import ACTIVATIONS
-from resdeg.models.block import BLOCKS, Parts, Place
-from resdeg.models.convolution import Conv3x3
-from resdeg.models.fused import activated
+from resdeg.models.block import BLOCKS, BlockShape, Parts, conv3x3
 from resdeg.models.init import INITS, initialise
-from resdeg.models.norm import NORMS
-from resdeg.models.shortcut import SHORTCUTS, build_shortcut
+from resdeg.models.parts import ACTIVATIONS, NORMS, SHORTCUTS, build_shortcut
 
 # Channels of each stage; each stage after the first halves the map. A depth has the same blocks and
 # multiply-adds in either: 3n blocks, shared out over the stages.
@@ -36,47 +32,46 @@ class CifarNet(nn.Module):
 
     def __init__(self, family: Family, blocks: int, config: ModelConfig, classes: int) -> None:
         super().__init__()
-        norm, kind = NORMS[config.norm], BLOCKS[config.block]
-        self.activation, self.kind = ACTIVATIONS[config.activation], kind
+        norm, activation, kind = NORMS[config.norm], ACTIVATIONS[config.activation], BLOCKS[config.block]
         inner = ACTIVATIONS[config.inner_activation or config.activation]
         channels = [max(1, round(width * config.width)) for width in LAYOUTS[config.layout]]
-        self.stem = Conv3x3(3, channels[0])
+        self.kind, self.activation = kind, activation()
+        self.stem = conv3x3(3, channels[0])
         self.stem_norm = norm(channels[0]) if kind.stem else nn.Identity()
         self.stages = nn.ModuleList()
         entering = channels[0]
         for number, leaving in enumerate(channels if blocks else []):
             stage = nn.Sequential()
             for position in range(blocks // len(channels)):
-                place = Place(
-                    entering,
-                    leaving,
-                    stride=2 if number > 0 and position == 0 else 1,
-                    first=number == position == 0,
+                stride = 2 if number > 0 and position == 0 else 1
+                # The one line in which the families differ.
+                residual = family == "residual"
+                around = (
+                    build_shortcut(config.shortcut, entering, leaving, stride, norm) if residual else None
                 )
-                shortcut = (
-                    build_shortcut(config.shortcut, entering, leaving, place.stride, norm)
-                    if family == "residual"
-                    else None
-                )
-                parts = Parts(norm, self.activation, inner, shortcut, config.shortcut_scale)
-                stage.append(kind.build(place, parts))
+                parts = Parts(norm, activation, inner, around, config.shortcut_scale)
+                shape = BlockShape(entering, leaving, stride, first=number == position == 0)
+                stage.append(kind.build(shape, parts))
                 entering = leaving
             self.stages.append(stage)
         self.closing_norm = norm(entering) if kind.closing == "norm and activation" else nn.Identity()
+        # A network without a block activates behind its stem already.
+        self.closes = kind.closing != "nothing" and not (kind.stem and not blocks)
         self.head = nn.Linear(entering, classes)
 
     def entering(self, images: Tensor) -> Tensor:
         """What enters the first block: (N, C, H, W)."""
         x: Tensor = self.stem(images)
-        return activated(self.stem_norm, self.activation, x) if self.kind.stem else x
+        return self.activation(self.stem_norm(x)) if self.kind.stem else x
+
+    def closed(self, x: Tensor) -> Tensor:
+        """What is pooled, from what leaves the last block: (N, C, H', W')."""
+        return self.activation(self.closing_norm(x)) if self.closes else x
 
     def leaving(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of what leaves the last block: (N, C, H', W')."""
-        active = self.kind.closing == "nothing" or (self.kind.stem and not self.stages)
-        if not active:
-            x = activated(self.closing_norm, self.activation, x)
         # Pooled over the middle dimension, whose gradient is channels_last like the rest.
-        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H'W', C)
+        pixels = self.closed(x).permute(0, 2, 3, 1).flatten(1, 2)  # (N, H'W', C)
         logits: Tensor = self.head(pixels.mean(dim=1))
         return logits
 

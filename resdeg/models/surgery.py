@@ -12,7 +12,7 @@ from resdeg.config import ModelConfig
 from resdeg.errors import UsageError
 from resdeg.models.anatomy import blocks, passes
 from resdeg.models.block import Block
-from resdeg.models.kept import in_mode
+from resdeg.models.contexts import in_mode
 from resdeg.models.network import CifarNet, build_model
 
 

@@ -6,7 +6,7 @@ import torch
 
 from resdeg.errors import ResdegError
 from resdeg.models import CifarNet
-from resdeg.models.kept import in_mode
+from resdeg.models.contexts import in_mode
 from resdeg.models.surgery import insert_identities
 from resdeg.records import DiagnosticRecord
 from resdeg.runner.live import Stop, Training

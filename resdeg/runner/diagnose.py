@@ -13,7 +13,7 @@ from resdeg.diagnostics import DIAGNOSTICS
 from resdeg.diagnostics.sample import IMAGES, Number, Sample
 from resdeg.errors import StorageError, UsageError
 from resdeg.models import CifarNet, image_statistics
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.contexts import recompute_statistics
 from resdeg.records import DiagnosticRecord, State
 from resdeg.runner import initial_model, load_model, model_at
 from resdeg.runner.parts import parts

@@ -13,10 +13,9 @@ from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split, fixed_images
 from resdeg.data.plan import Plan, batch_plan
 from resdeg.models import build_model, image_statistics
-from resdeg.models.fused import fuse
-from resdeg.models.kept import buffers_kept
+from resdeg.models.contexts import recompute_statistics, restored_buffers
+from resdeg.models.fast import use_fast_forward
 from resdeg.models.network import CifarNet
-from resdeg.models.norm import recompute_statistics
 from resdeg.runner.parts import Part, parts
 from resdeg.runner.provenance import fuses
 from resdeg.training.device import autocast, prepare
@@ -108,8 +107,7 @@ class Training:
         cls, device: torch.device, model: CifarNet, part: Part, inputs: Inputs, rest: list[Part]
     ) -> Training:
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if fuses(part.config, device):
-            fuse(model)
+        use_fast_forward(model, compiled=fuses(part.config, device))
         state = new_state(model, part.config.training, part.longest)
         state.step = part.first
         return cls(part, inputs, state, rest)
@@ -149,7 +147,7 @@ class Training:
         if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
             return {}
         cast = autocast(self.config.training, inputs.images.device)
-        with buffers_kept(model):
+        with restored_buffers(model):
             with cast:
                 recompute_statistics(
                     model, inputs.batches(inputs.images, self.config.training.batch_size, stop)

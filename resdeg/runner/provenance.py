@@ -13,7 +13,7 @@ import torch
 import resdeg
 from resdeg.config import RunConfig
 from resdeg.data.images import Dataset
-from resdeg.models.fused import can_fuse
+from resdeg.models.fast import can_compile
 from resdeg.records import SEMANTICS, Segment
 
 _COMPUTING = ("data", "models", "training", "runner", "randomness.py")  # the rooms whose code makes numbers
@@ -40,7 +40,7 @@ def segment(config: RunConfig, dataset: Dataset, device: torch.device, step: int
 
 def fuses(config: RunConfig, device: torch.device) -> bool:
     """Whether norms of this training take along what follows them."""
-    return config.training.fused and can_fuse(device, config.training.threads)
+    return config.training.fused and can_compile(device, config.training.threads)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from resdeg.bench.textbook import TextbookLoop
 from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
 from resdeg.data import load
 from resdeg.models import build_model
-from resdeg.models.fused import library
+from resdeg.models.fast import library
 from resdeg.runner import Training
 from resdeg.training.loop import Take
 

@@ -21,7 +21,7 @@ from resdeg.diagnostics.responses import response_std
 from resdeg.diagnostics.sample import Sample
 from resdeg.errors import StorageError
 from resdeg.models import image_statistics
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.contexts import recompute_statistics
 from resdeg.runner import diagnose as runner
 from resdeg.runner import execute
 from resdeg.store import SweepStore

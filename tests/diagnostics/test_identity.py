@@ -13,7 +13,7 @@ from resdeg.diagnostics.identity import _Alignment, _LinearMap, measure, nearnes
 from resdeg.diagnostics.sample import Sample
 from resdeg.models import build_model
 from resdeg.models.anatomy import blocks
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.contexts import recompute_statistics
 from resdeg.models.surgery import insert_identities
 from tests.diagnostics.nets import CHANNELS, crafted, primaries, sample
 

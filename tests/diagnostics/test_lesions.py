@@ -14,8 +14,8 @@ from resdeg.diagnostics.sample import Sample
 from resdeg.models import build_model
 from resdeg.models.anatomy import blocks
 from resdeg.models.block import BLOCKS
-from resdeg.models.kept import buffers_kept
-from resdeg.models.norm import NORMS, recompute_statistics
+from resdeg.models.contexts import recompute_statistics, restored_buffers
+from resdeg.models.parts import NORMS
 from resdeg.models.surgery import without_blocks
 from resdeg.training.evaluate import evaluate
 from tests.diagnostics.nets import crafted, primaries, sample
@@ -98,7 +98,7 @@ def as_defined(model, images: Sample) -> dict[tuple[str, int | None], float]:
     found = {}
     for suffix in ("", "_recomputed"):
         for name, number, removed in cases:
-            with buffers_kept(model), without_blocks(model, removed):
+            with restored_buffers(model), without_blocks(model, removed):
                 if suffix:
                     recompute_statistics(model, images.train_batches(len(images)))
                 score = evaluate(model, images.images, images.labels, images.standardise, fp32)

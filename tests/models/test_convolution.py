@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from resdeg.models.convolution import Conv3x3
+from resdeg.models.block import conv3x3
+from resdeg.models.fast import use_fast_forward
+
+
+def fast3x3(entering: int, leaving: int, stride: int = 1) -> nn.Module:
+    convolution = conv3x3(entering, leaving, stride)
+    use_fast_forward(convolution, compiled=False)
+    return convolution
 
 
 def with_gradients(output: Tensor, x: Tensor, weight: Tensor) -> list[Tensor]:
@@ -18,7 +25,7 @@ def with_gradients(output: Tensor, x: Tensor, weight: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_on_a_2x2_map_it_is_the_same_map(layout: torch.memory_format) -> None:
     """Values and both gradients, against the library's convolution in float64."""
-    convolution = Conv3x3(3, 5).double().to(memory_format=layout)
+    convolution = fast3x3(3, 5).double().to(memory_format=layout)
     x = torch.randn(4, 3, 2, 2, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     weight = convolution.weight
     found = with_gradients(convolution(x), x, weight)
@@ -48,5 +55,5 @@ def test_elsewhere_it_is_the_library_s(
 
     original = functional.conv2d
     monkeypatch.setattr(functional, "conv2d", conv2d)
-    Conv3x3(3, 5, stride)(torch.randn(2, 3, *side))
+    fast3x3(3, 5, stride)(torch.randn(2, 3, *side))
     assert len(calls) == library

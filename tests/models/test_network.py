@@ -8,12 +8,10 @@ from torch import nn
 
 from resdeg.config import ModelConfig
 from resdeg.models import build_model
-from resdeg.models.activation import ACTIVATIONS
-from resdeg.models.block import BLOCKS, BasicBlock, Parts, Place
+from resdeg.models.block import BLOCKS, BasicBlock, BlockShape, Parts
 from resdeg.models.census import census
 from resdeg.models.network import TABLES
-from resdeg.models.norm import NORMS
-from resdeg.models.shortcut import PaddedIdentity
+from resdeg.models.parts import ACTIVATIONS, NORMS, PaddedIdentity
 
 PARAMETERS = {
     2: 634, 8: 75_290, 14: 172_506, 20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962,
@@ -147,7 +145,7 @@ def test_a_zero_branch_is_the_identity_in_a_residual_block_alone() -> None:
     x = torch.rand(2, 4, 6, 6)
     for shortcut, expected in ((nn.Identity(), x), (None, torch.zeros_like(x))):
         block = BasicBlock(
-            Place(4, 4), Parts(NORMS["batch"], ACTIVATIONS["relu"], ACTIVATIONS["relu"], shortcut)
+            BlockShape(4, 4), Parts(NORMS["batch"], ACTIVATIONS["relu"], ACTIVATIONS["relu"], shortcut)
         ).eval()
         nn.init.zeros_(block.norm2.weight)
         assert torch.equal(block(x), expected)

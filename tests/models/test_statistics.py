@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from resdeg.models import build_model
-from resdeg.models.kept import buffers_kept
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.contexts import recompute_statistics, restored_buffers
 from resdeg.runner import Inputs
 from resdeg.training.evaluate import Interrupted, evaluate
 
@@ -27,7 +26,7 @@ def standardise(pixels: torch.Tensor) -> torch.Tensor:
 def recomputing(model: nn.Module, stop=lambda: False):
     """As `Training.recomputed` does it."""
     inputs = Inputs(IMAGES, LABELS, {}, standardise)
-    with buffers_kept(model):
+    with restored_buffers(model):
         recompute_statistics(model, inputs.batches(inputs.images, 16, stop))
         yield
 

@@ -13,7 +13,7 @@ from resdeg.errors import UsageError
 from resdeg.models import build_model
 from resdeg.models.anatomy import blocks, layers, passes
 from resdeg.models.block import BLOCKS
-from resdeg.models.norm import recompute_statistics
+from resdeg.models.contexts import recompute_statistics
 from resdeg.models.surgery import insert_identities, without_blocks
 from resdeg.runner import Training
 from tests.conftest import TINY
@@ -114,7 +114,7 @@ def test_a_block_taken_out_is_the_identity(family: str, kind: str) -> None:
         for number in (1, 3, 5, 6):
             by_hand = places[number - 1].block(by_hand)
         if model.kind.closing != "nothing":
-            by_hand = model.activation(model.closing_norm(by_hand), False)
+            by_hand = model.activation(model.closing_norm(by_hand))
         assert torch.allclose(model(images), model.head(by_hand.mean(dim=(2, 3))), atol=1e-5)
         assert not torch.allclose(model(images), intact)
     assert torch.equal(model(images), intact)

@@ -20,7 +20,7 @@ import pytest
 import setuptools
 from setuptools import Extension
 
-from resdeg.models import fused
+from resdeg.models import fast
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "resdeg" / "models" / "norm_relu.cpp"
@@ -113,7 +113,7 @@ def assembly(source: str, more: list[str], folder: Path, monkeypatch: pytest.Mon
         text=True,
         check=False,
     )
-    if done.returncode != 0 and fused.library() is None:
+    if done.returncode != 0 and fast.library() is None:
         pytest.skip(f"{compiler[0]} does not compile it, so no installation has it")
     assert done.returncode == 0, done.stderr
     return (folder / "branches.s").read_text()

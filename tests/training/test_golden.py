@@ -14,8 +14,7 @@ from resdeg import build_model
 from resdeg.config import ModelConfig
 from resdeg.models.block import BLOCKS
 from resdeg.models.init import INITS
-from resdeg.models.norm import NORMS
-from resdeg.models.shortcut import SHORTCUTS
+from resdeg.models.parts import NORMS, SHORTCUTS
 from resdeg.randomness import derive
 
 STEPS, RATE, MOMENTUM = 3, 0.05, 0.9

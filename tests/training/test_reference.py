@@ -10,7 +10,7 @@ from torch.nn import functional
 from resdeg import data
 from resdeg.config import DataConfig, HierarchyConfig
 from resdeg.data.plan import batch_plan
-from resdeg.models import fused
+from resdeg.models import fast
 from resdeg.runner import Training
 from resdeg.training.loop import eager
 
@@ -67,12 +67,12 @@ def test_three_steps_equal_separate_code_to_rounding(
     tiny_run, family: str, kind: str, fusing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights, momentum and losses, in float64, over batches that straddle an epoch."""
-    if fusing and fused.library() is None:
+    if fusing and fast.library() is None:
         pytest.skip("the norms are torch's: no C++ compiler was there when resdeg was installed")
     calls: list[str] = []
-    compiled = fused.call
+    compiled = fast.call
     monkeypatch.setattr(
-        fused, "call", lambda name, *arguments: (calls.append(name), compiled(name, *arguments))
+        fast, "call", lambda name, *arguments: (calls.append(name), compiled(name, *arguments))
     )
     settings = {"batch_size": BATCH, "pad": PAD, "flip": True, "lr": RATE, "schedule": "constant"}
     settings |= {"fused": fusing}

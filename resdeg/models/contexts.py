@@ -1,38 +1,38 @@
-"""Normalisation after a convolution, by name."""
+"""Contexts that leave a network as it was, and the recomputation of its running statistics."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from resdeg.models.kept import in_mode
-
-Norm = Callable[[int], nn.Module]
+from resdeg.models.parts import InstanceNorm
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """torch's; `fused`: whether it may take along what follows it, see `fused.activated`."""
+@contextlib.contextmanager
+def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Within `with`, let every module be in this mode; afterwards each has its own again."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
-    fused = False
 
-
-class InstanceNorm(nn.InstanceNorm2d):
-    """StarGAN's norm: per image and channel, affine, with running statistics for evaluation.
-
-    In evaluation mode it scales by the running statistics; within `image_statistics` by each
-    image's own, as in training, and leaves the running ones alone.
-    """
-
-    own_statistics = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.own_statistics:
-            return functional.instance_norm(x, None, None, self.weight, self.bias, True, eps=self.eps)
-        return super().forward(x)
+@contextlib.contextmanager
+def restored_buffers(model: nn.Module) -> Iterator[None]:
+    """Afterwards every running statistic has the bits that it had."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Running statistics are a decaying mean over steps whose weights have since moved. Here they become
     the mean over all batches, weighted by their sizes, of each batch's mean and unbiased variance, in
-    training-mode normalisation. Every mode is as it was afterwards; `buffers_kept` puts them back.
+    training-mode normalisation. Every mode is as it was afterwards; `restored_buffers` puts them back.
 
     Args:
         batches: (N, 3, H, W) each, standardised, about as large as those of the training:
@@ -76,24 +76,3 @@ def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-def _batch(channels: int) -> nn.Module:
-    norm = BatchNorm(channels, eps=1e-5, momentum=0.1)
-    # With a fixed momentum the counter is never read; it would cost a kernel per layer and step.
-    norm.num_batches_tracked = None
-    return norm
-
-
-def _instance(channels: int) -> nn.Module:
-    norm = InstanceNorm(channels, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True)
-    norm.num_batches_tracked = None
-    return norm
-
-
-def _none(channels: int) -> nn.Module:
-    """No norm, and no bias in its place: the convolutions have none anywhere."""
-    return nn.Identity()
-
-
-NORMS: dict[str, Norm] = {"batch": _batch, "instance": _instance, "none": _none}

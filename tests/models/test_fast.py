@@ -12,21 +12,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resdeg import data
-from resdeg.models import fused
-from resdeg.models.activation import ACTIVATIONS
-from resdeg.models.fused import activated, fuse
-from resdeg.models.norm import NORMS
+from resdeg.config import ModelConfig
+from resdeg.models import build_model, fast
+from resdeg.models.block import BLOCKS
+from resdeg.models.fast import norm_activation, use_fast_forward
+from resdeg.models.parts import ACTIVATIONS, NORMS
 from resdeg.runner import Training
 from resdeg.runner.provenance import segment
 
 CPU = torch.device("cpu")
-RELU = ACTIVATIONS["relu"]
+RELU = nn.ReLU()
 Results = list[Tensor]  # output; gradients of x, weight, bias, added; running mean and variance
 
 
 @pytest.fixture(autouse=True)
 def compiled() -> None:
-    if fused.library() is None:
+    if fast.library() is None:
         pytest.skip("no C++ compiler was there when resdeg was installed")
 
 
@@ -45,16 +46,14 @@ def norm_of(channels: int, dtype: torch.dtype) -> nn.Module:
 
 
 def results(x: Tensor, added: Tensor | None, scale: float, dtype: torch.dtype, fusing: bool) -> Results:
-    """Of activated(...) at values of `x`, in the type that x and added are given in."""
+    """Results of norm_activation(...) at values of `x`, in the type that x and added are given in."""
     norm = norm_of(x.shape[1], dtype)
-    if fusing:
-        fuse(norm)
     x = x.clone(memory_format=torch.preserve_format).requires_grad_()
     given = [x, norm.weight, norm.bias]
     if added is not None:
         added = added.clone(memory_format=torch.preserve_format).requires_grad_()
         given.append(added)
-    y = activated(norm, RELU, x, added, scale)
+    y = norm_activation(norm, RELU, x, added, scale, fusing)
     towards = map_of(tuple(x.shape), x.dtype, 7)
     gradients = torch.autograd.grad(y, given, towards)
     return [y.detach(), *gradients, norm.running_mean, norm.running_var]
@@ -64,13 +63,13 @@ def results(x: Tensor, added: Tensor | None, scale: float, dtype: torch.dtype, f
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the compiled functions, as they are called."""
     made: list[str] = []
-    original = fused.call
+    original = fast.call
 
     def call(name: str, *arguments: object) -> None:
         made.append(name)
         original(name, *arguments)
 
-    monkeypatch.setattr(fused, "call", call)
+    monkeypatch.setattr(fast, "call", call)
     return made
 
 
@@ -123,9 +122,10 @@ def test_bf16_is_the_arithmetic_of_fp32_rounded_once() -> None:
 
 def test_its_gradients_are_those_of_its_values() -> None:
     norm = norm_of(4, torch.float64)
-    fuse(norm)
     x, added = (map_of((4, 4, 4, 4), torch.float64, seed).requires_grad_() for seed in (3, 4))
-    assert torch.autograd.gradcheck(lambda x, added: activated(norm, RELU, x, added, 0.7), (x, added))
+    assert torch.autograd.gradcheck(
+        lambda x, added: norm_activation(norm, RELU, x, added, 0.7, True), (x, added)
+    )
 
 
 def test_a_mean_far_from_zero_costs_no_digits() -> None:
@@ -159,10 +159,9 @@ def test_what_is_not_finite_stays_so(kind: torch.dtype, bad: float | str) -> Non
 
 def test_without_gradients_it_normalises_and_counts_statistics() -> None:
     norm = norm_of(16, torch.float32)
-    fuse(norm)
     x = map_of((4, 16, 8, 8), torch.float32, 0)
     with torch.no_grad():
-        y = activated(norm, RELU, x)
+        y = norm_activation(norm, RELU, x, None, 1.0, True)
     torch.testing.assert_close(y, results(x, None, 1.0, torch.float32, fusing=False)[0])
     assert not torch.equal(norm.running_mean, torch.zeros(16))
 
@@ -183,42 +182,40 @@ def test_in_evaluation_it_normalises_by_the_running_statistics(scale: float | No
         whole = whole + scale * added.double()
     norm.float()
     with torch.inference_mode():
-        torchs = activated(norm, RELU, x, added, scale or 1.0)
+        torchs = norm_activation(norm, RELU, x, added, scale or 1.0, False)
         assert not calls
-        fuse(norm)
-        mine = activated(norm, RELU, x, added, scale or 1.0)
+        mine = norm_activation(norm, RELU, x, added, scale or 1.0, True)
     assert calls == ["norm_relu"]
     errors = [(y.double() - whole.clamp(min=0)).square().mean().sqrt() for y in (mine, torchs)]
     assert errors[0] <= errors[1]
     assert errors[0] < 0.01
     assert all(torch.equal(value, before[name]) for name, value in norm.named_buffers())
-    activated(norm, RELU, x.clone().requires_grad_(), added)
+    norm_activation(norm, RELU, x.clone().requires_grad_(), added, 1.0, True)
     assert calls == ["norm_relu"], "with gradients, it is torch's"
 
 
 def test_a_library_of_another_source_is_not_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a `git pull` without an installation: its functions may take other arguments."""
-    here = Path(fused.__file__).parent
+    here = Path(fast.__file__).parent
     for name in (*here.glob("_norm_relu*.so"), here / "norm_relu.cpp"):
         shutil.copy(name, tmp_path)
-    monkeypatch.setattr(fused, "__file__", str(tmp_path / "fused.py"))
-    fused.library.cache_clear()
+    monkeypatch.setattr(fast, "__file__", str(tmp_path / "fast.py"))
+    fast.library.cache_clear()
     try:
-        assert fused.library() is not None
-        fused.library.cache_clear()
+        assert fast.library() is not None
+        fast.library.cache_clear()
         (tmp_path / "norm_relu.cpp").write_text("// another")
-        assert fused.library() is None
+        assert fast.library() is None
     finally:
-        fused.library.cache_clear()
+        fast.library.cache_clear()
 
 
 Change = Callable[[nn.Module, Tensor], tuple[nn.Module, Tensor]]
 ELSEWHERE: dict[str, Change] = {
-    "not asked for": lambda norm, x: (norm_of(16, torch.float32), x),
     "evaluation": lambda norm, x: (norm.eval(), x),
     "NCHW": lambda norm, x: (norm, x.contiguous()),
     "a number of channels that rows do not hold": lambda norm, x: (
-        fused_norm(12),
+        norm_of(12, torch.float32),
         x[:, :12].contiguous(memory_format=torch.channels_last),
     ),
     "no whole rows": lambda norm, x: (norm, x[:1, :, :1, :3].contiguous(memory_format=torch.channels_last)),
@@ -227,17 +224,11 @@ ELSEWHERE: dict[str, Change] = {
 }
 
 
-def fused_norm(channels: int) -> nn.Module:
-    norm = norm_of(channels, torch.float32)
-    fuse(norm)
-    return norm
-
-
 @pytest.mark.parametrize("change", ELSEWHERE)
 def test_elsewhere_the_operations_are_torch_s(change: str, calls: list[str]) -> None:
-    norm, x = ELSEWHERE[change](fused_norm(16), map_of((4, 16, 8, 8), torch.float32, 0))
+    norm, x = ELSEWHERE[change](norm_of(16, torch.float32), map_of((4, 16, 8, 8), torch.float32, 0))
     before = x.clone()
-    y = activated(norm, RELU, x, x, 0.5)
+    y = norm_activation(norm, RELU, x, x, 0.5, True)
     assert not calls
     assert torch.equal(x, before), "the input is left alone"
     running = {name: value.clone() for name, value in norm.named_buffers()}
@@ -248,16 +239,16 @@ def test_elsewhere_the_operations_are_torch_s(change: str, calls: list[str]) -> 
 @pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"relu"}))
 def test_other_activations_are_torch_s(name: str, calls: list[str]) -> None:
     x = map_of((4, 16, 8, 8), torch.float32, 0)
-    y = activated(fused_norm(16), ACTIVATIONS[name], x)
+    y = norm_activation(norm_of(16, torch.float32), ACTIVATIONS[name](), x, None, 1.0, True)
     assert not calls
-    torch.testing.assert_close(y, ACTIVATIONS[name](norm_of(16, torch.float32)(x), False))
+    torch.testing.assert_close(y, ACTIVATIONS[name]()(norm_of(16, torch.float32)(x)))
 
 
 @pytest.mark.parametrize("other", ["layout", "type"])
 def test_an_addition_of_another_form_is_torch_s(other: str, calls: list[str]) -> None:
     x = map_of((4, 16, 8, 8), torch.float32, 0)
     added = x.contiguous() if other == "layout" else x.bfloat16()
-    y = activated(fused_norm(16), RELU, x, added)
+    y = norm_activation(norm_of(16, torch.float32), RELU, x, added, 1.0, True)
     assert not calls
     torch.testing.assert_close(y, functional.relu(norm_of(16, torch.float32)(x) + added))
 
@@ -294,7 +285,7 @@ def test_where_it_is_not_compiled_a_training_does_without(tiny_run, monkeypatch:
     dataset = data.load(config.data)
     one = Training.of(config, dataset, CPU)
     assert segment(config, dataset, CPU, 0).norms == "fused"
-    monkeypatch.setattr(fused, "library", lambda: None)
+    monkeypatch.setattr(fast, "library", lambda: None)
     assert segment(config, dataset, CPU, 0).norms == "torch"
     other = Training.of(config, dataset, CPU)
     monkeypatch.undo()
@@ -304,3 +295,29 @@ def test_where_it_is_not_compiled_a_training_does_without(tiny_run, monkeypatch:
             take(step, step)
     assert not torch.equal(one.state.losses, other.state.losses), "they differ by rounding,"
     torch.testing.assert_close(one.state.losses, other.state.losses, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("block", sorted(BLOCKS))
+@pytest.mark.parametrize("norm", sorted(NORMS))
+@pytest.mark.parametrize("family", ["plain", "residual"])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_a_fast_network_computes_what_its_definition_says(
+    activation: str, family: str, norm: str, block: str, compiled: bool
+) -> None:
+    """Logits and gradients in float64, by maps of 8x8 whose last stage is 2x2; and no name has moved."""
+    config = ModelConfig(block=block, norm=norm, activation=activation, width=0.25, shortcut_scale=0.7)
+    defined, exchanged = (build_model(family, 14, 1, config).double() for _ in range(2))
+    use_fast_forward(exchanged, compiled)
+    assert [*exchanged.state_dict()] == [*defined.state_dict()]
+    images = map_of((6, 3, 8, 8), torch.float64, 2)
+    for training in (True, False):
+        logits = [net.train(training)(images) for net in (defined, exchanged)]
+        torch.testing.assert_close(*logits, rtol=1e-10, atol=1e-10)
+    losses = [net.train()(images).square().mean() for net in (defined, exchanged)]
+    gradients = [
+        torch.autograd.grad(loss, [*net.parameters()])
+        for loss, net in zip(losses, (defined, exchanged), strict=True)
+    ]
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
