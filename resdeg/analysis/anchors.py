@@ -100,7 +100,8 @@ class Cell:
 class Comparison:
     """A sweep beside the published numbers: how it was trained, a cell per published family, depth, metric.
 
-    Errors are fractions. Our test error is of the last epoch; our training error is the running one.
+    Errors are fractions. Our test error is of the last epoch, of adopted weights that of the epoch that was
+    published; our training error is the running one, which adopted weights have none of.
     adopted: whose weights they are where they were not trained here.
     """
 
@@ -154,10 +155,11 @@ def check_protocol(folder: str, config: SweepConfig) -> None:
     pairs.append(("data", config.data.name, DataConfig().name))
     pairs += [(f"training.{k}", v, getattr(PUBLISHED, k)) for k, v in t if k not in _FREE]
     pairs += [(f"model.{name}", value, getattr(ModelConfig(), name)) for name, value in config.model]
+    whose = folder if adopted is None else f"{folder} (adopted from {adopted.source})"
     for name, ours, theirs in pairs:
         if ours != theirs:
             raise UsageError(
-                f"{folder} is not set beside the published numbers: its {name} is {ours}, theirs is {theirs}",
+                f"{whose} is not set beside the published numbers: its {name} is {ours}, theirs is {theirs}",
                 "`resdeg anchors --published` prints them alone; configs/he2015.toml has their protocol",
             )
 
@@ -172,10 +174,14 @@ def compare(sweep: SweepFrame) -> Comparison:
     t, split = sweep.config.training, sweep.config.data.validation
     rest = f", {t.warmup_steps} steps of warm-up" if t.warmup_steps else ""
     rest += f", {split:,} images held out" if split else ""
-    protocol = f"{t.length} of batch {t.batch_size}, {t.precision}{rest}; last epoch"
+    protocol = f"{t.length} of batch {t.batch_size}, {t.precision}{rest}"
     adopted = None if sweep.config.adopted is None else sweep.config.adopted.source
-    if adopted is not None:
-        protocol = f"adopted from {adopted}, not trained here: {protocol}"
+    if adopted is None:
+        protocol += "; last epoch"
+    else:
+        protocol = (
+            f"adopted from {adopted}, not trained here: {protocol}; the epoch that its author published"
+        )
     groups: dict[tuple[Metric, Family, int], list[Anchor]] = {}
     for anchor in load_anchors():
         groups.setdefault((anchor.metric, anchor.family, anchor.depth), []).append(anchor)

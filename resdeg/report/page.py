@@ -189,7 +189,7 @@ def _published(sweep: SweepFrame) -> tuple[str, Table | None]:
         for one in found.cells
         if one.wanted and one.band
     ]
-    said = f"Test error of the last epoch, {found.protocol}; `resdeg anchors` has each source's protocol."
+    said = f"Test error, {found.protocol}; `resdeg anchors` has each source's protocol."
     ours = "ours" if found.adopted is None else "adopted"
     return said, (["network", ours, "span of the sources", f"{ours} is", "published, %"], rows)
 

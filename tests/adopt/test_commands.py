@@ -229,6 +229,8 @@ def test_anchors_set_the_paper_s_schedule_beside_the_published_numbers_and_no_ot
             check_protocol("s", planned(epochs))
     with pytest.raises(UsageError, match="its length is 164 epochs"):  # of a training here every step counts
         check_protocol("s", planned(164).model_copy(update={"adopted": None}))
+    with pytest.raises(UsageError, match=r"s \(adopted from someone\) is not set beside"):
+        check_protocol("s", planned(200))
     comparison = compare(replace(sweep, config=planned(164)))
     assert comparison.adopted == "someone"
     assert comparison.protocol.startswith("adopted from someone, not trained here: 164 epochs")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from resdeg.errors import DataError
 from resdeg.models.foreign import exported, recognise
 from resdeg.models.weights_file import read_weights, write_weights
 from resdeg.runner.adopting import loaded, read_network
-from resdeg.runner.published import PUBLISHED, locate
+from resdeg.runner.published import PUBLISHED, Published, PublishedFile, locate
 from resdeg.training.recipes import recipe
 from tests.adopt.networks import AkamasterNet, images
 from tests.adopt.test_layouts import same_bits
+from tests.served import serving
 
 ERRORS = {  # of 10,000 test images, wrong ones
     "a-martyn": {
@@ -137,6 +140,33 @@ def test_a_file_in_the_cache_is_not_fetched_again(nets_folder: Path, tmp_path: P
     cached.mkdir(parents=True)
     shutil.copy(nets_folder / source.name / file.name, cached)
     assert locate(source, file, None, offline=True, say=pytest.fail) == cached / file.name
+
+
+def test_a_file_is_fetched_once_and_verified(tmp_path: Path) -> None:
+    """Of a scripted server; what is no file of weights by its first bytes is not taken."""
+    content = b"\x80\x02" + bytes(range(256)) * 40
+    lines: list[str] = []
+    scripts = {
+        "good": lambda handler: handler.wfile.write(handler.rest(content)),
+        "other": lambda handler: handler.wfile.write(handler.rest(b"\x1f\x8b" + content[2:])),
+    }
+    with serving(**scripts) as server:
+        digest = hashlib.sha256(content).hexdigest()
+        file = PublishedFile("plain", 20, "w.pt", len(content), digest)
+
+        def source(path: str) -> Published:
+            return There(**vars(replace(PUBLISHED["a-martyn"], name=path)))
+
+        class There(Published):
+            def address(self, file: PublishedFile) -> str:
+                return server.url(f"/{self.name}")
+
+        for _ in range(2):
+            path = locate(source("good"), file, None, offline=False, say=lines.append)
+            assert path.read_bytes() == content
+        with pytest.raises(DataError, match="does not send a file of weights"):
+            locate(source("other"), file, None, offline=False, say=lines.append)
+        assert [asked for asked, _ in server.asked].count("/good") == 1
 
 
 @pytest.mark.parametrize(
