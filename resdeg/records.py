@@ -12,8 +12,8 @@ from resdeg.errors import StorageError
 
 # Of the files. 2 added the image_* numbers and the parts of `seconds`, 3 a segment's code, 4 the clean
 # numbers of every record (clean_train_*, clean_seconds) and the recomputed_* ones at a run's end, 5 a
-# segment's norms and the seconds of a capture.
-SCHEMA = 5
+# segment's norms and the seconds of a capture, 6 origin.json and records without running training numbers.
+SCHEMA = 6
 SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
@@ -64,9 +64,9 @@ class Record(BaseModel):
 class EvalRecord(Record):
     """One line of metrics.jsonl: what is known after `step`. Deterministic fields only.
 
-    Training numbers are running means over the epoch's augmented batches; test numbers are of the
-    evaluation mode. `clean_train_*`: evaluation mode, no augmentation, on the same training images for
-    every seed, family and depth, as many as there are test images; None before schema 4.
+    Training numbers are running means over the epoch's augmented batches, None of a run that was adopted;
+    test numbers are of the evaluation mode. `clean_train_*`: evaluation mode, no augmentation, on the same
+    training images for every seed, family and depth, as many as there are test images; None before schema 4.
     `image_*`: with each image's own statistics in place of the running ones, for a net with instance
     norms alone. Losses in nats, accuracies as fractions.
     """
@@ -75,7 +75,7 @@ class EvalRecord(Record):
     step: int
     lr: float
     train_loss: float | None
-    train_accuracy: float
+    train_accuracy: float | None
     test_loss: float | None
     test_accuracy: float
     validation_loss: float | None = None
@@ -146,6 +146,25 @@ class Manifest(Record):
     sha256: str
     metrics_bytes: int
     metrics_sha256: str
+
+
+class Origin(Record):
+    """origin.json: where the weights of an adopted run came from.
+
+    file, bytes, sha256: of the file as it was read. layout: whose names it has; padding: where its option A
+    puts the new channels, "behind" the old ones or "around" them; None where the network has none.
+    licence, address, trained: in words, None where they are not known.
+    """
+
+    source: str
+    file: str
+    bytes: int
+    sha256: str
+    layout: str
+    padding: Literal["behind", "around"] | None = None
+    licence: str | None = None
+    address: str | None = None
+    trained: str | None = None
 
 
 class DiagnosticRecord(Record):

@@ -66,6 +66,16 @@ def cifar_folder() -> Path:
 
 
 @pytest.fixture
+def nets_folder() -> Path:
+    """Weights that others published: where RESDEG_NETS_DIR names them, or in ../shared."""
+    given = os.environ.get("RESDEG_NETS_DIR")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "published-nets"
+    if not folder.is_dir():
+        pytest.skip(f"needs the published weights, and {folder} is not there: set RESDEG_NETS_DIR")
+    return folder
+
+
+@pytest.fixture
 def tiny_run() -> Callable[..., RunConfig]:
     """A run of seconds: `tiny_run(depth=8, family="plain", training={...}, model={...})`."""
 

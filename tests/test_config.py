@@ -65,7 +65,7 @@ def test_a_setting_that_came_later_is_no_part_of_an_identity_until_it_is_used() 
         "model.layout": "isotropic", "model.shortcut_scale": 0.5, "model.activation": "gelu",
         "model.inner_activation": "none", "training.fused": False,
     }  # fmt: skip
-    elsewhere = {"model.dirac", "model.last_scale", "constructed"}
+    elsewhere = {"model.dirac", "model.last_scale", "constructed", "adopted"}
     assert set(others) | elsewhere == set(NEUTRAL)
     for name, value in others.items():
         assert name not in base.runs()[0].identity()

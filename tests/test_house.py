@@ -47,7 +47,11 @@ def test_only_one_module_writes_persistent_files() -> None:
 def test_nothing_unsafe_is_called() -> None:
     # `.eval()` of a module and `model.eval()` are torch's modes, not Python's eval.
     found = [line for line in offences(PACKAGE, UNSAFE) if ".eval(" not in line]
-    assert found == []
+    # The one module that reads files of weights from elsewhere, by torch's unpickler for weights alone.
+    assert [re.sub(r":\d+:", ":", line) for line in found] == [
+        'weights_file.py: loaded: object = torch.load(buffer, map_location="cpu", weights_only=True)',
+        "weights_file.py: torch.save(plain, buffer)",
+    ]
 
 
 def test_only_the_allow_list_unpickler_knows_pickle() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import hashlib
 import os
 import re
 import shlex
@@ -16,10 +18,15 @@ import pytest
 from resdeg import data
 from resdeg.bench import measure
 from resdeg.config import SweepConfig
+from resdeg.models.foreign import exported
+from resdeg.models.weights_file import write_weights
 from resdeg.report import panels
+from resdeg.runner import published
 from resdeg.sweep import preflight
 from resdeg.sweep.executors import local
 from resdeg.sweep.plan import resolve
+from tests.adopt.networks import SMALL as NARROW
+from tests.adopt.networks import arbitrary
 from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder
 from tests.served import serving
 
@@ -128,12 +135,39 @@ def test_a_command_of_the_pages(
     if "--dry-run" in arguments:  # checked as ever, and nothing is measured: of a deep net that takes long
         monkeypatch.setattr(preflight, "_probe", lambda run, *_: (run.depth / 1000, 10**8))
         monkeypatch.setattr(local, "ask_preflight", preflight.preflight)
-    with little_cifar(monkeypatch, tmp_path) if arguments[0] == "data" else contextlib.nullcontext():
+    needs_cifar = arguments[0] in ("data", "adopt", "export-weights")
+    with little_cifar(monkeypatch, tmp_path) if needs_cifar else contextlib.nullcontext():
+        if arguments[0] in ("adopt", "export-weights"):
+            arguments = with_little_networks(arguments, monkeypatch, tmp_path, resdeg)
         done = resdeg(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     if arguments[0] == "bench" and not {"--line", "--profile"} & set(arguments):
         assert re.search(r"engine fp32 +[0-9]+ +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
+
+
+def with_little_networks(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, folder: Path, resdeg
+) -> list[str]:
+    """A command on narrow networks in the place of the published files, FILE and RUN."""
+    nets = folder / "nets"
+    for name, source in published.PUBLISHED.items():
+        files = []
+        for file in source.files:
+            path = nets / name / file.name
+            write_weights(path, exported(arbitrary(file.family, file.depth), file.family, NARROW, name))
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            files.append(dataclasses.replace(file, bytes=len(content), sha256=digest))
+        monkeypatch.setitem(published.PUBLISHED, name, dataclasses.replace(source, files=tuple(files)))
+    if arguments[0] == "export-weights":
+        adopted = resdeg("adopt", "akamaster", "--from", nets, "--depth", "20")
+        assert adopted.returncode == 0, adopted.stderr
+        (run,) = (folder / "results" / "local" / "adopted-akamaster" / "runs").iterdir()
+        return [str(run) if word == "RUN" else word for word in arguments]
+    names = {"DIR": str(nets), "given.tgz": str(nets / "a-martyn" / "plainnet56.pt")}
+    arguments = [names.get(word, word) for word in arguments]
+    return arguments if {"--from", names["given.tgz"]} & {*arguments} else [*arguments, "--from", str(nets)]
 
 
 @contextlib.contextmanager

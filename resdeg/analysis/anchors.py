@@ -100,11 +100,14 @@ class Cell:
 class Comparison:
     """A sweep beside the published numbers: how it was trained, a cell per published family, depth, metric.
 
-    Errors are fractions. Our test error is of the last epoch; our training error is the running one.
+    Errors are fractions. Our test error is of the last epoch, of adopted weights that of the epoch that was
+    published; our training error is the running one, which adopted weights have none of.
+    adopted: whose weights they are where they were not trained here.
     """
 
     sweep: str
     protocol: str
+    adopted: str | None
     cells: tuple[Cell, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,19 +138,28 @@ def check_protocol(folder: str, config: SweepConfig) -> None:
     Raises:
         UsageError: another schedule, another data set or another network, named with the published one.
     """
-    t, images = config.training, data.shape(config.data).train
+    t, images, adopted = config.training, data.shape(config.data).train, config.adopted
+    if adopted is not None and not adopted.schedule_known:
+        raise UsageError(
+            f"{folder} is not set beside the published numbers: it is adopted from {adopted.source}, and how "
+            "its networks were trained is not known",
+            "give `resdeg adopt` --recipe, --epochs or --set training..., where you know it",
+        )
     steps, published = t.total_steps(images), PUBLISHED.total_steps(images)
     told = t.length if t.steps else f"{t.length} ({steps:,} steps)"
     length = (f"{told} of batch {t.batch_size}", f"{published:,} steps of batch {PUBLISHED.batch_size}")
-    same = (steps, t.batch_size) == (published, PUBLISHED.batch_size)
+    # Others counted whole epochs: the last one that the published steps reach into may be whole.
+    over = 0 if adopted is None else images / PUBLISHED.batch_size
+    same = published <= steps <= published + over and t.batch_size == PUBLISHED.batch_size
     pairs: list[tuple[str, object, object]] = [] if same else [("length", *length)]
     pairs.append(("data", config.data.name, DataConfig().name))
     pairs += [(f"training.{k}", v, getattr(PUBLISHED, k)) for k, v in t if k not in _FREE]
     pairs += [(f"model.{name}", value, getattr(ModelConfig(), name)) for name, value in config.model]
+    whose = folder if adopted is None else f"{folder} (adopted from {adopted.source})"
     for name, ours, theirs in pairs:
         if ours != theirs:
             raise UsageError(
-                f"{folder} is not set beside the published numbers: its {name} is {ours}, theirs is {theirs}",
+                f"{whose} is not set beside the published numbers: its {name} is {ours}, theirs is {theirs}",
                 "`resdeg anchors --published` prints them alone; configs/he2015.toml has their protocol",
             )
 
@@ -162,11 +174,19 @@ def compare(sweep: SweepFrame) -> Comparison:
     t, split = sweep.config.training, sweep.config.data.validation
     rest = f", {t.warmup_steps} steps of warm-up" if t.warmup_steps else ""
     rest += f", {split:,} images held out" if split else ""
-    protocol = f"{t.length} of batch {t.batch_size}, {t.precision}{rest}; last epoch"
+    protocol = f"{t.length} of batch {t.batch_size}, {t.precision}{rest}"
+    adopted = None if sweep.config.adopted is None else sweep.config.adopted.source
+    if adopted is None:
+        protocol += "; last epoch"
+    else:
+        protocol = (
+            f"adopted from {adopted}, not trained here: {protocol}; the epoch that its author published"
+        )
     groups: dict[tuple[Metric, Family, int], list[Anchor]] = {}
     for anchor in load_anchors():
         groups.setdefault((anchor.metric, anchor.family, anchor.depth), []).append(anchor)
-    return Comparison(sweep.name, protocol, tuple(_cell(sweep, *key, group) for key, group in groups.items()))
+    cells = tuple(_cell(sweep, *key, group) for key, group in groups.items())
+    return Comparison(sweep.name, protocol, adopted, cells)
 
 
 def _cell(sweep: SweepFrame, metric: Metric, family: Family, depth: int, anchors: list[Anchor]) -> Cell:

@@ -54,6 +54,8 @@ class SweepFrame:
     @property
     def name(self) -> str:
         own = self.folder.resolve().name
+        if self.config.adopted is not None and "adopted" not in own:
+            own += " (adopted)"
         return f"{own}, {self.arm}" if self.arm else own
 
     def with_arms(self, table: Callable[[SweepFrame], pd.DataFrame]) -> pd.DataFrame:

@@ -38,7 +38,8 @@ class RunRow:
 class SweepStatus:
     """Every run, how many are in which state, and seconds of one worker to the end, if known.
 
-    `problems` and `mixed` as in SweepFrame.
+    `problems` and `mixed` as in SweepFrame. adopted: whose weights the runs are; None where they were trained
+    here.
     """
 
     folder: str
@@ -47,6 +48,7 @@ class SweepStatus:
     seconds_left: float | None
     problems: list[str]
     mixed: list[str]
+    adopted: str | None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,7 +72,8 @@ def read_status(folder: Path) -> SweepStatus:
             problems.append(error.what)
     counts: dict[str, int] = dict(Counter(row.state for row in rows))
     mixed = differences(provenance(store.run(run.run_id) for run in runs))
-    return SweepStatus(str(folder), rows, counts, _left(rows), problems, mixed)
+    adopted = None if config.adopted is None else config.adopted.source
+    return SweepStatus(str(folder), rows, counts, _left(rows), problems, mixed, adopted)
 
 
 def _row(store: RunStore, run: RunConfig, arm: str) -> RunRow:

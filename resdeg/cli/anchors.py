@@ -84,14 +84,18 @@ def _page(table: Sequence[Anchor], found: Comparison | None) -> Iterable[str]:
                 yield _row("band", [_band(BANDS[family, depth]) for depth in depths])
             if found:
                 cells = {c.depth: c for c in found.cells if (c.metric, c.family) == (metric, family)}
-                yield from _ours([cells.get(depth) for depth in depths])
+                yield from _ours(_title(found), [cells.get(depth) for depth in depths])
             yield ""
     yield from _legend(table, found)
 
 
-def _ours(cells: Sequence[Cell | None]) -> Iterable[str]:
+def _title(found: Comparison) -> str:
+    return "ours" if found.adopted is None else "adopted"
+
+
+def _ours(title: str, cells: Sequence[Cell | None]) -> Iterable[str]:
     done = [cell.ours if cell else None for cell in cells]
-    yield _row("ours", [f"{100 * one.mean:.2f}" if one else "-" for one in done])
+    yield _row(title, [f"{100 * one.mean:.2f}" if one else "-" for one in done])
     if any(one and one.low is not None for one in done):
         yield _row("  95 % interval", [_interval(one.low, one.high) if one else "" for one in done])
     yield _row("  seeds", [_seeds(cell) if cell else "" for cell in cells])
@@ -132,7 +136,7 @@ def _legend(table: Sequence[Anchor], found: Comparison | None) -> Iterable[str]:
     yield "(n): standard deviation over seeds. [D]: read off a figure."
     yield "*: differs from the source's other numbers in what is said below."
     if found:
-        yield "ours: mean of the finished seeds; training error is the running one at the end."
+        yield f"{_title(found)}: mean of the finished seeds; training error is the running one at the end."
     yield "band: span of independent sources, the paper's recipe as each of them read it."
     for source in dict.fromkeys(one.source for one in table):
         of = [one for one in table if one.source == source]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from resdeg import __version__
-from resdeg.cli import anchors, bench, data, diagnose, doctor, plot, report, status, sweep
+from resdeg.cli import adopt, anchors, bench, data, diagnose, doctor, plot, report, status, sweep
 from resdeg.cli.console import open_closed_streams, screen
 from resdeg.errors import ResdegError
 from resdeg.sweep.signals import handling
@@ -53,6 +53,8 @@ app.command()(report.report)
 app.command()(anchors.anchors)
 app.command()(diagnose.diagnose)
 app.add_typer(data.data, name="data", help="Get CIFAR, take it from a file, verify it, say where it is.")
+app.command()(adopt.adopt)
+app.command("export-weights")(adopt.export_weights)
 app.command()(bench.bench)
 app.command()(doctor.doctor)
 

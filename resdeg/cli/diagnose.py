@@ -91,6 +91,8 @@ def diagnose(
                 f"{done.run_id}: measured {done.measures} times in {duration(done.seconds)} "
                 f"({count} of {len(able)} networks)"
             )
+    if config.adopted is not None:
+        screen.say(f"note: adopted from {config.adopted.source}: initial values are not known")
     frame, problems = load_diagnostics(store.folder)
     for problem in problems:
         screen.insist(f"left out: {problem}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from resdeg.analysis.frame import SweepFrame
+    from resdeg.config import SweepConfig
 
 # Of FIGURES, written out: matplotlib is not loaded for a help text.
 KINDS = (
@@ -100,7 +101,7 @@ def draw(
         raise UsageError(f"--out {path}: not a figure's name", f"end it in {', '.join(FORMATS)}")
     look = theme(theme_name)
     loaded = [load_sweep(folder) for folder in folders]
-    _one_schedule(folders, [sweep.config.training for sweep in loaded])
+    _one_schedule(folders, [sweep.config for sweep in loaded])
     for problem in (problem for sweep in loaded for problem in sweep.problems):
         screen.insist(f"left out: {problem}")
     for line in (line for sweep in loaded for line in sweep.mixed):
@@ -135,11 +136,17 @@ def _of_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:
     return arms[arm]
 
 
-def _one_schedule(folders: list[Path], trainings: list[object]) -> None:
+def _one_schedule(folders: list[Path], sweeps: list[SweepConfig]) -> None:
     """A short curve is not to be compared with a long one: the peak moves with the schedule."""
     parts = ("epochs", "steps", "batch_size", "lr", "schedule", "warmup_steps", "warmup_lr")
-    first = trainings[0]
-    for folder, other in zip(folders, trainings, strict=True):
+    first = sweeps[0].training
+    for folder, sweep in zip(folders, sweeps, strict=True):
+        other, adopted = sweep.training, sweep.adopted
+        if adopted is not None and not adopted.schedule_known and {*folders} != {folder}:
+            raise UsageError(
+                f"{folder} is adopted from {adopted.source}, and its schedule is not known",
+                "draw it alone, or give `resdeg adopt` --recipe, --epochs or --set training...",
+            )
         for part in parts:
             if getattr(other, part) != getattr(first, part):
                 raise UsageError(

@@ -62,9 +62,8 @@ class Board:
             screen.say(f"notice: {event.notice}")
         if event.record:
             r = event.record
-            screen.detail(
-                f"{event.run_id} epoch {r.epoch}: train {r.train_accuracy:.3f} test {r.test_accuracy:.3f}"
-            )
+            train = "-" if r.train_accuracy is None else f"{r.train_accuracy:.3f}"
+            screen.detail(f"{event.run_id} epoch {r.epoch}: train {train} test {r.test_accuracy:.3f}")
         self._show()
 
     def lost(self, run_id: str) -> None:

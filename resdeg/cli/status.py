@@ -18,7 +18,11 @@ def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False)
     if as_json:
         emit(json.dumps(found.as_dict(), indent=1))
         return
-    emit(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in found.counts.items()))
+    emit(
+        f"{folder}: "
+        + ", ".join(f"{n} {state}" for state, n in found.counts.items())
+        + (f"; adopted from {found.adopted}, not trained here" if found.adopted else "")
+    )
     arms = any(row.arm for row in found.rows)
     emit(
         f"{'run':32} {'state':>11} {'step':>16} {'test':>7} {'training':>8} {'time':>12}"

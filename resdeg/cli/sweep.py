@@ -113,6 +113,7 @@ def _carry_through(
     started = time.monotonic()
     limit = options.parse_time(time_limit) if time_limit else None
     config = resolve(file, os.environ, assignments, given)
+    config.grid()[0].check_trainable()
     if one and len(config.runs()) != 1:
         raise UsageError(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"

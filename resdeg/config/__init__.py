@@ -4,6 +4,7 @@ from resdeg.config.grammar import check_depth, is_true, number_or_text, parse_de
 from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
+    AdoptedConfig,
     ClaimsConfig,
     ConstructedConfig,
     DataConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "FAMILIES",
     "LEAVES_RESULT",
     "NEUTRAL",
+    "AdoptedConfig",
     "ArmConfig",
     "ClaimsConfig",
     "ConstructedConfig",

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from resdeg.config.grammar import check_depth
 from resdeg.config.settings import (
+    AdoptedConfig,
     ConstructedConfig,
     DataConfig,
     Family,
@@ -55,6 +56,7 @@ AFFECTS_RESULT = [
     "training.threads",
     "training.fused",
     "constructed",
+    "adopted",
 ]
 LEAVES_RESULT = ["training.recipe"]  # a name for the settings beside it
 VARIED = ("family", "depth", "seed")  # over a curve; the others are those of its settings
@@ -69,6 +71,7 @@ NEUTRAL: Settings = {
     "model.dirac": None,
     "training.fused": True,
     "constructed": None,
+    "adopted": None,
 }
 
 
@@ -82,6 +85,7 @@ class RunConfig(Frozen):
     model: ModelConfig
     training: TrainingConfig
     constructed: ConstructedConfig | None = None
+    adopted: AdoptedConfig | None = None
 
     @field_validator("depth")
     @classmethod
@@ -104,7 +108,21 @@ class RunConfig(Frozen):
                 )
             if self.training.precision != "fp32":
                 raise UsageError("constructed compares logits to rounding", "add --precision fp32")
+            if self.adopted is not None:
+                raise UsageError("a constructed network is trained here, an adopted one is not")
         return self
+
+    def check_trainable(self) -> None:
+        """Refuse a run of adopted weights, which are measured and never trained.
+
+        Raises:
+            UsageError: this is one.
+        """
+        if self.adopted is not None:
+            raise UsageError(
+                f"{self.run_id} is adopted from {self.adopted.source}: it is measured and never trained",
+                "`resdeg adopt` makes such runs; give `resdeg sweep` other settings",
+            )
 
     @property
     def shallow(self) -> Self:

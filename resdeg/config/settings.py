@@ -177,6 +177,41 @@ class ConstructedConfig(Frozen):
         return depth
 
 
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value  # TOML has arrays alone
+
+
+Channels = Annotated[
+    tuple[
+        Annotated[float, Field(ge=-1e3, le=1e3)],
+        Annotated[float, Field(ge=-1e3, le=1e3)],
+        Annotated[float, Field(ge=-1e3, le=1e3)],
+    ],
+    BeforeValidator(_as_tuple),
+]
+
+
+class AdoptedConfig(Frozen):
+    """Weights that another program trained: whose they are, and the input that they were trained on.
+
+    mean, deviation: of the channels red, green and blue, for pixels in [0, 1]. None: those that resdeg's own
+    trainings have, the per-pixel mean and the deviation of the training images.
+    """
+
+    source: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)
+    mean: Channels | None = None
+    deviation: Channels | None = None
+    schedule_known: bool = Field(False, description="whether `training` says how the weights were trained")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.mean is None) != (self.deviation is None):
+            raise UsageError("an input has a mean and a deviation, or neither", "give --mean and --std")
+        if self.deviation is not None and min(self.deviation) <= 0:
+            raise UsageError("a deviation of the input is not above 0", "give e.g. --std 0.247")
+        return self
+
+
 class ClaimsConfig(Frozen):
     """What the verdicts of a sweep rest on besides the rules; it counts if named before the first step."""
 

@@ -12,6 +12,7 @@ from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_se
 from resdeg.config.run import AFFECTS_RESULT, NEUTRAL, VARIED, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
+    AdoptedConfig,
     ClaimsConfig,
     ConstructedConfig,
     DataConfig,
@@ -78,6 +79,7 @@ class SweepConfig(Frozen):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig
     constructed: ConstructedConfig | None = None
+    adopted: AdoptedConfig | None = Field(None, description="written by `resdeg adopt`, never by hand")
     execution: ExecutionConfig = ExecutionConfig()
     arms: dict[ArmName, ArmConfig] = Field(default_factory=dict)
     claims: ClaimsConfig = ClaimsConfig()
@@ -141,6 +143,7 @@ class SweepConfig(Frozen):
                         model=self.model,
                         training=self.training,
                         constructed=self.constructed,
+                        adopted=self.adopted,
                     )
                     found.setdefault(run.run_id, run)
         return tuple(found.values())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from resdeg.config import AdoptedConfig
 from resdeg.data.images import Split
 
 
@@ -16,14 +17,21 @@ from resdeg.data.images import Split
 class Standardiser:
     """Per-pixel mean of the training images and per-channel deviation (He et al. 2015, Sec. 4.2).
 
-    mean: (side·side, 3) and scale: (3,), both for pixels in [0, 1].
+    mean: (side·side, 3) and scale: (3,), both for pixels in [0, 1]. Of adopted weights, what their source
+    standardised by.
     """
 
     mean: Tensor
     scale: Tensor
 
     @classmethod
-    def of(cls, split: Split, device: torch.device) -> Standardiser:
+    def of(cls, split: Split, device: torch.device, adopted: AdoptedConfig | None = None) -> Standardiser:
+        if adopted is not None and adopted.mean is not None:
+            side = split.images.shape[1]
+            return cls(
+                torch.tensor(adopted.mean, dtype=torch.float32, device=device).repeat(side * side, 1),
+                torch.tensor(adopted.deviation, dtype=torch.float32, device=device),
+            )
         # Sums of 128 bytes or their squares are whole numbers below 2^24: exact in float32, in any
         # order. Small slices stay in the cache, and no float copy of the set is made.
         total, square = np.zeros((2, *split.images.shape[1:]), np.float64)

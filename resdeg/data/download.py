@@ -21,21 +21,28 @@ from urllib.parse import urlsplit
 from resdeg import __version__, files
 from resdeg.errors import DataError
 
+Octets = bytes  # within `Wanted` that name is its size
 Progress = Callable[[int, int], None]  # bytes there, bytes in all
 
 _BLOCK = 1 << 22  # written and synced at once
-_MAGIC = b"\x1f\x8b"  # gzip
 _TRIES = 5  # of one source that breaks off after giving something
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The file: its name, size, SHA-256, and who may have it."""
+    """The file: its name, size, SHA-256, who may have it, and what else is told of it.
+
+    kind, magic: what it is and the first two bytes of such a file; by_hand: the command that takes a file
+    which was got by other means.
+    """
 
     name: str
     bytes: int
     sha256: str
     urls: tuple[str, ...]
+    kind: str = "gzip archive"
+    magic: Octets = b"\x1f\x8b"
+    by_hand: str = "resdeg data import FILE"
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def download(
 def _unlocked(
     wanted: Wanted, target: Path, say: Callable[[str], None], progress: Progress, patience: Patience
 ) -> Path:
-    if target.exists() and _digest(target) == wanted.sha256:
+    if is_there(wanted, target):
         return target
     part = _Part(target.with_name(f"{wanted.name}.part"), wanted, progress)
     told: list[str] = []
@@ -104,8 +111,13 @@ def _unlocked(
     raise DataError(
         f"{wanted.name} could not be fetched: {'; '.join(dict.fromkeys(told))}"[:600],
         f"try again later (what was got is kept), or get it by other means ({wanted.bytes:,} bytes, SHA-256 "
-        f"{wanted.sha256[:12]}...) and run `resdeg data import FILE`",
+        f"{wanted.sha256[:12]}...) and run `{wanted.by_hand}`",
     )
+
+
+def is_there(wanted: Wanted, path: Path) -> bool:
+    """Whether the file at `path` is the wanted one, by its SHA-256."""
+    return path.is_file() and _digest(path) == wanted.sha256
 
 
 @dataclass
@@ -211,8 +223,8 @@ def _blocks(answer: IO[bytes], pace: Patience, part: _Part) -> Iterator[bytes]:
     seen = part.size
     try:
         while chunk := answer.read1(1 << 16):  # type: ignore[attr-defined]
-            if seen == 0 and not _MAGIC.startswith(bytes(chunk[:2])):
-                raise _Next("does not send a gzip archive")
+            if seen == 0 and not part.wanted.magic.startswith(bytes(chunk[:2])):
+                raise _Next(f"does not send a {part.wanted.kind}")
             held += chunk
             seen += len(chunk)
             got += len(chunk)

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from resdeg.config import AdoptedConfig
 from resdeg.data.augment import Standardiser
 from resdeg.data.images import Dataset, Split
 from resdeg.models.anatomy import BlockPlace, LayerPlace
@@ -33,14 +34,14 @@ class Sample:
     standardise: Callable[[Tensor], Tensor]
 
     @classmethod
-    def of(cls, dataset: Dataset, images: int) -> Self:
+    def of(cls, dataset: Dataset, images: int, adopted: AdoptedConfig | None = None) -> Self:
         """The first `images` of the test split and the first of the training split, on the CPU; all there
         are of a split that has fewer.
 
         The canonical order is by hash, so the first ones are as good as any.
         """
         held, train = _first(dataset.test, images), _first(dataset.train, FIT * images)
-        return cls(*held, *train, Standardiser.of(dataset.train, torch.device("cpu")))
+        return cls(*held, *train, Standardiser.of(dataset.train, torch.device("cpu"), adopted))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -20,6 +20,13 @@ def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of t
     rate = f"lr {t.lr:g} {t.schedule}" + (
         f" after {t.warmup_steps} at {t.warmup_lr:g}" if t.warmup_steps else ""
     )
+    adopted = sweep.config.adopted
+    trained = f"{t.length}, {rate}, batch {t.batch_size}, {t.precision}"
+    if adopted is None:
+        budget_line = f"recipe {t.recipe}: {trained}"
+    else:
+        budget_line = f"adopted from {adopted.source}, not trained here: "
+        budget_line += trained if adopted.schedule_known else "how they were trained is not known"
     seeds = sorted(set(sweep.runs["seed"]))
     spelt = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 2 else "seeds " + ", ".join(map(str, seeds))
     contiguous = seeds == list(range(seeds[0], seeds[-1] + 1))
@@ -27,7 +34,7 @@ def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of t
     spelt = f"seed {seeds[0]}" if len(seeds) == 1 else spelt
     interval = "one seed: no interval" if len(seeds) == 1 else marks
     lines = [
-        f"recipe {t.recipe}: {t.length}, {rate}, batch {t.batch_size}, {t.precision}",
+        budget_line,
         f"{spelt}; {interval}",
         *_network(sweep),
     ]
@@ -37,6 +44,16 @@ def describe(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of t
         told = ", ".join(f"{n} {status}" for status, n in sorted(missing.items()))
         lines.append(f"{int(counts.get('finished', 0))} of {len(sweep.runs)} points finished; {told}")
     return "\n".join(lines)
+
+
+def budget(config: SweepConfig) -> str:
+    """What a verdict speaks for: recipe and length, or whose weights were adopted, and their length."""
+    t, adopted = config.training, config.adopted
+    if adopted is None:
+        return f"recipe {t.recipe}, {t.length}"
+    return (
+        f"weights adopted from {adopted.source}, {t.length if adopted.schedule_known else 'length not known'}"
+    )
 
 
 def _network(sweep: SweepFrame) -> list[str]:

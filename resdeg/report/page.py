@@ -18,7 +18,7 @@ from resdeg.analysis.rules import registered_rules
 from resdeg.errors import UsageError
 from resdeg.report import blocks, interventions, words
 from resdeg.report.beside import beside, gradient_ratios, longer_schedules
-from resdeg.report.captions import data_name, describe
+from resdeg.report.captions import budget, data_name, describe
 from resdeg.report.claim_figure import ClaimFigure
 from resdeg.report.claim_figures import CLAIM_FIGURES, accuracy_figure
 from resdeg.report.inline import Shown, colours, inline_svg
@@ -65,14 +65,13 @@ def context(sweep: SweepFrame) -> dict[str, Any]:
     """All that the templates print; the figures in it are drawn once for both."""
     evidence = Evidence(sweep)
     found = findings(evidence)
-    t = sweep.config.training
     return {
         "sweep": sweep,
         "findings": found,
         "images": data_name(sweep.config),
         "generated": sweep.config.data.name == "hierarchy",
         "about": describe(sweep).splitlines(),
-        "budget": f"recipe {t.recipe}, {t.length}",
+        "budget": budget(sweep.config),
         "curve": _curve(sweep),
         "curve_table": by_depth(sweep, sweep.config.families, ("test_accuracy",)),
         "peaks": [f"{line[:1].upper()}{line[1:]}." for line in words.peak_lines(evidence)],
@@ -167,7 +166,8 @@ def _networks(sweep: SweepFrame) -> Table:
         first = runs[["parameters", "multiply_adds"]].max()
         counts = [f"{int(n):,}" if pd.notna(n) else "-" for n in first]
         rows.append([str(depth), *counts, " / ".join(seconds)])
-    trained = f"training ({' / '.join(sweep.config.families)})"
+    work = "training" if sweep.config.adopted is None else "measuring"
+    trained = f"{work} ({' / '.join(sweep.config.families)})"
     return ["depth", "parameters", "multiply-adds per image", trained], rows
 
 
@@ -189,8 +189,9 @@ def _published(sweep: SweepFrame) -> tuple[str, Table | None]:
         for one in found.cells
         if one.wanted and one.band
     ]
-    said = f"Test error of the last epoch, {found.protocol}; `resdeg anchors` has each source's protocol."
-    return said, (["network", "ours", "span of the sources", "ours is", "published, %"], rows)
+    said = f"Test error, {found.protocol}; `resdeg anchors` has each source's protocol."
+    ours = "ours" if found.adopted is None else "adopted"
+    return said, (["network", ours, "span of the sources", f"{ours} is", "published, %"], rows)
 
 
 def _seconds(sweep: SweepFrame) -> float:

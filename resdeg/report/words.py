@@ -13,7 +13,7 @@ from resdeg.analysis.judge import MOST_SEEDS, Finding, Verdict, peaks
 from resdeg.analysis.rules import registered_rules
 from resdeg.analysis.stats import Estimate
 from resdeg.config import Family
-from resdeg.report.captions import data_name
+from resdeg.report.captions import budget, data_name
 from resdeg.report.units import percent
 
 METRIC_NAMES = {
@@ -36,9 +36,7 @@ def spelt(items: Iterable[object], last: str = "and") -> str:
 
 def scope(sweep: SweepFrame, seeds: int) -> str:
     """What a verdict speaks for: data set, budget and number of seeds."""
-    training = sweep.config.training
-    title = data_name(sweep.config)
-    return f"{title}, recipe {training.recipe}, {training.length}, {_counted(seeds, 'seed')}"
+    return f"{data_name(sweep.config)}, {budget(sweep.config)}, {_counted(seeds, 'seed')}"
 
 
 def sentence(finding: Finding, sweep: SweepFrame) -> str:

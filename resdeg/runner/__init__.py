@@ -44,7 +44,17 @@ def check(config: RunConfig, device: torch.device) -> Census:
     """Build the net of `config` and count it, so that a typo fails now and not in hour five.
 
     Raises:
-        UsageError: a name in no table, or a precision that `device` lacks.
+        UsageError: a name in no table, a precision that `device` lacks, or weights that were adopted.
+    """
+    config.check_trainable()
+    return count(config, device)
+
+
+def count(config: RunConfig, device: torch.device) -> Census:
+    """The same of any run, adopted ones among them.
+
+    Raises:
+        UsageError: see `check`.
     """
     check_precision(config.training.precision, device)
     learning_rate(config.training, 0, 1)
@@ -84,7 +94,7 @@ def execute(
         ResdegError: it failed as it may for any user, and is stored as failed; out of memory as LostError.
     """
     with open_run(store, config) as session:
-        end = _Ending(config, check(config, device))
+        end = Ending(config, check(config, device))
         try:
             summary = _run(config, session, place, device, stop, report, end, graph, snapshots)
         except ResdegError as error:
@@ -153,7 +163,7 @@ def initial_model(config: RunConfig) -> CifarNet:
 
 
 @dataclass
-class _Ending:
+class Ending:
     """Makes the summary, of however much of the run there was."""
 
     config: RunConfig
@@ -196,7 +206,7 @@ def _run(
     device: torch.device,
     stop: Stop,
     report: Report,
-    end: _Ending,
+    end: Ending,
     graph: bool,
     snapshots: int,
 ) -> RunSummary:

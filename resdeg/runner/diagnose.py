@@ -58,7 +58,7 @@ def diagnose(
     """
     dataset = data.load(run.data, place)
     _check_data(store, dataset.hash)
-    sample = Sample.of(dataset, IMAGES if images is None else images)
+    sample = Sample.of(dataset, IMAGES if images is None else images, run.adopted)
     end = _trained_state(store)
     for state, build in _networks(store, run, end, sample, warn):
         todo = [
@@ -93,7 +93,8 @@ def _networks(
     store: RunStore, run: RunConfig, end: State, sample: Sample, warn: Callable[[str], None]
 ) -> Iterator[tuple[State, Callable[[], CifarNet]]]:
     """The states of a run's network, in the order of its training, and how to have it in each."""
-    if run.constructed is None:  # such a net has no initial values: it is made of a trained one
+    # A constructed net has no initial values, it is made of a trained one; an adopted one's are not known.
+    if run.constructed is None and run.adopted is None:
         yield "initial", partial(_untrained, run, sample)
     first, notices = parts(run, data.shape(run.data).train)[-1].first, list[str]()
     for step, tensors in store.snapshots(notices):

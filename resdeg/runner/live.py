@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resdeg.config import RunConfig
+from resdeg.config import AdoptedConfig, RunConfig
 from resdeg.data.augment import Standardiser, augment
 from resdeg.data.images import Dataset, Split, fixed_images
 from resdeg.data.plan import Plan, batch_plan
@@ -38,7 +38,7 @@ class Inputs:
     standardise: Standardiser
 
     @classmethod
-    def of(cls, dataset: Dataset, device: torch.device) -> Inputs:
+    def of(cls, dataset: Dataset, device: torch.device, adopted: AdoptedConfig | None = None) -> Inputs:
         def put(split: Split) -> tuple[Tensor, Tensor]:
             images = torch.from_numpy(split.images).to(device)
             return images, torch.from_numpy(split.labels).to(device).long()
@@ -47,7 +47,7 @@ class Inputs:
         if dataset.validation is not None:
             held["validation"] = put(dataset.validation)
         images, labels = put(dataset.train)
-        return cls(images, labels, held, Standardiser.of(dataset.train, device))
+        return cls(images, labels, held, Standardiser.of(dataset.train, device, adopted))
 
     @property
     def fixed(self) -> tuple[Tensor, Tensor]:
@@ -100,7 +100,7 @@ class Training:
         own, *rest = [part for part in parts(config, len(dataset.train)) if step <= part.closing[-1]]
         c = own.config
         model = build_model(c.family, c.depth, c.seed, c.model, dataset.classes)
-        return cls._on(device, model, own, Inputs.of(dataset, device), rest)
+        return cls._on(device, model, own, Inputs.of(dataset, device, config.adopted), rest)
 
     @classmethod
     def _on(

@@ -19,6 +19,7 @@ from resdeg.records import (
     Environment,
     EvalRecord,
     Manifest,
+    Origin,
     Record,
     RunSummary,
     Status,
@@ -101,6 +102,10 @@ class RunStore:
 
     def environment(self) -> Environment:
         return self._one(Environment, "environment.json") or Environment()
+
+    def origin(self) -> Origin | None:
+        """Where the weights came from; None of a run that was trained here."""
+        return self._one(Origin, "origin.json")
 
     def metrics(self) -> list[EvalRecord]:
         """The records of whole epochs, in order; an unfinished last line is passed over."""

@@ -79,6 +79,10 @@ MUTANTS = [
            "tests/trust/test_signals.py"),
     Mutant("a signal during a message", "sweep/executors/worker.py", "if not send(**message):",
            "asked.raised |= not send(**message)\n        if False:", "tests/sweep/test_worker.py"),
+    Mutant("weights alone", "models/weights_file.py", "weights_only=True", "weights_only=False",
+           "tests/adopt/test_refused.py"),
+    Mutant("adopted weights are not trained", "runner/__init__.py", "    config.check_trainable()\n", "",
+           "tests/adopt/test_commands.py"),
     Mutant("the code in a segment", "runner/provenance.py", "digest.update(", "str(",
            "tests/trust/test_changes.py"),
 ]  # fmt: skip

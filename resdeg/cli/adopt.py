@@ -1,0 +1,314 @@
+"""`resdeg adopt` and `resdeg export-weights`: networks from elsewhere as runs, and runs for elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resdeg.cli import options
+from resdeg.cli.console import emit, screen
+from resdeg.config import FAMILIES, Settings, SweepConfig, is_true, parse_depths
+from resdeg.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from resdeg.records import RunSummary
+    from resdeg.runner.adopting import Weights
+    from resdeg.runner.published import Published, PublishedFile
+    from resdeg.store import SweepStore
+
+PADDINGS = ("behind", "around")
+# Of NAMED, written out: torch is not loaded for a help text.
+LAYOUTS = ("torchvision", "akamaster", "a-martyn")
+
+
+def adopt(
+    what: Annotated[
+        str, typer.Argument(metavar="SOURCE|FILE", help="a-martyn, akamaster, or a file of weights.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Where a source's published files lie.")
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a file: plain or residual. Of a source: these alone.",
+            autocompletion=options.one_of(*FAMILIES),
+        ),
+    ] = None,
+    depth: Annotated[
+        str | None,
+        typer.Option(help="Of a file: the depth it must have. Of a source: these alone, e.g. 20,56."),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Of a file's input, for pixels in [0, 1]: one number, or three with commas."),
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Deviation of a file's input, likewise.")] = None,
+    own_input: Annotated[
+        bool, typer.Option("--own-input", help="A file's input is that of resdeg's own trainings.")
+    ] = False,
+    padding: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a file's option A puts new channels: behind or around.",
+            autocompletion=options.one_of(*PADDINGS),
+        ),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Whose a file is, in a word [the name of its folder].")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="A number that tells networks of a source apart [0].")
+    ] = None,
+    data: options.DataOption = None,
+    data_dir: options.DataDir = None,
+    recipe: options.Recipe = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    assignments: options.Assignments = None,
+    offline: options.Offline = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the runs [results/local/adopted-<source>].")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure weights that others trained, and keep them as runs; --recipe, --epochs, --set say how a file's
+    were trained, where that is known."""
+    from resdeg.runner.published import PUBLISHED
+
+    publication = PUBLISHED.get(what)
+    about_file = {
+        "--mean": mean, "--std": std, "--own-input": own_input or None, "--padding": padding,
+        "--source": source, "--seed": seed, "--data": data, "--recipe": recipe, "--epochs": epochs,
+        "--steps": steps, "--set": assignments,
+    }  # fmt: skip
+    if publication is not None:
+        _refuse({name: value for name, value in about_file.items() if value is not None}, what)
+        forbidden = offline or is_true(os.environ.get("RESDEG_OFFLINE", ""))
+        adopted = list(_published(publication, folder, family, depth, data_dir, forbidden, out))
+    else:
+        if folder is not None:
+            raise UsageError("--from is for a-martyn and akamaster", "give the path of the file itself")
+        given = options.flags(
+            data, data_dir, recipe, epochs, steps, None, None, "1", offline,
+            seeds=None if seed is None else str(seed),
+        )  # fmt: skip
+        adopted = [
+            _of_file(Path(what), family, depth, _input(mean, std, own_input), padding, source, given,
+                     assignments or [], out)
+        ]  # fmt: skip
+    if as_json:
+        emit(
+            json.dumps(
+                {"folder": str(adopted[0][0]), "runs": [json.loads(s.to_json()) for _, s in adopted]},
+                indent=1,
+            )
+        )
+        return
+    for _, summary in adopted:
+        emit(_line(summary))
+    emit(str(adopted[0][0]))
+
+
+def _line(summary: RunSummary) -> str:
+    names = {"test": "test", "train": "training", "recomputed_train": "training with statistics recomputed"}
+    errors = [
+        f"{title} {100 * (1 - accuracy):.2f} %"
+        for name, title in names.items()
+        if (accuracy := getattr(summary, f"{name}_accuracy")) is not None
+    ]
+    return f"{summary.run_id}: adopted; error: {', '.join(errors)}"
+
+
+def _refuse(given: dict[str, Any], source: str) -> None:
+    for name in given:
+        raise UsageError(
+            f"{name} is for a file of weights; {source}'s are known", f"leave out {name}, or give a file"
+        )
+
+
+def _published(
+    publication: Published,
+    folder: Path | None,
+    family: str | None,
+    depth: str | None,
+    data_dir: Path | None,
+    offline: bool,
+    out: Path | None,
+) -> Iterator[tuple[Path, RunSummary]]:
+    from resdeg.runner.adopting import read_network
+    from resdeg.runner.published import locate
+
+    chosen = _chosen(publication, family, depth)
+    adopted = {
+        "source": publication.name,
+        "mean": publication.mean,
+        "deviation": publication.deviation,
+        "schedule_known": True,
+    }
+    given = options.flags(
+        None, data_dir, "he2015", publication.training["epochs"], None, None, None, "1", offline
+    )
+    paths = [
+        locate(publication, file, folder, offline, screen.say) for file in chosen
+    ]  # all, before the first hour
+    for file, path in zip(chosen, paths, strict=True):
+        weights = read_network(path, file.family, file.depth)
+        origin = {
+            "licence": publication.licence,
+            "address": publication.address(file),
+            "trained": publication.trained,
+        }
+        yield _store_run(weights, {**given, "adopted": adopted}, [], out, origin)
+
+
+def _chosen(publication: Published, family: str | None, depth: str | None) -> list[PublishedFile]:
+    depths = None if depth is None else parse_depths(depth)
+    if family is not None and family not in FAMILIES:
+        raise UsageError(f"--family {family} is not known", did_you_mean(family, FAMILIES))
+    chosen = [
+        file
+        for file in publication.files
+        if (family is None or file.family == family) and (depths is None or file.depth in depths)
+    ]
+    there = ", ".join(f"{file.family}-{file.depth}" for file in publication.files)
+    if not chosen or (depths and {file.depth for file in chosen} != {*depths}):
+        raise UsageError(f"{publication.name} has not published every one of these", f"it has {there}")
+    return chosen
+
+
+def _of_file(
+    path: Path,
+    family: str | None,
+    depth: str | None,
+    standardised: Settings,
+    padding: str | None,
+    source: str | None,
+    given: Settings,
+    assignments: list[str],
+    out: Path | None,
+) -> tuple[Path, RunSummary]:
+    from resdeg.config.grammar import check_depth
+    from resdeg.runner.adopting import read_network
+
+    for name, value, names in (("family", family, FAMILIES), ("padding", padding, PADDINGS)):
+        if value is not None and value not in names:
+            raise UsageError(f"--{name} {value} is not known", did_you_mean(value, names))
+    depths = () if depth is None else parse_depths(depth)
+    if len(depths) > 1:
+        raise UsageError("a file has one depth", "give one --depth, or leave it out")
+    for text in assignments:
+        if not text.startswith(("training.", "data.")):
+            raise UsageError(
+                f"--set {text}: a file's network is what it is", "set training.* and data.* alone"
+            )
+    weights = read_network(path, family, check_depth(depths[0]) if depths else None, padding)  # type: ignore[arg-type]
+    name = path.absolute().parent.name if source is None else source
+    known = "training" in given or any(text.startswith("training.") for text in assignments)
+    adopted = {"source": re.sub(r"[^A-Za-z0-9._-]+", "-", name), **standardised, "schedule_known": known}
+    return _store_run(weights, {**given, "adopted": adopted}, assignments, out, {})
+
+
+def _input(mean: str | None, std: str | None, own_input: bool) -> Settings:
+    """The part of AdoptedConfig that says how the input is standardised."""
+    if own_input == (mean is not None or std is not None):
+        raise UsageError(
+            "a file does not say how its input was standardised", "give --mean and --std, or --own-input"
+        )
+    return {} if own_input else {"mean": _channels("mean", mean), "deviation": _channels("std", std)}
+
+
+def _channels(name: str, text: str | None) -> tuple[float, ...]:
+    try:
+        numbers = [float(part) for part in (text or "").split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3):
+        raise UsageError(
+            f"--{name} {text or 'is missing'}: not one number or three", "write e.g. 0.485,0.456,0.406"
+        )
+    return tuple(numbers * (3 // len(numbers)))
+
+
+def _store_run(
+    weights: Weights,
+    given: Settings,
+    assignments: list[str],
+    out: Path | None,
+    origin: dict[str, str],
+) -> tuple[Path, RunSummary]:
+    """Store one network's run, and the grid that names it."""
+    from resdeg import data
+    from resdeg.runner.adopting import adopt as measured
+    from resdeg.store import SweepStore
+    from resdeg.sweep.plan import resolve
+
+    network = weights.network
+    images = {"name": "cifar100" if network.classes == 100 else "cifar10"} | given.get("data", {})
+    model = network.config.model_dump(exclude_none=True)
+    grid = {"depths": str(network.depth), "families": network.family, "data": images, "model": model}
+    config = resolve(None, os.environ, assignments, {"seeds": "0", **given, **grid})
+    run, classes = config.grid()[0], data.shape(config.data).classes
+    if classes != network.classes:
+        raise UsageError(
+            f"{weights.path} has {network.classes} classes, {config.data.name} has {classes}", "give --data"
+        )
+    assert run.adopted is not None
+    store = SweepStore(out or Path("results") / "local" / f"adopted-{run.adopted.source}")
+    with store.owned():
+        _write_grid(config, store)
+        screen.say(f"{run.run_id}: measuring {weights.path.name} ({network.layout} layout)")
+        data_folder = None if config.execution.data_dir is None else Path(config.execution.data_dir)
+        return store.folder, measured(run, weights, store.run(run.run_id), data_folder, **origin)
+
+
+def _write_grid(config: SweepConfig, store: SweepStore) -> None:
+    """Name the run in sweep.toml, beside those of the same settings that are there.
+
+    The grid grows where it then names exactly the runs there are; else it stays, and they stand beside it.
+    """
+    from resdeg import files
+    from resdeg.analysis.wanted import wanted_runs
+
+    options.remember(store.folder)
+    if not store.plan.is_file():
+        files.write(store.plan, config.to_toml().encode())
+        return
+    present, there, _ = wanted_runs(store)
+    if present.settings_id != config.settings_id:
+        raise UsageError(f"{store.folder} holds a sweep of other settings", "give another --out")
+    runs = {run.run_id: run for run in (*there, *config.grid())}.values()
+    grown = present.model_copy(
+        update={
+            "depths": tuple(sorted({run.depth for run in runs})),
+            "families": tuple(family for family in FAMILIES if family in {run.family for run in runs}),
+            "seeds": tuple(sorted({run.seed for run in runs})),
+        }
+    )
+    if {run.run_id for run in grown.grid()} == {run.run_id for run in runs}:
+        files.write(store.plan, grown.to_toml().encode())
+
+
+def export_weights(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder: results/<sweep>/runs/<run_id>.")
+    ],
+    layout: Annotated[
+        str, typer.Option(help=f"{', '.join(LAYOUTS)}: whose names.", autocompletion=options.one_of(*LAYOUTS))
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="FILE.safetensors, or FILE.pt, .pth or .th in torch's format.")
+    ],
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a run's trained weights under another program's names, its option A's channels in its order."""
+    from resdeg.runner.adopting import export_weights as written
+
+    written(run, layout, out)
+    emit(json.dumps({"file": str(out), "layout": layout}) if as_json else str(out))
