@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -191,3 +192,17 @@ def test_without_files_a_source_is_data_that_is_missing(resdeg: Any) -> None:
     assert done.returncode == 4
     assert "plainnet20.pt of a-martyn is not there" in done.stderr
     assert "--from DIR" in done.stderr
+
+
+PUBLICATIONS = Path(__file__).parents[2] / "results" / "published-nets"
+
+
+@pytest.mark.parametrize("source", sorted(path.parent.name for path in PUBLICATIONS.glob("*/runs.csv")))
+def test_the_published_folder_has_the_table_to_the_digit(source: str) -> None:
+    """Wrong test images of every network that was adopted, from runs.csv."""
+    runs = pd.read_csv(PUBLICATIONS / source / "runs.csv")
+    assert set(runs["status"]) == {"finished"}
+    wrong: dict[str, dict[int, int]] = {}
+    for run in runs.to_dict("records"):
+        wrong.setdefault(run["family"], {})[run["depth"]] = round(10_000 * (1 - run["test_accuracy"]))
+    assert wrong == ERRORS[source]
