@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from resdeg.analysis.judge import Verdict
-from resdeg.config import RunConfig, SweepConfig, read_toml, validate
+from resdeg.config import RunConfig, SweepConfig, read_toml, resolve, validate
 from resdeg.records import DiagnosticRecord, EvalRecord, RunSummary
 from resdeg.store import SweepStore
-from resdeg.sweep.plan import resolve
 
 Cells = dict[tuple[str, int], list[float]]
 

@@ -13,8 +13,7 @@ from resdeg.analysis.claims import CLAIMS
 from resdeg.analysis.evidence import OWN, Cell, Evidence, Outcome
 from resdeg.analysis.judge import Verdict, verdict
 from resdeg.analysis.rules import registered_rules
-from resdeg.config import SweepConfig
-from resdeg.sweep.plan import resolve
+from resdeg.config import SweepConfig, resolve
 
 DEPTHS = (8, 20, 32, 56)
 NOISE = 0.01

@@ -23,10 +23,10 @@ from resdeg.config import (
     parse_depths,
     parse_seeds,
     read_toml,
+    resolve,
     validate,
 )
 from resdeg.errors import UsageError
-from resdeg.sweep.plan import resolve
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from resdeg.analysis.curve import paired_difference
 from resdeg.analysis.frame import load_sweep
-from resdeg.sweep.plan import resolve
+from resdeg.config import resolve
 
 ROOT = Path(__file__).parents[1]
 METRICS = ("test_accuracy", "train_accuracy")

@@ -17,14 +17,13 @@ import pytest
 
 from resdeg import data
 from resdeg.bench import measure
-from resdeg.config import SweepConfig
+from resdeg.config import SweepConfig, resolve
 from resdeg.models.foreign import exported
 from resdeg.models.weights_file import write_weights
 from resdeg.report import panels
 from resdeg.runner import published
 from resdeg.sweep import preflight
 from resdeg.sweep.executors import local
-from resdeg.sweep.plan import resolve
 from tests.adopt.networks import SMALL as NARROW
 from tests.adopt.networks import arbitrary
 from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder

@@ -12,8 +12,8 @@ from resdeg.analysis.curve import with_errors
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import DataConfig, Family, ModelConfig, SweepConfig, TrainingConfig
+from resdeg.config.recipes import recipe
 from resdeg.errors import UsageError
-from resdeg.training.recipes import recipe
 
 Metric = Literal["test_error", "train_error"]
 Provenance = Literal["primary", "digitised", "secondary"]

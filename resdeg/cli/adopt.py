@@ -245,9 +245,9 @@ def _store_run(
 ) -> tuple[Path, RunSummary]:
     """Store one network's run, and the grid that names it."""
     from resdeg import data
+    from resdeg.config import resolve
     from resdeg.runner.adopting import adopt as measured
     from resdeg.store import SweepStore
-    from resdeg.sweep.plan import resolve
 
     network = weights.network
     images = {"name": "cifar100" if network.classes == 100 else "cifar10"} | given.get("data", {})

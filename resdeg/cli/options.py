@@ -28,7 +28,7 @@ def complete_data(incomplete: str) -> list[str]:
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    from resdeg.training.recipes import RECIPES
+    from resdeg.config.recipes import RECIPES
 
     return [name for name in RECIPES if name.startswith(incomplete)]
 

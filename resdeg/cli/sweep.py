@@ -102,12 +102,13 @@ def _carry_through(
     as_json: bool,
     one: bool = False,
 ) -> None:
+    from resdeg.config import resolve
     from resdeg.store import SweepStore
     from resdeg.sweep.calibration import priced, recall_all
     from resdeg.sweep.estimate import costs
     from resdeg.sweep.executors.local import ask_preflight
     from resdeg.sweep.executors.process import start_server
-    from resdeg.sweep.plan import Plan, default_folder, resolve
+    from resdeg.sweep.plan import Plan, default_folder
     from resdeg.sweep.registration import described
 
     started = time.monotonic()

@@ -1,6 +1,8 @@
 """What a run is, and how users write it down."""
 
 from resdeg.config.grammar import check_depth, is_true, number_or_text, parse_depths, parse_seeds
+from resdeg.config.recipes import RECIPES, recipe
+from resdeg.config.resolve import resolve
 from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
@@ -24,6 +26,7 @@ __all__ = [
     "FAMILIES",
     "LEAVES_RESULT",
     "NEUTRAL",
+    "RECIPES",
     "AdoptedConfig",
     "ArmConfig",
     "ClaimsConfig",
@@ -46,5 +49,7 @@ __all__ = [
     "parse_depths",
     "parse_seeds",
     "read_toml",
+    "recipe",
+    "resolve",
     "validate",
 ]

@@ -14,12 +14,12 @@ import torch
 
 from resdeg import data
 from resdeg.config import AdoptedConfig, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from resdeg.config.recipes import recipe
 from resdeg.errors import DataError
 from resdeg.models.foreign import exported, recognise
 from resdeg.models.weights_file import read_weights, write_weights
 from resdeg.runner.adopting import loaded, read_network
 from resdeg.runner.published import PUBLISHED, Published, PublishedFile, locate
-from resdeg.training.recipes import recipe
 from tests.adopt.networks import AkamasterNet, images
 from tests.adopt.test_layouts import same_bits
 from tests.served import serving

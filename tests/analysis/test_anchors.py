@@ -8,8 +8,8 @@ import pytest
 
 from resdeg.analysis.anchors import BANDS, Band, check_protocol, compare, load_anchors
 from resdeg.analysis.frame import load_sweep
+from resdeg.config import resolve
 from resdeg.errors import UsageError
-from resdeg.sweep.plan import resolve
 from tests.planted import planted
 
 FULL = {"recipe": "he2015"}

@@ -11,7 +11,7 @@ import pytest
 from resdeg.analysis.frame import RUN_COLUMNS, SweepFrame
 from resdeg.analysis.interventions import chosen_falls, chosen_rates, interventions
 from resdeg.analysis.stats import mean_interval
-from resdeg.sweep.plan import resolve
+from resdeg.config import resolve
 
 Plant = dict[tuple[str, int], list[tuple[float, float, float] | None]]  # test, clean training, validation
 

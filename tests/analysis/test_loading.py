@@ -13,9 +13,8 @@ from resdeg import files
 from resdeg.analysis.diagnosed import load_diagnostics
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.status import read_status
-from resdeg.config import ConstructedConfig, RunConfig, SweepConfig, run, sweep
+from resdeg.config import ConstructedConfig, RunConfig, SweepConfig, resolve, run, sweep
 from resdeg.store import SweepStore
-from resdeg.sweep.plan import resolve
 from tests.planted import planted
 
 ARMS = {

@@ -12,9 +12,9 @@ from resdeg.analysis.curve import curve, paired_difference
 from resdeg.analysis.ended import untrainable
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.stats import mean_interval
+from resdeg.config import resolve
 from resdeg.errors import UsageError
 from resdeg.store import RunStore
-from resdeg.sweep.plan import resolve
 from tests.planted import CELLS, planted
 
 

@@ -13,9 +13,8 @@ import pytest
 
 import resdeg as package
 from resdeg.analysis.diagnosed import load_diagnostics
-from resdeg.config import SweepConfig
+from resdeg.config import SweepConfig, resolve
 from resdeg.errors import UsageError
-from resdeg.sweep.plan import resolve
 from tests.conftest import TINY_TOML, Resdeg
 
 ARMS = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from resdeg.config import SweepConfig
+from resdeg.config import SweepConfig, resolve
 from resdeg.data.cache import cache_folder
 from resdeg.models import build_model
 from resdeg.models.block import BLOCKS
@@ -13,7 +13,6 @@ from resdeg.models.census import census
 from resdeg.sweep import preflight as preflight_module
 from resdeg.sweep.calibration import Calibration, Counts, correct, recall, remember
 from resdeg.sweep.estimate import available_bytes
-from resdeg.sweep.plan import resolve
 from resdeg.sweep.preflight import calibrate, preflight
 
 

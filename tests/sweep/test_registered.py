@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from resdeg.config import SweepConfig, read_toml, validate
+from resdeg.config import SweepConfig, read_toml, resolve, validate
 from resdeg.store import SweepStore
 from resdeg.sweep import supervisor
-from resdeg.sweep.plan import resolve
 from tests.export import export
 
 ROOT = Path(__file__).parents[2]

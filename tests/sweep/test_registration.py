@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from resdeg.analysis.rules import registered_rules
-from resdeg.config import SweepConfig, read_toml, validate
+from resdeg.config import SweepConfig, read_toml, resolve, validate
 from resdeg.store import SweepStore
-from resdeg.sweep.plan import Plan, resolve
+from resdeg.sweep.plan import Plan
 from tests.planted import CELLS, planted
 
 ROOT = Path(__file__).parents[2]

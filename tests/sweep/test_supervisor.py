@@ -6,13 +6,14 @@ import time
 
 import pytest
 
+from resdeg.config import resolve
 from resdeg.errors import ResdegError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts
 from resdeg.sweep.estimate import START_SECONDS, run_cost, wall_seconds
 from resdeg.sweep.executors.local import Ended, ask_preflight
-from resdeg.sweep.plan import Plan, resolve
+from resdeg.sweep.plan import Plan
 from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resdeg.config import TrainingConfig
-from resdeg.training.recipes import RECIPES, recipe
+from resdeg.config.recipes import RECIPES, recipe
 from resdeg.training.schedule import SCHEDULES, learning_rate
 
 

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from resdeg.config import RunConfig
+from resdeg.config import RunConfig, resolve
 from resdeg.store import SweepStore
-from resdeg.sweep.plan import resolve
 from tests.trust.child import Told, run, signature
 from tests.trust.more import MORE
 from tests.trust.signalled import PHASES, WORKER_PHASES

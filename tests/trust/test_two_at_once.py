@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 
 from resdeg import files
-from resdeg.config import RunConfig
+from resdeg.config import RunConfig, resolve
 from resdeg.errors import BusyError
 from resdeg.store import SweepStore
 from resdeg.sweep.executors.process import spawn
-from resdeg.sweep.plan import resolve
 from tests.trust import scripted
 from tests.trust.more import MORE
 

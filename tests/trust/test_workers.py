@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from resdeg.config import ExecutionConfig, RunConfig
+from resdeg.config import ExecutionConfig, RunConfig, resolve
 from resdeg.errors import LostError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.executors import EXECUTORS, local
 from resdeg.sweep.executors.local import SILENCE, Ended, LocalExecutor
 from resdeg.sweep.executors.process import spawn
-from resdeg.sweep.plan import resolve
 from resdeg.sweep.supervisor import RETRIES, Retry, StopRequests, carry_out
 from tests.trust.child import run, signature
 
