@@ -34,9 +34,7 @@ GLOBAL_RANDOM = r"manual_seed\((?!derive)|np\.random\.(seed|rand|permutation|shu
 
 def test_training_does_not_know_the_depth() -> None:
     assert offences(PACKAGE / "training", DEPTH, allowed=("__init__.py",)) == []
-    code = [
-        line for line in (PACKAGE / "config" / "recipes.py").read_text().splitlines() if "#" not in line
-    ]
+    code = [line for line in (PACKAGE / "config" / "recipes.py").read_text().splitlines() if "#" not in line]
     assert not any(re.search(r"depth\s*[=<>:]|\[.depth", line) for line in code)
 
 

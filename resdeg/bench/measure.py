@@ -11,7 +11,7 @@ import numpy as np
 
 from resdeg.bench.contenders import COPIED, ON_A_GPU, Contender, DeviceName, Precision, run_config, side
 from resdeg.bench.running import Running
-from resdeg.models.census import Census
+from resdeg.models.structure import Census
 
 WARM_UP = 3  # steps, excluded
 # How often the maps must cross memory when everything that can be fused is (plain, residual), and

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from resdeg.diagnostics.sample import Number, Sample, of_layer
 from resdeg.models import CifarNet
-from resdeg.models.anatomy import layers
 from resdeg.models.contexts import in_mode, recompute_statistics, restored_buffers
+from resdeg.models.structure import layers
 
 MOST = 128  # images in the one batch: the recipe's batch, and all activations of it are kept
 _LOGITS = 10  # of more classes the first ones: each costs a backward pass

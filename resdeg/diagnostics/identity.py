@@ -10,8 +10,8 @@ from torch import Tensor
 
 from resdeg.diagnostics.sample import Number, Sample, of_block
 from resdeg.models import CifarNet
-from resdeg.models.anatomy import BlockPlace, passes
 from resdeg.models.contexts import in_mode
+from resdeg.models.structure import NumberedBlock, passes
 
 _RANK = 1e-10  # eigenvalues below this share of the largest are a dead channel's, not a direction
 
@@ -36,7 +36,7 @@ class Nearness:
 
 
 @torch.no_grad()
-def nearness(model: CifarNet, batches: Iterable[Tensor]) -> list[tuple[BlockPlace, Nearness]]:
+def nearness(model: CifarNet, batches: Iterable[Tensor]) -> list[tuple[NumberedBlock, Nearness]]:
     """`Nearness` of every block that keeps its shape, in evaluation mode, with the block's real input.
 
     Blocks that change the shape cannot be the identity and are left out.
@@ -44,7 +44,7 @@ def nearness(model: CifarNet, batches: Iterable[Tensor]) -> list[tuple[BlockPlac
     Args:
         batches: (N, 3, H, W) each, standardised, N >= 4; together 1,000 images or more.
     """
-    sums: dict[int, tuple[BlockPlace, _Norms, _Alignment, _LinearMap]] = {}
+    sums: dict[int, tuple[NumberedBlock, _Norms, _Alignment, _LinearMap]] = {}
     with in_mode(model, training=False):
         for images in batches:
             for place, x, out in passes(model, images):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from resdeg.diagnostics.sample import BATCH, Number, Sample, of_block
 from resdeg.models import CifarNet
-from resdeg.models.anatomy import BlockPlace, blocks
 from resdeg.models.contexts import in_mode, recompute_statistics, restored_buffers
+from resdeg.models.structure import NumberedBlock, blocks
 from resdeg.models.surgery import without_blocks
 from resdeg.training.evaluate import Score, evaluate
 
@@ -42,7 +42,7 @@ def measure(model: CifarNet, sample: Sample) -> list[Number]:
 
 def _scores(
     model: CifarNet, sample: Sample, recomputed: bool
-) -> Iterator[tuple[str, BlockPlace | None, Score]]:
+) -> Iterator[tuple[str, NumberedBlock | None, Score]]:
     """Block after block, so that what stands before a lesion is computed once for all behind it."""
     able = [place.number for place in blocks(model) if place.keeps_shape]
     train = list(sample.train_batches(len(sample))) if recomputed else []

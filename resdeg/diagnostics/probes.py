@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from resdeg.diagnostics.sample import Number, Sample
 from resdeg.models import CifarNet
-from resdeg.models.anatomy import blocks, passes
 from resdeg.models.contexts import in_mode
+from resdeg.models.structure import blocks, passes
 
 RIDGE = 1e-3  # beside features of variance 1; fixed, so that nothing is chosen on the images it is scored on
 

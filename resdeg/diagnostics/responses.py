@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from resdeg.diagnostics.sample import Number, Sample, of_layer
 from resdeg.models import CifarNet
-from resdeg.models.anatomy import layers
 from resdeg.models.contexts import in_mode
+from resdeg.models.structure import layers
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor
 from resdeg.config import AdoptedConfig
 from resdeg.data.augment import Standardiser
 from resdeg.data.images import Dataset, Split
-from resdeg.models.anatomy import BlockPlace, LayerPlace
+from resdeg.models.structure import NumberedBlock, NumberedLayer
 
 BATCH = 125  # images that go through a net together at the most; see training.evaluate
 IMAGES = 1000  # held-out images where no number is asked for
@@ -77,9 +77,9 @@ class Number:
     note: str | None = None
 
 
-def of_layer(place: LayerPlace, name: str, value: float, images: int, note: str | None = None) -> Number:
+def of_layer(place: NumberedLayer, name: str, value: float, images: int, note: str | None = None) -> Number:
     return Number(name, value, images, place.number, place.block, place.stage, note)
 
 
-def of_block(place: BlockPlace, name: str, value: float, images: int, note: str | None = None) -> Number:
+def of_block(place: NumberedBlock, name: str, value: float, images: int, note: str | None = None) -> Number:
     return Number(name, value, images, None, place.number, place.stage, note)

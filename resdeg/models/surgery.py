@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from resdeg.config import ModelConfig
 from resdeg.errors import UsageError
-from resdeg.models.anatomy import blocks, passes
 from resdeg.models.block import Block
 from resdeg.models.contexts import in_mode
 from resdeg.models.network import CifarNet, build_model
+from resdeg.models.structure import blocks, passes
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def without_blocks(model: CifarNet, numbers: Collection[int]) -> Iterator[None]:
     """Within `with`, let the blocks of these numbers be the identity: H(x) = x, in either family.
 
     Args:
-        numbers: from 1, see `anatomy.blocks`.
+        numbers: from 1, see `structure.blocks`.
 
     Raises:
         ValueError: a number is of no block, or of one that changes the shape.

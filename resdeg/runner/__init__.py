@@ -16,7 +16,7 @@ from resdeg.config import RunConfig
 from resdeg.data.plan import snapshot_steps
 from resdeg.errors import LostError, ResdegError, StorageError
 from resdeg.models import CifarNet, build_model
-from resdeg.models.census import Census, census
+from resdeg.models.structure import Census, census
 from resdeg.models.surgery import check_insertable
 from resdeg.records import EvalRecord, Progress, RunSummary, Status
 from resdeg.runner.clock import Clock

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from resdeg.config import ModelConfig
 from resdeg.diagnostics.sample import Sample
 from resdeg.models import CifarNet, build_model
-from resdeg.models.anatomy import blocks
+from resdeg.models.structure import blocks
 
 CHANNELS = 4
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from resdeg.config import ModelConfig
 from resdeg.diagnostics.gradients import MOST, gradient_correlation, gradient_norms, measure
 from resdeg.models import build_model
-from resdeg.models.anatomy import layers
+from resdeg.models.structure import layers
 from tests.diagnostics.nets import crafted, primaries, sample
 
 

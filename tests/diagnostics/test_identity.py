@@ -12,8 +12,8 @@ from resdeg.config import ModelConfig
 from resdeg.diagnostics.identity import _Alignment, _LinearMap, measure, nearness
 from resdeg.diagnostics.sample import Sample
 from resdeg.models import build_model
-from resdeg.models.anatomy import blocks
 from resdeg.models.contexts import recompute_statistics
+from resdeg.models.structure import blocks
 from resdeg.models.surgery import insert_identities
 from tests.diagnostics.nets import CHANNELS, crafted, primaries, sample
 

@@ -12,10 +12,10 @@ from resdeg.config import ModelConfig
 from resdeg.diagnostics.lesions import measure
 from resdeg.diagnostics.sample import Sample
 from resdeg.models import build_model
-from resdeg.models.anatomy import blocks
 from resdeg.models.block import BLOCKS
 from resdeg.models.contexts import recompute_statistics, restored_buffers
 from resdeg.models.parts import NORMS
+from resdeg.models.structure import blocks
 from resdeg.models.surgery import without_blocks
 from resdeg.training.evaluate import evaluate
 from tests.diagnostics.nets import crafted, primaries, sample

@@ -7,8 +7,8 @@ import torch
 
 from resdeg.diagnostics.probes import RIDGE, RidgeProbe, measure
 from resdeg.diagnostics.sample import BATCH
-from resdeg.models.anatomy import blocks
 from resdeg.models.contexts import recompute_statistics
+from resdeg.models.structure import blocks
 from tests.diagnostics.nets import CHANNELS, crafted, primaries, sample
 
 

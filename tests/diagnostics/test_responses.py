@@ -8,7 +8,7 @@ import torch
 from resdeg.config import ModelConfig
 from resdeg.diagnostics.responses import response_std
 from resdeg.models import build_model
-from resdeg.models.anatomy import layers
+from resdeg.models.structure import layers
 
 
 def entering(module: torch.nn.Module, model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:

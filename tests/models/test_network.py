@@ -9,9 +9,9 @@ from torch import nn
 from resdeg.config import ModelConfig
 from resdeg.models import build_model
 from resdeg.models.block import BLOCKS, BasicBlock, BlockShape, Parts
-from resdeg.models.census import census
 from resdeg.models.network import TABLES
 from resdeg.models.parts import ACTIVATIONS, NORMS, PaddedIdentity
+from resdeg.models.structure import census
 
 PARAMETERS = {
     2: 634, 8: 75_290, 14: 172_506, 20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962,

@@ -11,11 +11,10 @@ from torch.nn import functional
 
 from resdeg.config import ModelConfig
 from resdeg.models import build_model, image_statistics
-from resdeg.models.anatomy import passes
 from resdeg.models.block import BLOCKS, BlockShape, Parts, PreactBlock, StarganBlock
-from resdeg.models.census import census
 from resdeg.models.init import _haar
 from resdeg.models.parts import ACTIVATIONS, NORMS, PointwiseConv
+from resdeg.models.structure import census, passes
 
 STARGAN = ModelConfig(block="stargan", layout="isotropic")
 

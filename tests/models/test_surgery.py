@@ -11,9 +11,9 @@ from resdeg import data
 from resdeg.config import DataConfig, ModelConfig
 from resdeg.errors import UsageError
 from resdeg.models import build_model
-from resdeg.models.anatomy import blocks, layers, passes
 from resdeg.models.block import BLOCKS
 from resdeg.models.contexts import recompute_statistics
+from resdeg.models.structure import blocks, layers, passes
 from resdeg.models.surgery import insert_identities, without_blocks
 from resdeg.runner import Training
 from tests.conftest import TINY

@@ -9,7 +9,7 @@ from resdeg.config import SweepConfig, resolve
 from resdeg.data.cache import cache_folder
 from resdeg.models import build_model
 from resdeg.models.block import BLOCKS
-from resdeg.models.census import census
+from resdeg.models.structure import census
 from resdeg.sweep import preflight as preflight_module
 from resdeg.sweep.calibration import Calibration, Counts, correct, recall, remember
 from resdeg.sweep.estimate import available_bytes
