@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,14 @@ from resdeg.report.kinds import FIGURES
 
 RESULTS = Path(__file__).parents[1] / "results"
 SWEEPS = sorted(path.parent for path in RESULTS.glob("**/sweep.toml") if "local" not in path.parts)
-ALWAYS = ("curve.csv", "runs.csv", "curve.png", "training.png", "report.md", "report.html")
+ALWAYS = ("curve.csv", "runs.csv", "curve.png", "report.md", "report.html")
 RUNNING = "curve-running.png"
+
+
+def required(folder: Path) -> set[str]:
+    """Names of what a published sweep must show; adopted networks have no training to draw."""
+    adopted = "adopted" in tomllib.loads((folder / "sweep.toml").read_text())
+    return {*ALWAYS} if adopted else {*ALWAYS, "training.png"}
 
 
 def figures(folder: Path) -> list[str]:

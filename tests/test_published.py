@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.redraw import ALWAYS, RESULTS, SWEEPS, commands, figures
+from tests.redraw import RESULTS, SWEEPS, commands, figures, required
 
 ROOT = RESULTS.parent
 
@@ -16,7 +16,7 @@ ROOT = RESULTS.parent
 @pytest.mark.parametrize("folder", SWEEPS, ids=lambda path: str(path.relative_to(RESULTS)))
 def test_records_give_what_is_published(folder: Path, resdeg, tmp_path: Path) -> None:
     """As `make figures` does, in a copy."""
-    copy, drawn = tmp_path / folder.name, {*ALWAYS, *figures(folder)}
+    copy, drawn = tmp_path / folder.name, {*required(folder), *figures(folder)}
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*drawn))
     for arguments in commands(folder, copy):
         done = resdeg(*arguments)
