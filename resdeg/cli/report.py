@@ -11,6 +11,7 @@ from resdeg.cli.console import emit, screen
 
 if TYPE_CHECKING:
     from resdeg.analysis.judge import Finding
+    from resdeg.report.page import Section
 
 
 def report(
@@ -24,7 +25,6 @@ def report(
     from resdeg.analysis.frame import load_sweep
     from resdeg.analysis.judge import peaks
     from resdeg.report import page, words
-    from resdeg.report.beside import beside
 
     folder = options.sweep_folder(sweep)
     loaded = load_sweep(folder)
@@ -34,7 +34,7 @@ def report(
     told = page.context(shown)
     for name, make in (("report.md", page.markdown), ("report.html", page.html)):
         files.write(folder / name, make(told).encode())
-    found: list[Finding] = told["findings"]
+    sections: list[Section] = told["sections"]
     evidence = Evidence(shown)
     if as_json:
         page_of_json = {
@@ -43,13 +43,13 @@ def report(
             "peaks": {}
             if evidence.interim
             else {family: asdict(peak) for family, peak in peaks(evidence).items()},
-            "claims": [_as_dict(finding, beside(finding.claim.id, evidence)) for finding in found],
+            "claims": [_as_dict(section.finding, section.beside) for section in sections],
         }
         emit(json.dumps(page_of_json, indent=1))
         return
-    for finding in found:
-        said = (words.sentence(finding, shown), words.numbers(finding), words.more_seeds(finding))
-        lines = (*said, *beside(finding.claim.id, evidence))
+    for section in sections:
+        finding = section.finding
+        lines = (section.sentence, section.numbers, section.seeds, *section.beside)
         emit(f"{finding.claim.id:3} {finding.verdict:9} " + " ".join(line for line in lines if line))
     for line in words.peak_lines(evidence):
         emit(line)
