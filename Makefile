@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check sweep plot bench trust mutants figures rates export clean
+.PHONY: help install demo test quick check sweep plot bench trust mutants figures rates export clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +28,9 @@ demo: $(STAMP) ## the degradation curve on the built-in data, about 5 minutes wi
 
 test: $(STAMP) ## the tests, with coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+quick: $(STAMP) ## the fast tests, without coverage: under two minutes on 2 cores
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
 check: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

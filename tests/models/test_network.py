@@ -20,7 +20,9 @@ PARAMETERS = {
 MULTIPLY_ADDS = {8: 12.24, 14: 26.40, 20: 40.55, 32: 68.86, 44: 97.17, 56: 125.49, 110: 252.89}
 
 
-@pytest.mark.parametrize("depth", PARAMETERS)
+@pytest.mark.parametrize(
+    "depth", [pytest.param(depth, marks=pytest.mark.slow) if depth > 1000 else depth for depth in PARAMETERS]
+)
 @pytest.mark.parametrize("family", ["plain", "residual"])
 def test_counts_are_those_of_the_paper(family, depth: int) -> None:
     with torch.device("meta"):

@@ -65,6 +65,7 @@ def test_records_that_were_set_aside_are_records(resdeg, tiny_toml: Path, tmp_pa
     assert registration(tmp_path / "out") is None
 
 
+@pytest.mark.slow
 def test_a_build_with_another_margin_keeps_what_the_sweep_began_with(
     resdeg, tiny_toml: Path, tmp_path: Path
 ) -> None:

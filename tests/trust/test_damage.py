@@ -16,6 +16,8 @@ from tests.planted import planted
 from tests.trust import faults, scripted
 from tests.trust.more import MORE
 
+pytestmark = pytest.mark.slow
+
 FLIPS, CUTS = 1_000 * MORE, 200 * MORE
 PARTS = ("header", "tensors", "manifest")
 

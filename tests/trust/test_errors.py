@@ -13,6 +13,8 @@ from resdeg.errors import StorageError
 from resdeg.store import RunStore
 from tests.trust import faults, scripted
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config(tiny_run) -> RunConfig:

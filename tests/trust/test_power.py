@@ -15,7 +15,10 @@ from tests.trust.power import Disk, Recorded, recorder
 
 IMAGES = 6 * MORE  # of each crash: one with nothing that was not synced, the others drawn
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names open files by /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="names open files by /proc"),
+]
 
 
 @pytest.fixture
