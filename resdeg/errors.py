@@ -1,4 +1,4 @@
-"""The one error a user is meant to see, with the exit code the command line ends with."""
+"""The errors that users are meant to see, each with the exit code of the command line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable
 class ResdegError(Exception):
     """An expected failure: what happened and where, then what to do about it.
 
-    The command line prints it as one or two lines and exits with `exit_code`; a traceback
-    appears under `--debug` alone.
+    The command line prints it as one or two lines and exits with `exit_code`; a traceback appears only
+    under `--debug`.
     """
 
     exit_code = 1
@@ -25,13 +25,13 @@ class ResdegError(Exception):
 
 
 class UsageError(ResdegError, ValueError):
-    """A bad command, option or configuration, or nothing to read."""
+    """A command, option or configuration is wrong, or there is nothing to read."""
 
     exit_code = 2
 
 
 class LostError(ResdegError):
-    """A worker left no result: killed, silent, or out of memory. Another attempt may get through."""
+    """A worker left no result: it was killed, silent or out of memory. Another attempt may succeed."""
 
     exit_code = 3
 
@@ -55,7 +55,7 @@ class BusyError(ResdegError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The way out after a misspelt name: the nearest known one, else all of them.
+    """Suggests a remedy for a misspelt name: the nearest known name, or else all of them.
 
     >>> did_you_mean("plane", ["plain", "residual"])
     "did you mean 'plain'?"

@@ -1,7 +1,7 @@
-"""The primitives that touch persistent files: the one module that writes.
+"""The primitives that touch persistent files. No other module writes.
 
-Every operation on the disk goes through the few functions of `_os_*` at the end, so that tests can
-count them, stop them and replay them.
+Every operation on the disk goes through the few functions `_os_*` at the end, so that tests can count
+them, stop them and replay them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import filelock
 from resdeg.errors import BusyError, StorageError
 
 _TEMPORARY = ".tmp-"
-_MODE = 0o666  # of every file; the umask takes its part
+_MODE = 0o666  # the mode of every new file, from which the umask is subtracted
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace `path` with `content` as one step: after a crash it holds the old or the new bytes.
+    """Replaces `path` with `content` as one step: after a crash it holds the old or the new bytes.
 
     Raises:
-        StorageError: the disk refuses; the old content stands.
+        StorageError: the disk refuses; the old content stays.
     """
-    # Unique, so that two writers never share one; O_EXCL and O_NOFOLLOW, so that no planted link is followed.
+    # The name is unique, so that two writers never share it. O_EXCL and O_NOFOLLOW follow no planted link.
     temporary = path.with_name(f".{path.name[:200]}{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
     with _reported("write", path):
         try:
@@ -48,10 +48,10 @@ def write(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add `content` at the end of `path` and make it last. The caller holds the lock.
+    """Adds `content` at the end of `path`, on the disk itself. The caller holds the lock.
 
     Raises:
-        StorageError: the disk refuses; a torn tail may stand, for `truncate` to cut.
+        StorageError: the disk refuses; a torn tail may be left, which `truncate` cuts.
     """
     with _reported("append to", path):
         new = not path.exists()
@@ -66,7 +66,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def truncate(path: Path, size: int) -> None:
-    """Cut `path` down to `size` bytes."""
+    """Cuts `path` down to `size` bytes."""
     with _reported("truncate", path):
         handle = _os_open(path, os.O_WRONLY)
         try:
@@ -77,20 +77,20 @@ def truncate(path: Path, size: int) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename within one file system; `target` is replaced."""
+    """Renames `source` within its file system; `target` is replaced."""
     with _reported("move", source):
         _os_replace(source, target)
         _sync_folder(target.parent)
 
 
 def remove(path: Path) -> None:
-    """Unlink `path`; nothing happens where it is not there."""
+    """Unlinks `path`, if it exists."""
     with _reported("remove", path), contextlib.suppress(FileNotFoundError):
         _os_unlink(path)
 
 
 def make_folder(path: Path) -> None:
-    """Create `path` and its parents."""
+    """Creates `path` and its parents."""
     with _reported("create folder", path):
         if path.is_dir():
             return
@@ -104,13 +104,13 @@ def make_folder(path: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """What writers that were killed left behind in `folder`. The caller holds the lock."""
+    """Removes what killed writers left behind in `folder`. The caller holds the lock."""
     for path in folder.glob(f".*{_TEMPORARY}*"):
         remove(path)
 
 
 def read(path: Path) -> bytes | None:
-    """The bytes of `path`, or None where there is no such file."""
+    """Reads the bytes of `path`; None if there is no such file."""
     with _reported("read", path):
         try:
             return path.read_bytes()
@@ -120,15 +120,16 @@ def read(path: Path) -> bytes | None:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock at `path`, which the kernel frees on any death of this process.
+    """Holds the lock at `path`, which the kernel frees however this process ends.
 
     Args:
-        wait: told who holds it, and then we wait until it is free; without it, fail at once.
+        wait: receives a message that says who holds the lock; then the lock is waited for. Without it a held
+            lock is an error at once.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds the lock, and `wait` is None.
     """
-    # A second of patience, because `is_locked` of a reader holds it for an instant.
+    # The timeout is a second, because a reader's `is_locked` holds the lock for an instant.
     lock = filelock.FileLock(path, timeout=1, thread_local=False)
     note = path.with_name(path.name + "-owner")
     with _reported("lock", path):
@@ -154,7 +155,7 @@ def locked(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[No
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process holds the lock at `path` now; the lock is not kept."""
+    """Says whether a process holds the lock at `path` now; the lock is released again."""
     if not path.exists():
         return False
     try:
@@ -162,13 +163,13 @@ def is_locked(path: Path) -> bool:
             return False
     except filelock.Timeout:
         return True
-    except OSError:  # a read-only place, where nobody can be writing either
+    except OSError:  # the folder is read-only, so nobody can be writing in it either
         return False
 
 
 @contextlib.contextmanager
 def _reported(verb: str, path: Path) -> Iterator[None]:
-    """An OSError as the one line that a user can act on."""
+    """Turns an OSError into a StorageError whose message a user can act on."""
     try:
         yield
     except OSError as error:
@@ -177,11 +178,11 @@ def _reported(verb: str, path: Path) -> Iterator[None]:
                 f"cannot {verb} {path}: the disk is full", "free some space, then run it again"
             ) from error
         reason = error.strerror or str(error)
-        raise StorageError(f"cannot {verb} {path}: {reason}", "mend the place or give another") from error
+        raise StorageError(f"cannot {verb} {path}: {reason}", "check the path, or choose another") from error
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename or a new name in `folder` last."""
+    """Makes a rename or a new name in `folder` survive a crash."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _os_fsync(handle)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: one strict JSON object per line or file, each with its schema."""
+"""The records of a run: one strict JSON object per line or file, each with its schema."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resdeg.errors import StorageError
 
-# Of the files. 2 added the image_* numbers and the parts of `seconds`, 3 a segment's code, 4 the clean
-# numbers of every record (clean_train_*, clean_seconds) and the recomputed_* ones at a run's end, 5 a
+# The schema of the files. 2 added the image_* numbers and the parts of `seconds`, 3 a segment's code, 4 the
+# clean numbers of every record (clean_train_*, clean_seconds) and the recomputed_* ones at a run's end, 5 a
 # segment's norms and the seconds of a capture, 6 origin.json and records without running training numbers.
 SCHEMA = 6
-SEMANTICS = 1  # of the training: raised when a change of code moves numbers (a golden loss guards it)
+# The semantics of the training are raised when a change of code moves numbers; golden losses guard them.
+SEMANTICS = 1
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
-State = Literal["initial", "final"] | int  # of a network that was measured; a step where it was neither
-ENDED: tuple[Status, ...] = ("finished", "diverged")  # a diverged run is a result, not to be run again
+State = Literal["initial", "final"] | int  # the state of a measured network; an integer is a step between
+ENDED: tuple[Status, ...] = ("finished", "diverged")  # a diverged run is a result and is not repeated
 
 
 class Record(BaseModel):
-    """Frozen, and strict JSON: a number that is not finite is null, and its name tells why."""
+    """A frozen record in strict JSON. A number that is not finite is null; `not_finite` says what it was."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,10 +43,10 @@ class Record(BaseModel):
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Self:
-        """The record in `text`.
+        """Reads the record in `text`; `where` names the file and line in messages.
 
         Raises:
-            StorageError: it is not such a record, or a newer resdeg wrote it.
+            StorageError: the text is no such record, or a newer resdeg wrote it.
         """
         try:
             tree = json.loads(text)
@@ -62,13 +63,13 @@ class Record(BaseModel):
 
 
 class EvalRecord(Record):
-    """One line of metrics.jsonl: what is known after `step`. Deterministic fields only.
+    """One line of metrics.jsonl: the numbers after `step`. Every field is deterministic.
 
-    Training numbers are running means over the epoch's augmented batches, None of a run that was adopted;
-    test numbers are of the evaluation mode. `clean_train_*`: evaluation mode, no augmentation, on the same
+    Training numbers are running means over the epoch's augmented batches, and None for an adopted run; test
+    numbers are measured in evaluation mode. `clean_train_*`: evaluation mode, no augmentation, on the same
     training images for every seed, family and depth, as many as there are test images; None before schema 4.
-    `image_*`: with each image's own statistics in place of the running ones, for a net with instance
-    norms alone. Losses in nats, accuracies as fractions.
+    `image_*`: with each image's own statistics in place of the running ones, only for a net with instance
+    norms. Losses are in nats, accuracies are fractions.
     """
 
     epoch: int
@@ -93,7 +94,8 @@ class EvalRecord(Record):
 class TimingRecord(Record):
     """One line of timing.jsonl: clocks, which differ between identical runs.
 
-    Seconds since the line before: of training, of test and validation scores, of clean training scores.
+    The fields count seconds since the line before, spent on training, on test and validation scores, and on
+    clean training scores.
     """
 
     step: int
@@ -107,7 +109,7 @@ class TimingRecord(Record):
 
 
 class Segment(BaseModel):
-    """What the bits of a run depend on beside its settings, for one process that worked on it."""
+    """What, besides its settings, determines a run's bits, for one process that worked on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -115,27 +117,28 @@ class Segment(BaseModel):
     semantics: int
     data_hash: str
     resdeg: str
-    code: str = ""  # digest of the source that makes numbers; unknown before schema 3
+    code: str = ""  # the digest of the source that makes numbers; unknown before schema 3
     python: str
     torch: str
     numpy: str
     device: str
     processor: str
     threads: int
-    norms: str = ""  # fused or torch; not recorded before there was a choice
+    norms: str = ""  # "fused" or "torch"; not recorded before there was a choice
 
 
-MAKES_BITS = ("resdeg", "code", "torch", "numpy", "processor", "device", "threads", "norms")  # of a segment
+# The fields of a segment that can change bits.
+MAKES_BITS = ("resdeg", "code", "torch", "numpy", "processor", "device", "threads", "norms")
 
 
 class Environment(Record):
-    """environment.json: one segment per process, in order."""
+    """The content of environment.json: one segment per process, in order."""
 
     segments: tuple[Segment, ...] = ()
 
 
 class Manifest(Record):
-    """The commit of one checkpoint generation: its rename makes the tensors count."""
+    """The commit of one checkpoint generation: the tensors count once this file has been renamed."""
 
     generation: int
     run_id: str
@@ -149,11 +152,11 @@ class Manifest(Record):
 
 
 class Origin(Record):
-    """origin.json: where the weights of an adopted run came from.
+    """The content of origin.json: where the weights of an adopted run came from.
 
-    file, bytes, sha256: of the file as it was read. layout: whose names it has; padding: where its option A
-    puts the new channels, "behind" the old ones or "around" them; None where the network has none.
-    licence, address, trained: in words, None where they are not known.
+    file, bytes, sha256: of the file as it was read. layout: the program whose names it has. padding: where
+    its option A puts the new channels, "behind" the old ones or "around" them; None if it has no option A.
+    licence, address, trained: in words, None if they are not known.
     """
 
     source: str
@@ -170,12 +173,12 @@ class Origin(Record):
 class DiagnosticRecord(Record):
     """One line of diagnostics.jsonl: one number measured on a run's network.
 
-    state: "initial" values, with running statistics measured on training images, because those that
-        a network starts with (0 and 1) are of no network; "final", the end of a finished run; or the
-        step of a snapshot, or of an unfinished run's checkpoint.
-    block: from 1 in the order of the net, 0 the stem. layer: the 3x3 layers from 1, the stem, to
-        depth - 1. stage: from 1; the stem's map is the first stage's. None: of the whole network.
-    images: how many the number is of; note: what else it depends on.
+    state: "initial" for the initial values, with running statistics measured on training images, because
+        the statistics that a network starts with (0 and 1) describe no network; "final" for the end of a
+        finished run; or the step of a snapshot, or of an unfinished run's checkpoint.
+    block: from 1 in the order of the net, 0 for the stem. layer: the 3x3 layers from 1, the stem, to
+        depth - 1. stage: from 1; the stem's map is the first stage's. None stands for the whole network.
+    images: the number of images that were measured. note: what else the number depends on.
     """
 
     kind: str
@@ -190,14 +193,14 @@ class DiagnosticRecord(Record):
 
 
 class RunSummary(Record):
-    """How a run ended. Clean training numbers: evaluation mode, no augmentation, all training images.
+    """The end of a run. Its training numbers are clean: evaluation mode, no augmentation, all images.
 
-    `recomputed_*`: the clean ones once more, each batch norm's running statistics, which lag behind
+    `recomputed_*`: the clean numbers once more, with each batch norm's running statistics, which lag behind
     moving weights, replaced by averages over all training images; None for a net without batch norms.
-    `image_*`: each image's own statistics in place of the running ones, see EvalRecord. Seconds: `start`
-    from the worker's first line to its first step, `capture` of steps captured as CUDA graphs, `training`
-    and `evaluation` of all records, `clean` of all clean training numbers, those at the end among them;
-    `seconds` is the last three.
+    `image_*`: with each image's own statistics in place of the running ones, see EvalRecord.
+    Seconds: `start` from the worker's first line to its first step, `capture` for capturing steps as CUDA
+    graphs, `training` and `evaluation` over all records, `clean` for all clean training numbers including
+    those at the end; `seconds` is the sum of the last three.
     """
 
     run_id: str
@@ -237,7 +240,7 @@ class RunSummary(Record):
 
 
 class Progress(Record):
-    """What a worker says of its run while it goes on; never stored."""
+    """A message of a worker about its run in progress; it is never stored."""
 
     run_id: str
     step: int

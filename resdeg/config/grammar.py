@@ -11,7 +11,7 @@ MOST_RUNS = 10_000
 
 
 def _number(text: str, what: str, whole: str) -> int:
-    """ASCII digits alone: int() would also take ' 8 ', '1_000' and Arabic digits."""
+    """Takes only ASCII digits, because int() would also take ' 8 ', '1_000' and Arabic digits."""
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         shown = f"'{text}'" if text else "an empty item"
         raise UsageError(
@@ -24,7 +24,7 @@ _EXAMPLE = {"depths": "8,20,56", "seeds": "0-2"}
 
 
 def parse_depths(text: str) -> tuple[int, ...]:
-    """Depths from '8,20,56'; whether each is 6n+2 is the model's to say.
+    """Reads depths such as '8,20,56'; `check_depth` judges whether each is 6n+2.
 
     Raises:
         UsageError: an item is empty or not a whole number.
@@ -33,7 +33,7 @@ def parse_depths(text: str) -> tuple[int, ...]:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from '0-2' or '0,3,5-7'; ranges include both ends.
+    """Reads seeds such as '0-2' or '0,3,5-7'; ranges include both ends.
 
     Raises:
         UsageError: an item is not a number or a rising range, or there are too many.
@@ -45,14 +45,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         high = _number(last, "seeds", text) if dash else low
         if high < low:
             raise UsageError(f"seeds '{text}': the range {item} ends before it starts", f"write {high}-{low}")
-        if high - low >= MOST_RUNS:  # counted before it is built
+        if high - low >= MOST_RUNS:  # checked before the range is built, which could fill the memory
             raise UsageError(f"seeds '{text}': {item} is more than {MOST_RUNS:,} seeds")
         seeds.extend(range(low, high + 1))
     return tuple(seeds)
 
 
 def number_or_text(text: str) -> int | str:
-    """A number, where it is one; else as it is, for the configuration to say what is wrong.
+    """Converts `text` to a number if it is one; other text stays, and the configuration judges it.
 
     >>> number_or_text("8"), number_or_text("auto")
     (8, 'auto')
@@ -61,7 +61,7 @@ def number_or_text(text: str) -> int | str:
 
 
 def is_true(text: str) -> bool:
-    """What an environment variable that is a switch says.
+    """Reads an environment variable that is a switch.
 
     >>> is_true("1"), is_true("no"), is_true("")
     (True, False, False)
@@ -70,10 +70,13 @@ def is_true(text: str) -> bool:
 
 
 def check_depth(depth: int) -> int:
-    """`depth` if it is 6n+2, n >= 0: stem, 6n convolutions, classifier.
+    """Returns `depth` if it is 6n+2 with n >= 0: a stem, 6n convolutions and a classifier.
 
     >>> check_depth(20)
     20
+
+    Raises:
+        UsageError: the depth is another number, or above DEEPEST.
     """
     if depth > DEEPEST:
         raise UsageError(f"depth={depth} is above the limit of {DEEPEST}")

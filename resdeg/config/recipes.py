@@ -1,4 +1,4 @@
-"""Recipes: named settings that hold for every depth and family alike."""
+"""Recipes: named training settings, the same for every depth and family."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from resdeg.errors import UsageError, did_you_mean
 
-# He et al. 2015, Sec. 4.2; what the paper leaves open is pinned in config.TrainingConfig.
+# He et al. 2015, Sec. 4.2. The defaults of config.TrainingConfig fix what the paper leaves open.
 _PAPER = {"steps": 64_000, "schedule": "steps"}
 
 RECIPES: Mapping[str, Mapping[str, object]] = {
@@ -15,16 +15,16 @@ RECIPES: Mapping[str, Mapping[str, object]] = {
     # The paper warms its 110-layer net up until training error is below 80 %, "about 400
     # iterations"; no rule may hold for one depth, so here every net gets the 400 steps.
     "he2015-warmup": {**_PAPER, "warmup_steps": 400, "warmup_lr": 0.01},
-    # For the generated images of `hierarchy`: no crops or flips, which its rules do not survive.
+    # The generated images of `hierarchy` are neither cropped nor flipped: their rules would not survive it.
     "demo": {"epochs": 5, "batch_size": 64, "schedule": "triangle", "pad": 0, "flip": False},
 }
 
 
 def recipe(name: str) -> dict[str, object]:
-    """The training settings of a recipe, its own name among them.
+    """Returns the training settings of a recipe, including its name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no recipe has this name.
     """
     if name not in RECIPES:
         raise UsageError(f"recipe '{name}' is not known", did_you_mean(name, RECIPES))

@@ -1,4 +1,4 @@
-"""From defaults, recipe, file, environment and flags to one configuration."""
+"""One configuration from defaults, recipe, file, environment and flags."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ENVIRONMENT = {
 def resolve(
     file: Path | None, environment: Mapping[str, str], assignments: Sequence[str], flags: Settings
 ) -> SweepConfig:
-    """One configuration: defaults < recipe < file < environment < --set < flags.
+    """Merges the layers of settings: defaults < recipe < file < environment < --set < flags.
 
     Raises:
-        UsageError: anything in any of them is wrong, with the one that set it.
+        UsageError: a setting is wrong; the message names the layer that set it.
     """
     layers: dict[str, Settings] = {}
     if file is not None:
         layers[str(file)] = read_toml(file)
-    layers |= {name: _variable(name, environment[name]) for name in ENVIRONMENT if environment.get(name)}
+    layers |= {name: _read_variable(name, environment[name]) for name in ENVIRONMENT if environment.get(name)}
     chosen: Settings = {}
     for text in assignments:
         chosen = merge(chosen, parse_assignment(text))
@@ -43,7 +43,7 @@ def resolve(
     return validate(SweepConfig, {f"recipe {name}": {"training": recipe(name)}, **layers})
 
 
-def _variable(name: str, text: str) -> Settings:
+def _read_variable(name: str, text: str) -> Settings:
     value: object = number_or_text(text) if name == "RESDEG_JOBS" else text
     if name == "RESDEG_OFFLINE":
         value = is_true(text)

@@ -22,7 +22,7 @@ from resdeg.config.settings import (
 )
 from resdeg.errors import UsageError
 
-# Each setting of a run stands in exactly one of these two lists (a test holds it so).
+# Each setting of a run is in exactly one of these two lists; a test checks that.
 AFFECTS_RESULT = [
     "seed",
     "family",
@@ -58,10 +58,10 @@ AFFECTS_RESULT = [
     "constructed",
     "adopted",
 ]
-LEAVES_RESULT = ["training.recipe"]  # a name for the settings beside it
-VARIED = ("family", "depth", "seed")  # over a curve; the others are those of its settings
-# Settings that came after runs had been published: at these values they are no part of an identity,
-# so that those runs keep their names.
+LEAVES_RESULT = ["training.recipe"]  # only names the other training settings
+VARIED = ("family", "depth", "seed")  # settings that differ between the runs of one curve
+# These settings were added after runs had been published. At these values they are no part of an
+# identity, so that the published runs keep their names.
 NEUTRAL: Settings = {
     "model.layout": "staged",
     "model.shortcut_scale": 1.0,
@@ -93,7 +93,7 @@ class RunConfig(Frozen):
         return check_depth(depth)
 
     @model_validator(mode="after")
-    def _can_be(self) -> Self:
+    def _is_possible(self) -> Self:
         if self.model.last_scale != 1 and self.family == "plain" and self.depth > 2:
             raise UsageError(
                 "model.last_scale is for residual networks: a plain block of scale 0 lets nothing through",
@@ -107,16 +107,16 @@ class RunConfig(Frozen):
                     "add --families plain and greater --depths",
                 )
             if self.training.precision != "fp32":
-                raise UsageError("constructed compares logits to rounding", "add --precision fp32")
+                raise UsageError("constructed compares logits up to rounding", "add --precision fp32")
             if self.adopted is not None:
                 raise UsageError("a constructed network is trained here, an adopted one is not")
         return self
 
     def check_trainable(self) -> None:
-        """Refuse a run of adopted weights, which are measured and never trained.
+        """Refuses a run of adopted weights, which are measured and never trained.
 
         Raises:
-            UsageError: this is one.
+            UsageError: the weights of this run are adopted.
         """
         if self.adopted is not None:
             raise UsageError(
@@ -124,9 +124,9 @@ class RunConfig(Frozen):
                 "`resdeg adopt` makes such runs; give `resdeg sweep` other settings",
             )
 
-    @property
-    def shallow(self) -> Self:
-        """The run whose first steps a constructed net's first part is."""
+    @cached_property
+    def shallow(self) -> RunConfig:
+        """The run of the shallow network that a constructed run trains in its first phase."""
         assert self.constructed is not None
         return self.model_copy(update={"depth": self.constructed.from_depth, "constructed": None})
 
@@ -137,21 +137,23 @@ class RunConfig(Frozen):
     @cached_property
     def _identity(self) -> Settings:
         tree = self.model_dump(mode="json")
-        found = {name: _at(tree, name) for name in AFFECTS_RESULT}
-        return {k: v for k, v in found.items() if k not in NEUTRAL or v != NEUTRAL[k]}
+        values = {name: _value_at(tree, name) for name in AFFECTS_RESULT}
+        return {
+            name: value for name, value in values.items() if name not in NEUTRAL or value != NEUTRAL[name]
+        }
 
     @cached_property
     def run_id(self) -> str:
-        """Readable name and 8 hex digits of the SHA-256 of `identity`."""
+        """A readable name and 8 hex digits of the SHA-256 of `identity`."""
         return f"{self.family}-d{self.depth}-s{self.seed}-{_digest(self._identity)}"
 
     @cached_property
     def settings_id(self) -> str:
-        """What runs of one curve share: `identity` without family, depth and seed."""
-        return _digest({k: v for k, v in self._identity.items() if k not in VARIED})
+        """The digest that runs of one curve share: `identity` without family, depth and seed."""
+        return _digest({name: value for name, value in self._identity.items() if name not in VARIED})
 
 
-def _at(tree: Settings, dotted: str) -> Any:
+def _value_at(tree: Settings, dotted: str) -> Any:
     for key in dotted.split("."):
         tree = tree[key]
     return tree

@@ -16,12 +16,12 @@ Settings = dict[str, Any]
 
 
 class Frozen(BaseModel):
-    """Settings that do not change, so that what follows from them may be computed once (cached_property)."""
+    """Settings that do not change, so that values derived from them can be cached (cached_property)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with other values, which has forgotten what followed from the old ones."""
+        """Copies the settings with other values, and without the cached values of the old ones."""
         copy = super().model_copy(update=update, deep=deep)
         for name in copy.__dict__.keys() - type(self).model_fields.keys():
             del copy.__dict__[name]
@@ -57,7 +57,7 @@ class DataConfig(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _one_data_set(cls, values: Any) -> Any:
-        """The table `hierarchy` goes with that data set and no other, so it moves no other's id."""
+        """Lets only the data set `hierarchy` have that table, so the table moves no other data set's ids."""
         if isinstance(values, dict):
             if values.get("name") == "hierarchy":
                 return {**values, "hierarchy": values.get("hierarchy") or {}}
@@ -69,7 +69,7 @@ class DataConfig(Frozen):
 
 
 class ModelConfig(Frozen):
-    """Everything about the network but its family and depth."""
+    """Everything about the network except its family and depth."""
 
     layout: str = "staged"
     block: str = "basic"
@@ -88,7 +88,7 @@ class ModelConfig(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _companions(cls, values: Any) -> Any:
-        """StarGAN's unit brings its norm unless another is named; `dirac` goes with its init alone."""
+        """Gives StarGAN's unit its norm unless another is named; allows `dirac` only with its init."""
         if not isinstance(values, dict):
             return values
         if values.get("init") == "dirac-mixed":
@@ -105,15 +105,16 @@ class ModelConfig(Frozen):
     def _branch_ends_in_a_norm(self) -> Self:
         if self.last_scale != 1 and (self.norm == "none" or self.block == "preact"):
             raise UsageError(
-                "model.last_scale is of a norm that ends the branch, and these nets have none there",
+                "model.last_scale scales a norm at the end of the branch, and these nets have none there",
                 "give a norm, and model.block = 'basic' or 'stargan'",
             )
         return self
 
 
 def _precision(value: object) -> object:
-    # The pilot (results/precision) saw no difference, but none finer than five points; and one
-    # command must mean one sweep on every machine. Resolved before the run id.
+    # "auto" is fp32 everywhere, because one command must mean one sweep on every machine, and the pilot
+    # (results/precision) could not have seen a difference below five points. It is resolved here, before
+    # the run id is made.
     return "fp32" if value == "auto" else value
 
 
@@ -135,7 +136,7 @@ class TrainingConfig(Frozen):
     precision: Annotated[Literal["fp32", "bf16"], BeforeValidator(_precision)] = "fp32"
     threads: int = Field(1, ge=1, le=1024, description="intra-op threads on a CPU; part of the bits")
     fused: bool = Field(
-        True, description="norm, addition and relu at once where they can be; part of the bits"
+        default=True, description="norm, addition and relu at once where they can be; part of the bits"
     )
 
     @model_validator(mode="after")
@@ -146,11 +147,11 @@ class TrainingConfig(Frozen):
 
     @property
     def length(self) -> str:
-        """The length as it was given, for people."""
-        return f"{self.epochs} epochs" if self.epochs else f"{self.steps:,} steps"
+        """The length in words, in the unit in which it was given."""
+        return f"{self.epochs} epochs" if self.epochs is not None else f"{self.steps:,} steps"
 
     def total_steps(self, train_images: int) -> int:
-        """Steps of the whole run: round(epochs * images / batch), batches straddling epochs."""
+        """Counts the steps of the whole run: round(epochs * images / batch), as batches straddle epochs."""
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
@@ -158,11 +159,12 @@ class TrainingConfig(Frozen):
 
 
 class ConstructedConfig(Frozen):
-    """The constructed solution (He et al. 2015, Sec. 1), trained on: two parts of one run.
+    """The constructed solution (He et al. 2015, Sec. 1), trained further: one run of two phases.
 
-    A plain net of `from_depth` takes the first steps under the recipe's schedule, scaled to them; then
-    identity blocks are put in, and the deeper net takes the others, under the schedule scaled to those
-    and its rates times `lr`. So it has as many steps as a net of its depth from its own start.
+    In the first phase a plain network of `from_depth` trains under the recipe's schedule, scaled to the
+    steps of that phase. Then identity blocks are inserted, and the deeper network takes the other steps,
+    under the schedule scaled to them and with its rates times `lr`. So the run has as many steps as a
+    network of its depth that starts anew.
     """
 
     from_depth: int = 20
@@ -178,7 +180,7 @@ class ConstructedConfig(Frozen):
 
 
 def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value  # TOML has arrays alone
+    return tuple(value) if isinstance(value, list) else value  # TOML has only arrays
 
 
 Channels = Annotated[
@@ -192,16 +194,18 @@ Channels = Annotated[
 
 
 class AdoptedConfig(Frozen):
-    """Weights that another program trained: whose they are, and the input that they were trained on.
+    """Weights that another program trained: their source, and the input that they were trained on.
 
-    mean, deviation: of the channels red, green and blue, for pixels in [0, 1]. None: those that resdeg's own
-    trainings have, the per-pixel mean and the deviation of the training images.
+    mean, deviation: of the channels red, green and blue, for pixels in [0, 1]. None stands for the input of
+    resdeg's own trainings: the per-pixel mean and the deviation of the training images.
     """
 
     source: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)
     mean: Channels | None = None
     deviation: Channels | None = None
-    schedule_known: bool = Field(False, description="whether `training` says how the weights were trained")
+    schedule_known: bool = Field(
+        default=False, description="whether `training` says how the weights were trained"
+    )
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
@@ -213,7 +217,7 @@ class AdoptedConfig(Frozen):
 
 
 class ClaimsConfig(Frozen):
-    """What the verdicts of a sweep rest on besides the rules; it counts if named before the first step."""
+    """Choices besides the rules on which verdicts rest; they count if they precede the first step."""
 
     depth: int | None = Field(
         None, description="witness depth of C1, C2, C4 and C10; none: any depth may be it"
@@ -221,10 +225,10 @@ class ClaimsConfig(Frozen):
 
 
 class Registration(Frozen):
-    """What was fixed before the first step of a sweep: written once into its sweep.toml, and kept.
+    """What was fixed before the first step of a sweep; it is written once into sweep.toml and never changed.
 
-    version, date, sha256: of the rules of the claims. seeds: how many. depth: the witness depth, where one
-    was named. extended_after: whole seeds that a report had been made of when seeds were added.
+    version, date, sha256: of the rules of the claims. seeds: their number. depth: the witness depth, if it
+    was named. extended_after: the number of whole seeds that a report had shown when seeds were added.
     """
 
     version: int
@@ -236,20 +240,20 @@ class Registration(Frozen):
 
 
 class ExecutionConfig(Frozen):
-    """How a sweep is carried out: nothing in here can change a result."""
+    """How a sweep is carried out. No setting in this table can change a result."""
 
     data_dir: str | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     jobs: int | Literal["auto"] = "auto"
     offline: bool = False
-    graph: bool = Field(False, description="replay each step as one CUDA graph; not yet run on a GPU")
+    graph: bool = Field(default=False, description="replay each step as one CUDA graph; not yet run on a GPU")
     group: int = Field(
         1, ge=1, le=64, description="runs in one worker process, a thread each; on CUDA a stream each"
     )
     order: Literal["depth", "seed"] = Field(
         "depth", description="deepest first, or all depths of a seed before the next seed"
     )
-    # Weights kept on the way, for `resdeg diagnose`: after this many evenly spaced epochs.
+    # Weights are stored after this many evenly spaced epochs, for `resdeg diagnose` to measure.
     snapshots: int = Field(0, ge=0, le=20)
 
     @field_validator("jobs")

@@ -1,4 +1,4 @@
-"""What is swept: a grid of trainings, and arms beside it that differ in some settings."""
+"""A sweep: a grid of trainings, and arms beside it that differ from it in some settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from resdeg.errors import UsageError
 
 
 def _listed(parse: Any) -> BeforeValidator:
-    """Text through `parse`; a TOML array as it is; duplicates dropped, order kept."""
+    """Reads text by `parse` and a TOML array as it is, drops duplicates and keeps the order."""
 
     def read(value: object) -> object:
         items = parse(value) if isinstance(value, str) else (value,) if isinstance(value, int) else value
@@ -49,9 +49,9 @@ ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
 
 
 class ArmConfig(Frozen):
-    """An intervention beside the grid of a sweep: settings that are other than the grid's.
+    """An arm beside the grid of a sweep: the settings in which it differs from the grid.
 
-    Depths, families and seeds are the grid's where none are given.
+    Depths, families and seeds that are not given are those of the grid.
     """
 
     depths: Depths | None = None
@@ -70,7 +70,7 @@ class ArmConfig(Frozen):
 
 
 class SweepConfig(Frozen):
-    """The grid: depths x families x seeds under one set of settings; and arms beside it."""
+    """A grid of depths x families x seeds under one set of settings, and arms beside it."""
 
     depths: Depths = (8, 20, 56)
     families: Families = FAMILIES
@@ -103,35 +103,39 @@ class SweepConfig(Frozen):
                 f"{count:,} runs are planned; the limit is {MOST_RUNS:,}", "give fewer depths or seeds"
             )
         for grid in self.grids:
-            grid.grid()  # a network that cannot be is refused now
+            grid.grid()  # refuses impossible networks now, before anything is trained
         return self
 
     @cached_property
     def arm_sweeps(self) -> dict[str, SweepConfig]:
-        """Each arm as a sweep of its own: its changes laid over the settings of this one."""
+        """Each arm as a sweep of its own, whose settings are those of this sweep with the arm's changes."""
         tree = self.model_dump(exclude={"arms", "claims", "registration"}, exclude_none=True)
-        changes = self.model_dump(include={"arms"}, exclude_none=True)["arms"]
-        return {name: _laid_over(tree, f"arms.{name}", of_arm) for name, of_arm in changes.items()}
+        arms = self.model_dump(include={"arms"}, exclude_none=True)["arms"]
+        return {name: _apply_changes(tree, f"arms.{name}", changes) for name, changes in arms.items()}
 
     @property
     def grids(self) -> list[SweepConfig]:
         """This sweep, then its arms."""
-        return [self, *self.arm_sweeps.values()]
+        return [self, *self.arm_sweeps.values()]  # not cached: a model that holds itself cannot be compared
 
     def changes(self, name: str) -> Settings:
-        """What an arm changes, by dotted name; grid and values that are this sweep's own are left out."""
-        own, other = (grid.grid()[0].identity() for grid in (self, self.arm_sweeps[name]))
-        found = {key: other.get(key, NEUTRAL.get(key)) for key in AFFECTS_RESULT}
-        mine = {key: own.get(key, NEUTRAL.get(key)) for key in AFFECTS_RESULT}
-        return {k: v for k, v in found.items() if k not in VARIED and v != mine[k]}
+        """Returns the settings that the arm changes, by dotted name, without family, depth and seed."""
+        base, arm = (sweep.grid()[0].identity() for sweep in (self, self.arm_sweeps[name]))
+        before, after = (
+            {key: identity.get(key, NEUTRAL.get(key)) for key in AFFECTS_RESULT} for identity in (base, arm)
+        )
+        return {key: value for key, value in after.items() if key not in VARIED and value != before[key]}
 
     def grid(self) -> tuple[RunConfig, ...]:
-        """The trainings of the grid. Plain-2 and residual-2 are one net (no block): trained once."""
+        """Returns the trainings of the grid, each once.
+
+        A network of depth 2 has no block, so plain-2 and residual-2 are one network and one training.
+        """
         return self._grid
 
     @cached_property
     def _grid(self) -> tuple[RunConfig, ...]:
-        found: dict[str, RunConfig] = {}
+        runs: dict[str, RunConfig] = {}
         for depth in self.depths:
             for seed in self.seeds:
                 for family in self.families:
@@ -145,11 +149,11 @@ class SweepConfig(Frozen):
                         constructed=self.constructed,
                         adopted=self.adopted,
                     )
-                    found.setdefault(run.run_id, run)
-        return tuple(found.values())
+                    runs.setdefault(run.run_id, run)
+        return tuple(runs.values())
 
     def runs(self) -> tuple[RunConfig, ...]:
-        """The trainings of the grid and of its arms, each once."""
+        """Returns the trainings of the grid and of its arms, each once."""
         return self._runs
 
     @cached_property
@@ -158,16 +162,17 @@ class SweepConfig(Frozen):
 
     @cached_property
     def settings_id(self) -> str:
+        """The digest that all runs of the grid share, see `RunConfig.settings_id`."""
         return self.grid()[0].settings_id
 
     def to_toml(self) -> str:
-        """The grid as a file that `resdeg sweep` reads back; nothing of this machine in it.
+        """Writes the sweep as TOML that `resdeg sweep` reads back; it names nothing of this machine.
 
-        It holds what is needed to go on in place: the order of the runs, and snapshots.
+        The order of the runs and the snapshots are written too, because a sweep that goes on needs them.
         """
         tree = self.model_dump(mode="json", exclude={"execution"}, exclude_none=True)
         usual = ExecutionConfig()
-        in_place = {
+        execution = {
             name: value
             for name in ("order", "snapshots")
             if (value := getattr(self.execution, name)) != getattr(usual, name)
@@ -175,14 +180,14 @@ class SweepConfig(Frozen):
         arms = tree.pop("arms")
         if not tree["claims"]:
             del tree["claims"]
-        if in_place:
-            tree["execution"] = in_place
+        if execution:
+            tree["execution"] = execution
         if arms:
             tree["arms"] = {name: {k: v for k, v in arm.items() if v != {}} for name, arm in arms.items()}
         return tomli_w.dumps(tree)
 
 
-def _laid_over(tree: Settings, name: str, changes: Settings) -> SweepConfig:
+def _apply_changes(tree: Settings, name: str, changes: Settings) -> SweepConfig:
     try:
         return validate(SweepConfig, {"sweep": tree, name: changes})
     except UsageError as error:

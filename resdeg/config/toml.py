@@ -1,4 +1,4 @@
-"""Configurations in files and on the command line, and what is said of a mistake in one."""
+"""Configurations in files and on the command line, and the messages about mistakes in them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ LARGEST_CONFIG = 1_000_000  # bytes; a configuration is read whole
 
 
 def read_toml(path: Path) -> Settings:
-    """The tables of a configuration file.
+    """Reads the tables of a configuration file.
 
     Raises:
-        UsageError: missing, not a file, too large, not UTF-8 or not TOML (with line and column).
+        UsageError: the path is no file, or the file is too large, not UTF-8 or not TOML (with line and
+            column).
     """
     try:
         if not path.is_file():
@@ -35,28 +36,34 @@ def read_toml(path: Path) -> Settings:
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
-        said, line, column = _place(str(error), path.read_text("utf-8"))
+        reason, line, column = _locate(str(error), path.read_text("utf-8"))
         raise UsageError(
-            f"{path}:{line}:{column}: {said[:1].lower()}{said[1:]}", "mend the TOML there"
+            f"{path}:{line}:{column}: {reason[:1].lower()}{reason[1:]}", "correct the TOML there"
         ) from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
-def _place(message: str, text: str) -> tuple[str, int, int]:
-    """What tomllib says, and the line and column: it names them, or 'at end of document'."""
-    said, _, where = message.rpartition(" (at ")
-    if found := re.fullmatch(r"line (\d+), column (\d+)\)", where):
-        return said, int(found[1]), int(found[2])
+def _locate(message: str, text: str) -> tuple[str, int, int]:
+    """Splits a message of tomllib into its reason, line and column.
+
+    A message that ends in 'at end of document' has no numbers, so they are those of the end of `text`.
+    """
+    reason, _, position = message.rpartition(" (at ")
+    if match := re.fullmatch(r"line (\d+), column (\d+)\)", position):
+        return reason, int(match[1]), int(match[2])
     lines = text.rstrip().splitlines() or [""]
-    return said or message, len(lines), len(lines[-1]) + 1
+    return reason or message, len(lines), len(lines[-1]) + 1
 
 
 def parse_assignment(text: str) -> Settings:
-    """`--set training.lr=0.05` as a nested table; the value is TOML, else a bare string.
+    """Reads a KEY=VALUE of `--set` as a nested table; a value that is no TOML is a string.
 
     >>> parse_assignment("training.lr=0.05")
     {'training': {'lr': 0.05}}
+
+    Raises:
+        UsageError: the text is not KEY=VALUE.
     """
     dotted, equals, value = text.partition("=")
     keys = dotted.strip().split(".")
@@ -72,11 +79,11 @@ def parse_assignment(text: str) -> Settings:
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
-    """`lower` overlaid with `upper`, table by table; a length replaces the other kind of length."""
+    """Overlays `lower` with `upper`, table by table; a length replaces the other kind of length."""
     merged: Settings = dict(lower)
-    for rival, given in (("epochs", "steps"), ("steps", "epochs")):
-        if upper.get(given) is not None:
-            merged.pop(rival, None)
+    for other, length in (("epochs", "steps"), ("steps", "epochs")):
+        if upper.get(length) is not None:
+            merged.pop(other, None)
     for key, value in upper.items():
         below = merged.get(key)
         merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
@@ -87,10 +94,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate(model: type[Model], layers: Mapping[str, Settings]) -> Model:
-    """`model` from layers of settings by source, lowest first.
+    """Makes a `model` from layers of settings by source, lowest first.
 
     Raises:
-        UsageError: the first thing wrong, with the source that set it, its key and the nearest name.
+        UsageError: a setting is wrong; the message names the first one, its source and the nearest name.
     """
     settings: Settings = {}
     for layer in layers.values():
@@ -105,43 +112,43 @@ def _explain(
     model: type[BaseModel], error: ValidationError, layers: Mapping[str, Settings]
 ) -> tuple[str, str]:
     every = error.errors(include_url=False)
-    first, place = every[0], _key(every[0], layers)
-    key = ".".join(place)
-    # What is wrong as a whole was set by no one layer.
-    setters = [name for name, layer in layers.items() if place and _sets(layer, place)]
+    first, keys = every[0], _wrong_keys(every[0], layers)
+    key = ".".join(keys)
+    # A model that is wrong as a whole has no key, and no single layer set it.
+    setters = [name for name, layer in layers.items() if keys and _sets(layer, keys)]
     source = f"{setters[-1]}: " if setters else ""
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, UsageError):
         return f"{source}{cause.what}", cause.remedy
     if first["type"] == "extra_forbidden":
-        return f"{source}unknown key '{key}'", did_you_mean(place[-1], _fields(model, place[:-1]))
+        return f"{source}unknown key '{key}'", did_you_mean(keys[-1], _field_names(model, keys[:-1]))
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         return f"{source}{key}: '{first['input']}' is not known", did_you_mean(str(first["input"]), known)
-    # A setting of several types breaks a rule of each.
-    rules = [each["msg"].removeprefix("Value error, ") for each in every if _key(each, layers) == place]
+    # A setting that may have several types breaks one rule of each.
+    rules = [each["msg"].removeprefix("Value error, ") for each in every if _wrong_keys(each, layers) == keys]
     rule = ", or ".join(f"{rule[:1].lower()}{rule[1:]}" for rule in rules)
     return f"{source}{key} = {str(first['input'])[:80]}: {rule}", ""
 
 
-def _key(error: ErrorDetails, layers: Mapping[str, Settings]) -> list[str]:
-    """The key that is wrong; where it has several types, pydantic adds the name of one."""
-    place = [part for part in error["loc"] if isinstance(part, str)]
-    while error["type"] != "missing" and place and not any(_sets(layer, place) for layer in layers.values()):
-        place.pop()
-    return place
+def _wrong_keys(error: ErrorDetails, layers: Mapping[str, Settings]) -> list[str]:
+    """Lists the keys down to the wrong setting, without the name of a type that pydantic may add."""
+    keys = [part for part in error["loc"] if isinstance(part, str)]
+    while error["type"] != "missing" and keys and not any(_sets(layer, keys) for layer in layers.values()):
+        keys.pop()
+    return keys
 
 
-def _sets(layer: Settings, place: list[str]) -> bool:
-    for key in place:
+def _sets(layer: Settings, keys: list[str]) -> bool:
+    for key in keys:
         if not isinstance(layer, dict) or key not in layer:
             return False
         layer = layer[key]
     return True
 
 
-def _fields(model: type[BaseModel], path: Iterable[str]) -> list[str]:
-    """The keys of the table at `path`, for the nearest name."""
+def _field_names(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    """Lists the keys of the table at `path`, among which the nearest name is looked for."""
     keys = iter(path)
     for key in keys:
         field = model.model_fields.get(key)
@@ -151,5 +158,5 @@ def _fields(model: type[BaseModel], path: Iterable[str]) -> list[str]:
             return []
         model = inner[0]
         if field and get_origin(field.annotation) is dict:
-            next(keys, None)  # a name that the user chose
+            next(keys, None)  # passes over a name that the user chose
     return list(model.model_fields)

@@ -1,4 +1,4 @@
-"""Where the records of a sweep lie on disk, how a run commits to them, and how it recovers."""
+"""The folders of a sweep's records, the commits of a run to them, and its recovery from them."""
 
 from resdeg.store.folders import RunState, RunStore, SweepStore
 from resdeg.store.session import RunSession, keep_measured, open_run

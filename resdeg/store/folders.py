@@ -1,4 +1,4 @@
-"""The folders of a sweep and of its runs, as they are read."""
+"""The folders of a sweep and of its runs, and how their records are read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True)
 class SweepStore:
-    """results/<sweep>/: the grid, the runs, and what is drawn from them."""
+    """The folder results/<sweep>/ with the grid, the runs, and the figures and pages made from them."""
 
     folder: Path
 
@@ -42,13 +42,13 @@ class SweepStore:
         return RunStore(self.folder / "runs" / run_id)
 
     def run_ids(self) -> list[str]:
-        """Names of the run folders there, sorted; foreign files are passed over."""
+        """Lists the names of the run folders, sorted; other files are passed over."""
         with contextlib.suppress(OSError):
             return sorted(p.name for p in (self.folder / "runs").iterdir() if (p / "config.json").is_file())
         return []
 
     def has_records(self) -> bool:
-        """Whether some run has begun here, those that were set aside among them."""
+        """Says whether a run has begun here, even if it was set aside later."""
         return bool(self.run_ids()) or (self.folder / "set-aside").exists()
 
     @property
@@ -57,10 +57,10 @@ class SweepStore:
 
     @contextlib.contextmanager
     def owned(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Be the one process that schedules here; `wait` as in `files.locked`.
+        """Makes this process the only one that schedules here; `wait` as in `files.locked`.
 
         Raises:
-            BusyError: another process is; StorageError: the folder cannot be written.
+            BusyError: another process schedules here; StorageError: the folder cannot be written.
         """
         files.make_folder(self.folder / "runs")
         with files.locked(self.folder / "lock", wait):
@@ -68,7 +68,7 @@ class SweepStore:
             yield
 
     def set_aside(self, run_id: str) -> Path:
-        """Move a run out of the way, keeping it; the next one starts from nothing."""
+        """Moves a run to set-aside/, so that the next run of its name starts anew; returns its new folder."""
         number = 1
         while (aside := self.folder / "set-aside" / f"{run_id}.{number}").exists():
             number += 1
@@ -79,15 +79,15 @@ class SweepStore:
 
 @dataclass(frozen=True)
 class RunStore:
-    """results/<sweep>/runs/<run_id>/: what one training left. Reading needs no lock."""
+    """The folder results/<sweep>/runs/<run_id>/ with the records of a training. Reading needs no lock."""
 
     folder: Path
 
     def config(self) -> RunConfig:
-        """The settings that the run was started with.
+        """Reads the settings that the run was started with.
 
         Raises:
-            StorageError: there are none, or they are damaged.
+            StorageError: the settings are missing or damaged.
         """
         content = files.read(self.folder / "config.json")
         try:
@@ -98,29 +98,32 @@ class RunStore:
             raise StorageError(f"{self.folder / 'config.json'}: damaged or missing") from error
 
     def summary(self) -> RunSummary | None:
-        return self._one(RunSummary, "summary.json")
+        """Reads how the run ended; None if it has not ended."""
+        return self._read_record(RunSummary, "summary.json")
 
     def environment(self) -> Environment:
-        return self._one(Environment, "environment.json") or Environment()
+        """Reads the segments of the run, one per process that worked on it."""
+        return self._read_record(Environment, "environment.json") or Environment()
 
     def origin(self) -> Origin | None:
-        """Where the weights came from; None of a run that was trained here."""
-        return self._one(Origin, "origin.json")
+        """Reads where adopted weights came from; None if the run was trained here."""
+        return self._read_record(Origin, "origin.json")
 
     def metrics(self) -> list[EvalRecord]:
-        """The records of whole epochs, in order; an unfinished last line is passed over."""
-        return self._lines(EvalRecord, "metrics.jsonl")
+        """Reads the records of whole epochs in order; an unfinished last line is passed over."""
+        return self._read_records(EvalRecord, "metrics.jsonl")
 
     def timing(self) -> list[TimingRecord]:
-        """The clock of each record; a step that was done twice counts as it went last."""
-        return list({record.step: record for record in self._lines(TimingRecord, "timing.jsonl")}.values())
+        """Reads the clocks of each record; if a step was done twice, its last clocks count."""
+        records = self._read_records(TimingRecord, "timing.jsonl")
+        return list({record.step: record for record in records}.values())
 
     def diagnostics(self) -> list[DiagnosticRecord]:
-        """What `resdeg diagnose` measured, kind after kind; empty where it did not."""
-        return self._lines(DiagnosticRecord, "diagnostics.jsonl")
+        """Reads what `resdeg diagnose` measured, kind after kind; the list is empty before it did."""
+        return self._read_records(DiagnosticRecord, "diagnostics.jsonl")
 
     def state(self) -> RunState:
-        """Only the store decides; 'running' is the lock being held, so a crash needs no clean-up."""
+        """Decides the state of the run; it is 'running' while its lock is held, which ends with a crash."""
         if files.is_locked(self.folder / "lock"):
             return "running"
         summary = self.summary()
@@ -129,28 +132,28 @@ class RunStore:
         return "interrupted" if (self.folder / "config.json").exists() else "missing"
 
     def ended(self) -> bool:
-        """Whether nothing is left to train: finished or diverged."""
+        """Says whether the run has finished or diverged, so that nothing is left to train."""
         summary = self.summary()
         return summary is not None and summary.status in ENDED
 
     def checkpoint(self) -> tuple[Manifest, bytes] | None:
-        """The newest generation whose every hash holds, and its tensors; notices are dropped."""
+        """Reads the newest whole generation and its tensors; notices about others are dropped."""
         return newest(self.folder, self.folder.name, [])
 
     def snapshots(self, notices: list[str]) -> Iterator[tuple[int, bytes]]:
-        """Step and tensors of each snapshot that is whole, steps rising; a damaged one is named."""
-        return snapshots.kept(self.folder, notices)
+        """Reads the step and the tensors of each whole snapshot, steps rising; `notices` names the others."""
+        return snapshots.read_snapshots(self.folder, notices)
 
-    def _one(self, kind: type[R], name: str) -> R | None:
+    def _read_record(self, kind: type[R], name: str) -> R | None:
         content = files.read(self.folder / name)
         return None if content is None else kind.from_json(content, str(self.folder / name))
 
     def lines(self, name: str) -> list[bytes]:
-        """Those of a file that are whole: a crash may have torn the last one."""
+        """Reads the whole lines of a file, because a crash may have torn the last one."""
         content = files.read(self.folder / name) or b""
         return content[: content.rfind(b"\n") + 1].splitlines()
 
-    def _lines(self, kind: type[R], name: str) -> list[R]:
+    def _read_records(self, kind: type[R], name: str) -> list[R]:
         where = self.folder / name
         lines = enumerate(self.lines(name), start=1)
         return [kind.from_json(line, f"{where}:{number}") for number, line in lines]

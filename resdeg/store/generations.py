@@ -1,4 +1,4 @@
-"""The two generations of a checkpoint: which one counts, and whether its bytes are as they were written."""
+"""The two generations of a checkpoint: the newest one counts whose bytes are as they were written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from resdeg.records import Manifest
 
 
 def newest(folder: Path, run_id: str, notices: list[str]) -> tuple[Manifest, bytes] | None:
-    """The newest generation in `folder` whose every hash holds, and its tensors; the others are named."""
+    """Reads the newest generation in `folder` whose every hash holds, and its tensors.
+
+    Each damaged generation adds a line to `notices`. The result is None if no generation is whole.
+    """
     for name in ("manifest.json", "manifest-previous.json"):
         content = files.read(folder / "checkpoint" / name)
         if content is None:
@@ -36,7 +39,7 @@ def newest(folder: Path, run_id: str, notices: list[str]) -> tuple[Manifest, byt
 
 
 def sealed(manifest: Manifest) -> bytes:
-    """The manifest beside its own SHA-256, so that a flipped bit in it is seen."""
+    """Writes the manifest as JSON together with its SHA-256, so that a flipped bit in it is seen."""
     seal = hashlib.sha256(manifest.to_json().encode()).hexdigest()
     return json.dumps({"manifest": json.loads(manifest.to_json()), "sha256": seal}).encode() + b"\n"
 

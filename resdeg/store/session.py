@@ -1,4 +1,4 @@
-"""A run that this process owns: commits to it, and recovery from whatever the last owner left."""
+"""A run that this process owns: commits to it, and its recovery from what the last owner left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SLOTS: tuple[Literal["a.safetensors"], Literal["b.safetensors"]] = ("a.safetens
 
 @dataclass
 class RunSession:
-    """A run that this process owns: recovered, and open for writing until the `with` ends."""
+    """A run that this process owns: it is recovered, and open for writing until the `with` ends."""
 
     store: RunStore
     run_id: str
@@ -52,7 +52,7 @@ class RunSession:
         return self.manifest.recorded if self.manifest else 0
 
     def begin(self, segment: Segment) -> None:
-        """Note what this process computes with.
+        """Records what this process computes with.
 
         Raises:
             UsageError: the run was begun on other data or under other training semantics.
@@ -66,7 +66,7 @@ class RunSession:
                 )
             if earlier.semantics != segment.semantics:
                 raise UsageError(
-                    f"{self.run_id} was begun by a resdeg whose training computes other numbers",
+                    f"{self.run_id} was begun by a version of resdeg whose training computes other numbers",
                     "finish it with that version, or give --fresh",
                 )
         if before.segments and self.manifest:
@@ -78,11 +78,11 @@ class RunSession:
             ]
             if changed:
                 self.notices.append(f"{self.run_id}: {', '.join(changed)}: same bits are not claimed")
-        kept = before.segments if self.manifest else ()
-        files.write(path, Environment(segments=(*kept, segment)).to_json().encode() + b"\n")
+        earlier_segments = before.segments if self.manifest else ()
+        files.write(path, Environment(segments=(*earlier_segments, segment)).to_json().encode() + b"\n")
 
     def append(self, record: EvalRecord, timing: TimingRecord) -> None:
-        """Add one record; it counts once `commit` has named it."""
+        """Adds a record, which counts once `commit` has named it."""
         line = record.to_json().encode() + b"\n"
         if self._ahead and line != (before := self._ahead.pop(0)):
             self.notices.append(
@@ -94,13 +94,13 @@ class RunSession:
         self._metrics += line
 
     def note(self, timing: TimingRecord) -> None:
-        """Add one line of clocks."""
+        """Adds a line of clocks."""
         files.append(self.store.folder / "timing.jsonl", timing.to_json().encode() + b"\n")
 
     def commit(self, tensors: bytes, step: int, recorded: int) -> None:
-        """Make `step` the place to continue from; the generation before it stays whole.
+        """Makes `step` the step to continue from; the generation before it stays whole.
 
-        The tensors go to the slot of the older generation; the manifest's rename is the commit.
+        The tensors go to the slot of the older generation, and the rename of the manifest is the commit.
         """
         folder = self.store.folder / "checkpoint"
         files.make_folder(folder)
@@ -123,33 +123,34 @@ class RunSession:
         self.manifest = manifest
 
     def snapshot(self, tensors: bytes, step: int) -> None:
-        """Keep the weights of `step`, which the generations of the checkpoint will leave behind."""
-        snapshots.keep(self.store.folder, step, tensors)
+        """Stores the weights of `step` beside the checkpoint, whose generations move on."""
+        snapshots.write_snapshot(self.store.folder, step, tensors)
 
     def end(self, summary: RunSummary) -> None:
-        """Store how the run ended."""
+        """Stores how the run ended."""
         files.write(self.store.folder / "summary.json", summary.to_json().encode() + b"\n")
 
     def fail(self, traceback: str) -> None:
+        """Stores the traceback of an unexpected error."""
         files.write(self.store.folder / "error.txt", traceback.encode(errors="backslashreplace"))
 
 
 def keep_measured(store: RunStore, kind: str, state: State, records: Sequence[DiagnosticRecord]) -> None:
-    """Make `records` all that is kept of this kind and state, in one step: the lines of others stay."""
+    """Replaces the stored records of this kind and state by `records` as one step; other lines stay."""
     name = "diagnostics.jsonl"
-    there = zip(store.diagnostics(), store.lines(name), strict=True)
-    lines = [line for record, line in there if (record.kind, record.state) != (kind, state)]
+    stored = zip(store.diagnostics(), store.lines(name), strict=True)
+    lines = [line for record, line in stored if (record.kind, record.state) != (kind, state)]
     lines += [record.to_json().encode() for record in records]
     files.write(store.folder / name, b"".join(line + b"\n" for line in lines))
 
 
 @contextlib.contextmanager
 def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
-    """Own the run of `config` in `store`: lock it, compare its settings, recover its checkpoint.
+    """Owns the run of `config` in `store`: locks it, compares its settings and recovers its checkpoint.
 
     Raises:
-        BusyError: another process owns it.
-        StorageError: the disk refuses, or other settings stand under its name.
+        BusyError: another process owns the run.
+        StorageError: the disk refuses, or the folder holds a run of other settings.
     """
     files.make_folder(store.folder)
     with files.locked(store.folder / "lock"):
@@ -169,26 +170,26 @@ def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
 
 
 def _recover(session: RunSession) -> None:
-    """Continue from the newest generation that verifies; what is beyond it is cut and compared."""
+    """Continues from the newest whole generation; the lines behind it are cut, and compared later."""
     folder = session.store.folder
-    found = newest(folder, session.run_id, session.notices)
+    generation = newest(folder, session.run_id, session.notices)
     metrics = files.read(folder / "metrics.jsonl") or b""
-    if found is None:
+    if generation is None:
         _quarantine(session, metrics)
     else:
-        session.manifest, session.tensors = found
-        kept = session.manifest.metrics_bytes
-        session._metrics = metrics[:kept]
-        session._ahead = metrics[kept : metrics.rfind(b"\n") + 1].splitlines(keepends=True)
-        if len(metrics) > kept:
-            files.truncate(folder / "metrics.jsonl", kept)
+        session.manifest, session.tensors = generation
+        size = session.manifest.metrics_bytes
+        session._metrics = metrics[:size]
+        session._ahead = metrics[size : metrics.rfind(b"\n") + 1].splitlines(keepends=True)
+        if len(metrics) > size:
+            files.truncate(folder / "metrics.jsonl", size)
     timing = files.read(folder / "timing.jsonl") or b""
     if not timing.endswith(b"\n") and timing:
         files.truncate(folder / "timing.jsonl", timing.rfind(b"\n") + 1)
 
 
 def _quarantine(session: RunSession, metrics: bytes) -> None:
-    """No usable checkpoint: start over, but keep what was there."""
+    """Starts the run anew, because no checkpoint is usable, and moves the old files aside."""
     folder = session.store.folder
     had_checkpoint = any((folder / "checkpoint").glob("*"))
     if had_checkpoint:
@@ -201,6 +202,6 @@ def _quarantine(session: RunSession, metrics: bytes) -> None:
         )
     if metrics and had_checkpoint:
         files.move(folder / "metrics.jsonl", folder / f"metrics.jsonl.bad-{number}")
-    elif metrics:  # killed in the first epoch, before its commit: the line will be computed again
+    elif metrics:  # the run was killed before the commit of its first epoch, which will be computed again
         session._ahead = metrics[: metrics.rfind(b"\n") + 1].splitlines(keepends=True)
         files.truncate(folder / "metrics.jsonl", 0)

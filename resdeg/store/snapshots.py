@@ -1,4 +1,4 @@
-"""Weights that a run keeps on its way: a file per step, named by the step and the SHA-256 of its bytes."""
+"""Weights that a run stores on its way: a file per step, named by the step and the SHA-256 of its bytes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ FOLDER = "snapshots"
 _NAME = re.compile(r"([0-9]{9})-([0-9a-f]{16})\.safetensors")
 
 
-def keep(run: Path, step: int, tensors: bytes) -> None:
-    """Store `tensors` as those of `step`; a whole file of the same bytes is left as it is."""
+def write_snapshot(run: Path, step: int, tensors: bytes) -> None:
+    """Stores `tensors` as those of `step`; a whole file of the same bytes is left as it is."""
     folder = run / FOLDER
     path = folder / f"{step:09d}-{_digest(tensors)}.safetensors"
     if files.read(path) == tensors:
         return
     files.make_folder(folder)
-    for other in folder.glob(f"{step:09d}-*"):  # of a training that was begun anew, with other bits
+    for other in folder.glob(f"{step:09d}-*"):  # a training that was begun anew may have other bits
         files.remove(other)
     files.write(path, tensors)
 
 
-def kept(run: Path, notices: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Step and tensors of each that is as it was written, steps rising; the others are named."""
+def read_snapshots(run: Path, notices: list[str]) -> Iterator[tuple[int, bytes]]:
+    """Reads the step and the tensors of each whole snapshot, steps rising; `notices` names the others."""
     for path in sorted((run / FOLDER).glob("*")):
         if named := _NAME.fullmatch(path.name):
             tensors = files.read(path) or b""

@@ -13,7 +13,7 @@ from resdeg import files
 from resdeg.analysis.diagnosed import load_diagnostics
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.status import read_status
-from resdeg.config import ConstructedConfig, RunConfig, SweepConfig, resolve, run, sweep
+from resdeg.config import ConstructedConfig, RunConfig, SweepConfig, resolve, sweep
 from resdeg.store import SweepStore
 from tests.planted import planted
 
@@ -43,7 +43,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return call
 
     monkeypatch.setattr(sweep, "RunConfig", counted("runs built", RunConfig))
-    monkeypatch.setattr(run, "_at", counted("settings looked up", run._at))
+    monkeypatch.setattr(RunConfig, "model_dump", counted("identities computed", RunConfig.model_dump))
     monkeypatch.setattr(files, "read", counted("files read", files.read))
     monkeypatch.setattr(files, "is_locked", counted("locks tried", files.is_locked))
     monkeypatch.setattr(SweepStore, "run_ids", counted("folders listed", SweepStore.run_ids))
@@ -62,7 +62,7 @@ def test_each_run_is_built_once_however_many_there_are(
         work.clear()
         load(store.folder)
         assert work["runs built"] == runs
-        assert work["settings looked up"] == runs * len(run.AFFECTS_RESULT), "the identity of each, once"
+        assert work["identities computed"] == runs
         assert work.pop("folders listed") == 1
         shares.append({name: count / runs for name, count in work.items()})
     assert shares[0] == shares[1]

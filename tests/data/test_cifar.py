@@ -253,9 +253,9 @@ def test_the_real_one_in_every_layout(cifar_folder: Path, tmp_path: Path) -> Non
         data = load(place, of)
         images, labels = torch.from_numpy(data.train.images), data.train.labels
         digest = hashlib.sha256(data.hash.encode())
-        standardise = Standardiser.of(data.train, torch.device("cpu"))
+        standardise = Standardiser.from_split(data.train, torch.device("cpu"))
         for step in (0, 200, 391):
-            plan = batch_plan(0, step, 128, 50_000, 4, True)
+            plan = batch_plan(0, step, batch=128, images=50_000, pad=4, flip=True)
             batch = augment(images, torch.from_numpy(plan), standardise, 4)
             digest.update(batch.contiguous().numpy().tobytes())
             digest.update(labels[plan >> 9].tobytes())

@@ -50,7 +50,7 @@ MUTANTS = [
     Mutant("no planted link followed", "files.py", "flags | os.O_NOFOLLOW |", "flags |",
            "tests/test_files.py"),
     Mutant("cut of what is ahead", "store/session.py",
-           '            files.truncate(folder / "metrics.jsonl", kept)\n', "            pass\n", DAMAGE),
+           '            files.truncate(folder / "metrics.jsonl", size)\n', "            pass\n", DAMAGE),
     Mutant("hash of the tensors", "store/generations.py",
            "if hashlib.sha256(tensors).hexdigest() != manifest.sha256:", "if False:", DAMAGE),
     Mutant("hash of the metrics", "store/generations.py",
