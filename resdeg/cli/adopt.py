@@ -159,7 +159,7 @@ def _published(
         locate(publication, file, folder, offline, screen.say) for file in chosen
     ]  # all, before the first hour
     for file, path in zip(chosen, paths, strict=True):
-        weights = read_network(path, file.family, file.depth)
+        weights = read_network(path, family=file.family, depth=file.depth)
         origin = {
             "licence": publication.licence,
             "address": publication.address(file),
@@ -208,7 +208,12 @@ def _of_file(
             raise UsageError(
                 f"--set {text}: a file's network is what it is", "set training.* and data.* alone"
             )
-    weights = read_network(path, family, check_depth(depths[0]) if depths else None, padding)  # type: ignore[arg-type]
+    weights = read_network(
+        path,
+        family=family,  # type: ignore[arg-type]
+        depth=check_depth(depths[0]) if depths else None,
+        padding=padding,  # type: ignore[arg-type]
+    )
     name = path.absolute().parent.name if source is None else source
     known = "training" in given or any(text.startswith("training.") for text in assignments)
     adopted = {"source": re.sub(r"[^A-Za-z0-9._-]+", "-", name), **standardised, "schedule_known": known}
@@ -264,8 +269,9 @@ def _store_run(
     with store.owned():
         _write_grid(config, store)
         screen.say(f"{run.run_id}: measuring {weights.path.name} ({network.layout} layout)")
-        data_folder = None if config.execution.data_dir is None else Path(config.execution.data_dir)
-        return store.folder, measured(run, weights, store.run(run.run_id), data_folder, **origin)
+        data_dir = None if config.execution.data_dir is None else Path(config.execution.data_dir)
+        summary = measured(run, weights, store=store.run(run.run_id), data_dir=data_dir, **origin)
+        return store.folder, summary
 
 
 def _write_grid(config: SweepConfig, store: SweepStore) -> None:
@@ -310,5 +316,5 @@ def export_weights(
     """Write a run's trained weights under another program's names, its option A's channels in its order."""
     from resdeg.runner.adopting import export_weights as written
 
-    written(run, layout, out)
+    written(run, layout=layout, out=out)
     emit(json.dumps({"file": str(out), "layout": layout}) if as_json else str(out))

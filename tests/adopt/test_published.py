@@ -18,7 +18,7 @@ from resdeg.config.recipes import recipe
 from resdeg.errors import DataError
 from resdeg.models.foreign import exported, recognise
 from resdeg.models.weights_file import read_weights, write_weights
-from resdeg.runner.adopting import loaded, read_network
+from resdeg.runner.adopting import load_adopted, read_network
 from resdeg.runner.published import PUBLISHED, Published, PublishedFile, locate
 from tests.adopt.networks import AkamasterNet, images
 from tests.adopt.test_layouts import same_bits
@@ -61,7 +61,7 @@ def test_the_table_names_every_file_once() -> None:
 def test_every_published_file_is_there_and_recognised(source: Any, file: Any, nets_folder: Path) -> None:
     path = locate(source, file, nets_folder, offline=True, say=lambda line: None)
     assert path.stat().st_size == file.bytes
-    network = read_network(path, file.family, file.depth).network
+    network = read_network(path, family=file.family, depth=file.depth).network
     assert (network.layout, network.depth, network.classes) == (source.name, file.depth, 10)
     assert network.config == ModelConfig()
 
@@ -78,8 +78,9 @@ def test_depth_20_has_its_published_error(
     file = next(f for f in PUBLISHED[source].files if (f.family, f.depth) == (family, 20))
     path = locate(PUBLISHED[source], file, nets_folder, offline=True, say=lambda line: None)
     run = config(source, family, 20)
-    training = loaded(run, read_network(path, family), data.load(run.data, cifar_folder))
-    score = training.scores("test", *training.inputs.held["test"], lambda: False)["test"]
+    dataset = data.load(run.data, cifar_folder)
+    trainer = load_adopted(run, read_network(path, family=family), dataset=dataset)
+    score = trainer.score("test", trainer.inputs.held["test"])["test"]
     assert round(10_000 * (1 - score.accuracy)) == ERRORS[source][family][20]
 
 
