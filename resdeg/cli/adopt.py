@@ -156,7 +156,7 @@ def _published(
         None, data_dir, "he2015", publication.training["epochs"], None, None, None, "1", offline
     )
     paths = [
-        locate(publication, file, folder, offline, screen.say) for file in chosen
+        locate(publication, file, folder=folder, offline=offline, say=screen.say) for file in chosen
     ]  # all, before the first hour
     for file, path in zip(chosen, paths, strict=True):
         weights = read_network(path, family=file.family, depth=file.depth)
