@@ -19,6 +19,7 @@ from resdeg.cli import app
 from resdeg.config import (
     ConstructedConfig,
     DataConfig,
+    ExecutionConfig,
     HierarchyConfig,
     ModelConfig,
     RunConfig,
@@ -43,6 +44,7 @@ def parser_of(of: typer.Typer) -> object:
     return _parser(of, os.environ.get("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"))
 
 
+ON_CPU = ExecutionConfig(device="cpu")
 # Eight steps an epoch on images of 8x8: a run of three epochs in about a second.
 TINY = HierarchyConfig(levels=2, cell=2, symbols=6, synonyms=2, noise=16, train_images=256, test_images=60)
 

@@ -12,9 +12,10 @@ from resdeg.errors import ResdegError, UsageError
 from resdeg.models.network import CifarNet
 from resdeg.records import RunSummary
 from resdeg.runner import check, construction, execute, load_model
-from resdeg.runner.parts import parts
+from resdeg.runner.phases import plan_phases
 from resdeg.store import RunStore, SweepStore
 from resdeg.training.schedule import learning_rate
+from tests.conftest import ON_CPU
 
 CPU = torch.device("cpu")
 EPOCH = 8  # steps of the tiny data set; the construction follows the second of four epochs
@@ -27,7 +28,7 @@ def config(tiny_run):
 
 def go(folder: Path, config, **options) -> tuple[RunStore, RunSummary]:
     store = SweepStore(folder).run(config.run_id)
-    return store, execute(config, store, None, CPU, **options)
+    return store, execute(config, store, ON_CPU, **options)
 
 
 def test_it_begins_as_the_shallow_run_and_ends_as_a_deep_net(tmp_path: Path, config) -> None:
@@ -44,15 +45,15 @@ def test_it_begins_as_the_shallow_run_and_ends_as_a_deep_net(tmp_path: Path, con
     assert check(config, CPU).parameters == summary.parameters
 
 
-def test_the_second_part_has_the_schedule_s_shape_at_its_own_rates(tmp_path: Path, config) -> None:
+def test_the_second_phase_has_the_schedule_s_shape_at_its_own_rates(tmp_path: Path, config) -> None:
     store, _ = go(tmp_path, config)
-    t = config.training
+    training = config.training
     assert [record.lr for record in store.metrics()] == pytest.approx(
         [
-            learning_rate(t, EPOCH - 1, 2 * EPOCH),
-            learning_rate(t, 2 * EPOCH - 1, 2 * EPOCH),
-            0.5 * learning_rate(t, EPOCH - 1, 2 * EPOCH),
-            0.5 * learning_rate(t, 2 * EPOCH - 1, 2 * EPOCH),
+            learning_rate(training, EPOCH - 1, 2 * EPOCH),
+            learning_rate(training, 2 * EPOCH - 1, 2 * EPOCH),
+            0.5 * learning_rate(training, EPOCH - 1, 2 * EPOCH),
+            0.5 * learning_rate(training, 2 * EPOCH - 1, 2 * EPOCH),
         ]
     )
 
@@ -80,7 +81,7 @@ def test_without_rates_nothing_is_lost_but_the_statistics(tmp_path: Path, config
 
 
 @pytest.mark.parametrize("steps", [5, 2 * EPOCH, 2 * EPOCH + 3])
-def test_stopped_in_any_part_it_ends_with_the_same_bits(tmp_path: Path, config, steps: int) -> None:
+def test_stopped_in_any_phase_it_ends_with_the_same_bits(tmp_path: Path, config, steps: int) -> None:
     straight, _ = go(tmp_path / "a", config)
     seen: list[int] = []
     store, summary = go(
@@ -127,10 +128,10 @@ def test_what_cannot_be_constructed_is_refused_before_a_step(tiny_run) -> None:
             tiny_run(**{"depth": 20, **wrong}, constructed=as_ever)
 
 
-def test_the_parts_share_the_epochs(config) -> None:
+def test_the_phases_share_the_epochs(config) -> None:
     images = config.data.hierarchy.train_images
     for share, turn in ((0.01, 1), (0.5, 2), (0.7, 3), (0.99, 3)):
-        of = config.model_copy(update={"constructed": ConstructedConfig(from_depth=8, share=share)})
-        shallow, deep = parts(of, images)
-        assert shallow.closing[-1] == deep.first == turn * EPOCH
-        assert deep.closing[-1] == 4 * EPOCH
+        run = config.model_copy(update={"constructed": ConstructedConfig(from_depth=8, share=share)})
+        shallow, deep = plan_phases(run, images)
+        assert shallow.schedule.last == deep.schedule.first == turn * EPOCH
+        assert deep.schedule.last == 4 * EPOCH

@@ -12,11 +12,10 @@ import torch
 import resdeg
 from resdeg import data
 from resdeg.errors import StorageError
-from resdeg.runner import Training, execute
+from resdeg.runner import Trainer, execute
 from resdeg.store import SweepStore
+from tests.conftest import ON_CPU
 from tests.planted import CELLS, planted
-
-CPU = torch.device("cpu")
 
 
 def test_importing_it_imports_nothing_else() -> None:
@@ -46,12 +45,12 @@ def test_load_gives_the_frames(tmp_path: Path) -> None:
 def test_a_loaded_model_is_the_trained_one(tmp_path: Path, tiny_run) -> None:
     config = tiny_run("residual", training={"epochs": 1})
     store = SweepStore(tmp_path).run(config.run_id)
-    summary = execute(config, store, None, CPU)
+    summary = execute(config, store, ON_CPU)
     model = resdeg.load_model(str(store.folder))
     assert not model.training
-    training = Training.of(config, data.load(config.data), CPU)
-    training.state.model = model
-    score = training.scores("test", *training.inputs.held["test"], lambda: False)["test"]
+    trainer = Trainer.from_config(config, data.load(config.data), device=torch.device("cpu"))
+    trainer.state.model = model
+    score = trainer.score("test", trainer.inputs.held["test"])["test"]
     assert score.loss == pytest.approx(summary.test_loss, abs=1e-6)
     untrained = resdeg.build_model("residual", 8, 0, config.model)
     assert not torch.equal(untrained.stem.weight, model.stem.weight)

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
-from resdeg import runner
-from resdeg.runner import check, execute, live
-from resdeg.store import RunSession, SweepStore
-from resdeg.training import state as training_state
+from resdeg import data
+from resdeg.runner import Inputs, Trainer, check, execute, initial_model, load_model
+from resdeg.store import RunSession, RunStore, SweepStore, open_run
 from resdeg.training.evaluate import Score
+from resdeg.training.state import load_weights
+from tests.conftest import ON_CPU
 
 CPU = torch.device("cpu")
 
@@ -24,9 +26,10 @@ def signature(store) -> tuple[bytes, str]:
     return (store.folder / "metrics.jsonl").read_bytes(), manifest.sha256
 
 
-def go(folder: Path, config, **options):
+def go(folder: Path, config, *, snapshots: int = 0, **options):
     store = SweepStore(folder).run(config.run_id)
-    return store, execute(config, store, None, CPU, **options)
+    execution = ON_CPU.model_copy(update={"snapshots": snapshots})
+    return store, execute(config, store, execution, **options)
 
 
 def stopped_at(steps):
@@ -41,21 +44,22 @@ def test_a_run_leaves_what_it_should(tmp_path: Path, tiny_run) -> None:
     assert (summary.status, summary.step, summary.steps) == ("finished", 24, 24)
     assert [p.record.step for p in seen if p.record] == [8, 16, 24]
     assert store.state() == "finished"
-    assert [r.step for r in store.metrics()] == [t.step for t in store.timing()] == [8, 16, 24]
+    assert [record.step for record in store.metrics()] == [8, 16, 24]
+    assert [line.step for line in store.timing()] == [8, 16, 24]
     assert summary.test_accuracy == store.metrics()[-1].test_accuracy
     assert summary.train_accuracy is not None
     assert store.environment().segments[0].threads == 1
     parts = (summary.training_seconds, summary.evaluation_seconds, summary.clean_seconds)
     assert min(*parts, summary.start_seconds) > 0
     assert summary.seconds == pytest.approx(sum(parts))
-    assert all(t.clean_seconds > 0 for t in store.timing())
-    assert summary.clean_seconds > sum(t.clean_seconds for t in store.timing())
+    assert all(line.clean_seconds > 0 for line in store.timing())
+    assert summary.clean_seconds > sum(line.clean_seconds for line in store.timing())
 
 
 def test_golden_losses(tmp_path: Path, tiny_run) -> None:
     """A change that should not move numbers shows the same loss; one that does raises SEMANTICS."""
     store, _ = go(tmp_path, tiny_run("residual"))
-    assert [r.train_loss for r in store.metrics()] == pytest.approx(GOLDEN, rel=2e-3)
+    assert [record.train_loss for record in store.metrics()] == pytest.approx(GOLDEN, rel=2e-3)
 
 
 GOLDEN = [2.5412, 2.3614, 2.2145]
@@ -85,8 +89,7 @@ def test_fresh_processes_continue_with_the_same_bits(tmp_path: Path, tiny_run) -
     script = f"""
 import os, signal, sys
 from pathlib import Path
-import torch
-from resdeg.config import RunConfig
+from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.runner import execute
 from resdeg.store import SweepStore
 config = RunConfig.model_validate_json({config.model_dump_json()!r})
@@ -96,7 +99,8 @@ def report(progress):
     if progress.step == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGTERM)
 store = SweepStore(Path({str(tmp_path / "b")!r})).run(config.run_id)
-print(execute(config, store, None, torch.device("cpu"), stop=lambda: bool(asked), report=report).status)
+execution = ExecutionConfig(device="cpu")
+print(execute(config, store, execution, stop=lambda: bool(asked), report=report).status)
 """
     steps = sorted(random.Random(0).sample(range(2, 31), 3))
     for step, status in [*((s, "stopped") for s in steps), (-1, "finished")]:
@@ -107,40 +111,41 @@ print(execute(config, store, None, torch.device("cpu"), stop=lambda: bool(asked)
     assert signature(SweepStore(tmp_path / "b").run(config.run_id)) == signature(straight)
 
 
-@pytest.mark.parametrize("dropped", ["momentum.", "running.losses", "model.stem_norm.running_mean"])
-def test_the_signature_notices_any_state_that_is_not_saved(
-    tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch, dropped: str
-) -> None:
+@pytest.mark.parametrize(
+    "dropped", ["momentum.", "running.losses", "model.stem_norm.running_mean", "nothing"]
+)
+def test_the_signature_notices_any_state_that_is_not_saved(tmp_path: Path, tiny_run, dropped: str) -> None:
     """The guard above can fail: without the momentum (or a buffer) the bits differ."""
     config = tiny_run()
     straight, _ = go(tmp_path / "a", config)
-    load = training_state.load_bytes
-
-    def forgetful(state, content, step):
-        load(state, content, step)
-        for name, tensor in training_state._tensors(state).items():
-            if name.startswith(dropped):
-                tensor.zero_()
-
-    monkeypatch.setattr(runner, "load_bytes", forgetful)
-    go(tmp_path / "b", config, stop=stopped_at(11))
+    store, _ = go(tmp_path / "b", config, stop=stopped_at(11))
+    forget(store, config, dropped)
     store, summary = go(tmp_path / "b", config)
     assert summary.status == "finished"
-    assert signature(store) != signature(straight)
+    assert (signature(store) == signature(straight)) == (dropped == "nothing")
 
 
-def test_a_mid_epoch_save_changes_no_bit(tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch) -> None:
+def forget(store: RunStore, config, dropped: str) -> None:
+    """Commit the run's checkpoint once more, with zeros in the tensors whose names begin with `dropped`."""
+    with open_run(store, config) as session:
+        tensors = safetensors.torch.load(session.tensors)
+        for name, tensor in tensors.items():
+            if name.startswith(dropped):
+                tensor.zero_()
+        session.commit(safetensors.torch.save(tensors), session.step, session.recorded)
+
+
+def test_a_mid_epoch_save_changes_no_bit(tmp_path: Path, tiny_run) -> None:
     straight, _ = go(tmp_path / "a", tiny_run())
-    monkeypatch.setattr(runner, "SAVE_EVERY", 0.0)
-    store, _ = go(tmp_path / "b", tiny_run())
+    store, _ = go(tmp_path / "b", tiny_run(), save_every=0.0)
     assert store.checkpoint()[0].generation > straight.checkpoint()[0].generation
     assert signature(store) == signature(straight)
 
 
 def snapshots(store) -> dict[int, bytes]:
-    found = dict(store.snapshots(notices := []))
+    tensors = dict(store.snapshots(notices := []))
     assert notices == []
-    return found
+    return tensors
 
 
 def test_snapshots_are_the_weights_after_evenly_spaced_epochs(tmp_path: Path, tiny_run) -> None:
@@ -150,16 +155,16 @@ def test_snapshots_are_the_weights_after_evenly_spaced_epochs(tmp_path: Path, ti
     assert not (without.folder / "snapshots").exists()
     store, _ = go(tmp_path / "b", config, snapshots=3)
     assert signature(store) == signature(without)
-    found = snapshots(store)
-    assert list(found) == [8, 16, 24]
-    assert len(found[8]) < 0.6 * len(store.checkpoint()[1]), "no momentum"
+    weights = snapshots(store)
+    assert list(weights) == [8, 16, 24]
+    assert len(weights[8]) < 0.6 * len(store.checkpoint()[1]), "no momentum"
     stopped, _ = go(tmp_path / "c", config, stop=stopped_at(20))
     manifest, tensors = stopped.checkpoint()
     assert manifest.step == 16
-    there, here = (runner.initial_model(config) for _ in range(2))
-    training_state.load_weights(there, tensors)
-    for step, content in found.items():
-        training_state.load_weights(here, content)
+    there, here = (initial_model(config) for _ in range(2))
+    load_weights(there, tensors)
+    for step, content in weights.items():
+        load_weights(here, content)
         same = map(torch.equal, here.state_dict().values(), there.state_dict().values())
         assert all(same) == (step == 16)
 
@@ -214,7 +219,7 @@ def test_an_exception_is_a_failed_run_with_its_traceback(
     def broken(*_: object) -> None:
         raise RuntimeError("boom\nmore")
 
-    monkeypatch.setattr(runner.Inputs, "batch", broken)
+    monkeypatch.setattr(Inputs, "batch", broken)
     store, summary = go(tmp_path, tiny_run())
     assert (summary.status, summary.reason) == ("failed", "RuntimeError: boom")
     assert "Traceback" in (store.folder / "error.txt").read_text()
@@ -223,8 +228,8 @@ def test_an_exception_is_a_failed_run_with_its_traceback(
 
 def test_check_counts_and_refuses(tiny_run) -> None:
     assert check(tiny_run(), CPU).depth == 8
-    for bad, told in (({"norm": "bacth"}, "batch"), ({"block": "basics"}, "basic")):
-        with pytest.raises(ValueError, match=f"did you mean '{told}'"):
+    for bad, near in (({"norm": "bacth"}, "batch"), ({"block": "basics"}, "basic")):
+        with pytest.raises(ValueError, match=f"did you mean '{near}'"):
             check(tiny_run(model=bad), CPU)
     with pytest.raises(ValueError, match="schedule"):
         check(tiny_run(training={"schedule": "x"}), CPU)
@@ -239,15 +244,12 @@ def test_a_validation_split_is_scored_beside_the_test_set(tmp_path: Path, tiny_r
 
 
 def test_paired_seeds_see_the_same_batches(tiny_run) -> None:
-    from resdeg import data
-    from resdeg.runner import Training
-
     pair = [tiny_run(family, seed=3) for family in ("plain", "residual")]
-    trainings = [Training.of(config, data.load(config.data), CPU) for config in pair]
+    trainers = [Trainer.from_config(config, data.load(config.data), device=CPU) for config in pair]
     for step in (0, 7, 8, 20):
-        (a, la), (b, lb) = (t.batch_at(step) for t in trainings)
-        assert torch.equal(a, b)
-        assert torch.equal(la, lb)
+        (images, labels), (other_images, other_labels) = (trainer.batch_at(step) for trainer in trainers)
+        assert torch.equal(images, other_images)
+        assert torch.equal(labels, other_labels)
 
 
 def test_a_net_with_instance_norms_is_scored_in_both_ways(tmp_path: Path, tiny_run) -> None:
@@ -284,27 +286,24 @@ def test_recomputed_statistics_are_scored_where_there_are_any(tmp_path: Path, ti
 
 
 def test_the_fixed_images_are_the_same_for_every_run(tiny_run) -> None:
-    from resdeg import data
-    from resdeg.runner import Training
-
     runs = [tiny_run(), tiny_run("residual", depth=14, seed=7)]
-    found = [Training.of(run, data.load(run.data), CPU).inputs for run in runs]
-    assert torch.equal(found[0].fixed[0], found[1].fixed[0])
-    assert torch.equal(found[0].fixed[1], found[1].fixed[1])
-    assert len(found[0].fixed[1]) == data.shape(runs[0].data).fixed == 60
+    (images, labels), (other_images, other_labels) = (
+        Trainer.from_config(run, data.load(run.data), device=CPU).inputs.fixed for run in runs
+    )
+    assert torch.equal(images, other_images)
+    assert torch.equal(labels, other_labels)
+    assert len(labels) == data.shape(runs[0].data).fixed == 60
     few = runs[0].data.model_copy(update={"validation": 226})
-    assert len(runner.Inputs.of(data.load(few), CPU).fixed[1]) == data.shape(few).fixed == 30
+    assert len(Inputs.from_dataset(data.load(few), CPU).fixed[1]) == data.shape(few).fixed == 30
 
 
 def test_a_record_s_clean_score_is_that_of_the_fixed_images(tmp_path: Path, tiny_run) -> None:
-    from resdeg import data
-
     config = tiny_run("residual")
     store, _ = go(tmp_path, config)
-    inputs = runner.Inputs.of(data.load(config.data), CPU)
+    inputs = Inputs.from_dataset(data.load(config.data), CPU)
     images, labels = inputs.fixed
     with torch.no_grad():
-        right = runner.load_model(store.folder)(inputs.standardise(images)).argmax(dim=1) == labels
+        right = load_model(store.folder)(inputs.standardise(images)).argmax(dim=1) == labels
     assert store.metrics()[-1].clean_train_accuracy == pytest.approx(right.double().mean().item())
 
 
@@ -315,14 +314,14 @@ def test_stopped_while_it_evaluates_it_ends_with_the_same_bits(tmp_path: Path, t
     for calls in (8, 9, 10):
         store, summary = go(tmp_path / f"b{calls}", config, stop=stopped_at(calls))
         assert (summary.status, summary.step) == ("stopped", 8)
-        assert [r.step for r in store.metrics()] == ([8] if calls == 10 else [])
+        assert [record.step for record in store.metrics()] == ([8] if calls == 10 else [])
         store, summary = go(tmp_path / f"b{calls}", config)
         assert signature(store) == signature(straight)
         assert summary.clean_seconds > 0
         assert summary.seconds == pytest.approx(
             summary.training_seconds + summary.evaluation_seconds + summary.clean_seconds
         )
-        assert min(min(t.training_seconds, t.evaluation_seconds) for t in store.timing()) >= 0
+        assert min(min(line.training_seconds, line.evaluation_seconds) for line in store.timing()) >= 0
 
 
 def test_numbers_at_the_end_honour_a_stop(tmp_path: Path, tiny_run) -> None:
@@ -337,13 +336,16 @@ def test_numbers_at_the_end_honour_a_stop(tmp_path: Path, tiny_run) -> None:
 def test_a_clean_training_loss_that_is_not_finite_is_a_divergence(
     tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate, calls = live.evaluate, iter(range(9))
+    score, calls = Trainer.score, iter(range(9))
 
-    def broken(*arguments: object) -> Score:
-        score = evaluate(*arguments)
-        return Score(float("nan"), score.accuracy) if next(calls) == 3 else score
+    def broken(self: Trainer, name: str, *arguments: object, **options: object) -> dict[str, Score]:
+        scores = score(self, name, *arguments, **options)
+        if next(calls) == 3:  # It is called for test, clean, test, and the clean images of the second epoch.
+            assert name == "clean_train"
+            scores[name] = Score(float("nan"), scores[name].accuracy)
+        return scores
 
-    monkeypatch.setattr(live, "evaluate", broken)  # test, clean, test, clean of the second epoch
+    monkeypatch.setattr(Trainer, "score", broken)
     store, summary = go(tmp_path, tiny_run())
     assert (summary.status, summary.step) == ("diverged", 16)
     assert store.metrics()[-1].clean_train_loss is None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from resdeg.models import CifarNet
-    from resdeg.runner import Training
+    from resdeg.runner import Trainer
 
 # The built-in data set with images of CIFAR's size, so that a bench needs no file.
 DATA = DataConfig(
@@ -117,7 +117,7 @@ def _vectorised(contender: Contender) -> Run:
     config = run_config(contender)
     model = _with_activations_in_place(build_model(config.family, config.depth))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = Inputs.of(data.load(DATA), torch.device("cpu"))
+    inputs = Inputs.from_dataset(data.load(DATA), torch.device("cpu"))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
 
     def run(steps: int) -> None:
@@ -133,13 +133,13 @@ def _vectorised(contender: Contender) -> Run:
 def _engine(contender: Contender) -> Run:
     """Makes training steps; each training of a group has a thread, as in a worker of `execution.group`."""
     if contender.group == 1:
-        return _take_steps(_training(contender), graph=contender.graph)
+        return _take_steps(_trainer(contender), graph=contender.graph)
 
     def begin() -> Run:
         from resdeg.training.device import own_stream
 
         stack.enter_context(own_stream(torch_device(contender)))  # stays until the thread ends
-        return _take_steps(_training(contender), graph=contender.graph)
+        return _take_steps(_trainer(contender), graph=contender.graph)
 
     stack = contextlib.ExitStack()
     lanes = [ThreadPoolExecutor(1) for _ in range(contender.group)]
@@ -160,21 +160,21 @@ def _worker(contender: Contender) -> Run:
     from resdeg.store import SweepStore, open_run
     from resdeg.training.state import to_bytes
 
-    training = _training(contender)
-    take = _take_steps(training)
-    images, labels = training.inputs.images, training.inputs.labels
+    trainer = _trainer(contender)
+    take = _take_steps(trainer)
+    images, labels = trainer.inputs.images, trainer.inputs.labels
 
     def run(steps: int) -> None:
         take(steps)
-        count = round(steps * training.config.training.batch_size * EVALUATED)
+        count = round(steps * trainer.config.training.batch_size * EVALUATED)
         while count > 0:
-            training.scores("test", images[:count], labels[:count], lambda: False)
+            trainer.score("test", (images[:count], labels[:count]))
             count -= len(labels)
         with (
             tempfile.TemporaryDirectory() as folder,
-            open_run(SweepStore(Path(folder)).run("bench"), training.config) as session,
+            open_run(SweepStore(Path(folder)).run("bench"), trainer.config) as session,
         ):
-            session.commit(to_bytes(training.state), training.state.step, 0)
+            session.commit(to_bytes(trainer.state), trainer.state.step, 0)
 
     return run
 
@@ -209,11 +209,11 @@ def _copy(contender: Contender) -> Run:
     return run
 
 
-def _training(contender: Contender) -> Training:
+def _trainer(contender: Contender) -> Trainer:
     from resdeg import data
-    from resdeg.runner import Training
+    from resdeg.runner import Trainer
 
-    return Training.of(run_config(contender), data.load(DATA), torch_device(contender))
+    return Trainer.from_config(run_config(contender), data.load(DATA), device=torch_device(contender))
 
 
 def torch_device(contender: Contender) -> torch.device:
@@ -232,13 +232,13 @@ def matrix_side(contender: Contender) -> int:
     return MATRIX * (ON_A_GPU if contender.device == "cuda" else 1)
 
 
-def _take_steps(training: Training, *, graph: bool = False) -> Run:
-    take = training.captured() if graph else training.eager()
+def _take_steps(trainer: Trainer, *, graph: bool = False) -> Run:
+    take_step = trainer.make_step(graph=graph)
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            take(training.state.step, 0)
-            training.state.step += 1
+            take_step(trainer.state.step, 0)
+            trainer.state.step += 1
 
     return run
 

@@ -152,9 +152,9 @@ def _adopt_published(
         None, data_dir, "he2015", publication.training["epochs"], None, None, None, "1", offline
     )
     # All files are found or fetched first, so that a missing one is known before the first hour.
-    paths = [locate(publication, file, folder, offline, screen.say) for file in chosen]
+    paths = [locate(publication, file, folder=folder, offline=offline, say=screen.say) for file in chosen]
     for file, path in zip(chosen, paths, strict=True):
-        weights = read_network(path, file.family, file.depth)
+        weights = read_network(path, family=file.family, depth=file.depth)
         origin = {
             "licence": publication.licence,
             "address": publication.address(file),
@@ -203,7 +203,12 @@ def _adopt_file(
             raise UsageError(
                 f"--set {text}: cannot change the network of a file", "set only training.* and data.*"
             )
-    weights = read_network(path, family, check_depth(depths[0]) if depths else None, padding)  # type: ignore[arg-type]
+    weights = read_network(
+        path,
+        family=family,  # type: ignore[arg-type]
+        depth=check_depth(depths[0]) if depths else None,
+        padding=padding,  # type: ignore[arg-type]
+    )
     name = path.absolute().parent.name if source is None else source
     known = "training" in given or any(text.startswith("training.") for text in assignments)
     adopted = {"source": re.sub(r"[^A-Za-z0-9._-]+", "-", name), **standardised, "schedule_known": known}
@@ -261,8 +266,9 @@ def _store_run(
     with store.owned():
         _write_grid(config, store)
         screen.say(f"{run.run_id}: measuring {weights.path.name} ({network.layout} layout)")
-        data_folder = None if config.execution.data_dir is None else Path(config.execution.data_dir)
-        return store.folder, measure_run(run, weights, store.run(run.run_id), data_folder, **origin)
+        data_dir = None if config.execution.data_dir is None else Path(config.execution.data_dir)
+        summary = measure_run(run, weights, store=store.run(run.run_id), data_dir=data_dir, **origin)
+        return store.folder, summary
 
 
 def _write_grid(config: SweepConfig, store: SweepStore) -> None:
@@ -307,5 +313,5 @@ def export_weights(
     """Write a run's trained weights under another program's names, its option A's channels in its order."""
     from resdeg.runner.adopting import export_weights as write_layout
 
-    write_layout(run, layout, out)
+    write_layout(run, layout=layout, out=out)
     emit(json.dumps({"file": str(out), "layout": layout}) if as_json else str(out))

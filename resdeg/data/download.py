@@ -114,8 +114,8 @@ def _ask_sources(part: _Part, say: Callable[[str], None], patience: Patience) ->
         urls = slow
     raise DataError(
         f"{file.name} could not be fetched: {'; '.join(dict.fromkeys(reasons))}"[:600],
-        f"try again later (the bytes that came are kept), or get it by other means ({file.bytes:,} bytes, SHA-256 "
-        f"{file.sha256[:12]}...) and run `{file.by_hand}`",
+        f"try again later (the bytes that came are kept), or get it by other means ({file.bytes:,} bytes, "
+        f"SHA-256 {file.sha256[:12]}...) and run `{file.by_hand}`",
     )
 
 

@@ -102,4 +102,4 @@ class _Front:
         with restored_buffers(rest):
             if self.train:
                 recompute_statistics(rest, self.train)
-            return evaluate(rest, self.held, self.labels, lambda held: held, fp32)
+            return evaluate(rest, (self.held, self.labels), standardise=lambda held: held, cast=fp32)

@@ -15,14 +15,13 @@ from resdeg.errors import UsageError, did_you_mean
 from resdeg.models.foreign import NAMED, Padding, Recognised, exported, recognise
 from resdeg.models.weights_file import read_weights, write_weights
 from resdeg.records import EvalRecord, Origin, RunSummary
-from resdeg.runner import Ending, count, load_model
-from resdeg.runner.clock import Clock
-from resdeg.runner.live import Training
-from resdeg.runner.parts import parts
-from resdeg.runner.provenance import segment
+from resdeg.runner.check import count_network
+from resdeg.runner.log import RunLog
+from resdeg.runner.provenance import describe_segment
+from resdeg.runner.restore import load_model
+from resdeg.runner.trainer import Trainer
 from resdeg.store import RunStore, open_run
-from resdeg.training.evaluate import Score
-from resdeg.training.schedule import learning_rate
+from resdeg.training.evaluate import name_scores
 from resdeg.training.state import weights_to_bytes
 
 CPU = torch.device("cpu")
@@ -30,7 +29,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Weights:
-    """A file that was read and recognised: its network, and what its bytes are."""
+    """A file that was read and recognised: its network, and the size and the SHA-256 of its bytes."""
 
     path: Path
     network: Recognised
@@ -39,9 +38,9 @@ class Weights:
 
 
 def read_network(
-    path: Path, family: Family | None = None, depth: int | None = None, padding: Padding | None = None
+    path: Path, *, family: Family | None = None, depth: int | None = None, padding: Padding | None = None
 ) -> Weights:
-    """The network in a file; see `recognise` for what may be asked of it.
+    """Read the network in a file; see `recognise` for what may be asked of it.
 
     Raises:
         UsageError, DataError: see `read_weights` and `recognise`.
@@ -54,8 +53,9 @@ def read_network(
 def adopt(
     config: RunConfig,
     weights: Weights,
+    *,
     store: RunStore,
-    data_folder: Path | None,
+    data_dir: Path | None,
     licence: str | None = None,
     address: str | None = None,
     trained: str | None = None,
@@ -63,15 +63,15 @@ def adopt(
     """Measure the weights of an adopted run on the CPU, and store them as a run that has ended.
 
     Args:
-        config: of the run; `adopted` says how its input is standardised.
-        data_folder: where the data set is, see `resdeg.data.load`.
-        licence, address, trained: of the file, in words, see `Origin`.
+        config: the run's settings; `adopted` says how its input is standardised.
+        data_dir: the folder of the data set, see `resdeg.data.load`.
+        licence, address, trained: what is known of the file, in words, see `Origin`.
 
     Returns:
-        The summary that is stored; one that was there already is not measured again.
+        The summary that is stored; a run that was measured before is not measured again.
 
     Raises:
-        UsageError: other weights stand under this name.
+        UsageError: the run of this name holds other weights.
         DataError, StorageError: the data cannot be read, or the disk refuses.
     """
     assert config.adopted is not None
@@ -95,70 +95,55 @@ def adopt(
             )
         if summary is not None:
             return summary
-        dataset = data.load(config.data, data_folder)
-        closing = parts(config, len(dataset.train))[-1].closing
-        step = closing[-1]
-        training = loaded(config, weights, dataset)
-        end = Ending(config, count(config, CPU), data_hash=dataset.hash, steps=step)
+        dataset = data.load(config.data, data_dir)
+        trainer = load_adopted(config, weights, dataset=dataset)
+        log = RunLog(config, session, counts=count_network(config, CPU))
         files.write(store.folder / "origin.json", origin.to_json().encode() + b"\n")
-        session.begin(segment(config, dataset, CPU, step))
-        clock = Clock()
-        clock.turn_to("evaluation")
-        held: dict[str, Score] = {}
-        for name, split in training.inputs.held.items():
-            held |= training.scores(name, *split, _never)
-        numbers = {f"{name}_loss": score.loss for name, score in held.items()}
-        numbers |= {f"{name}_accuracy": score.accuracy for name, score in held.items()}
-        if session.recorded < step:
-            record = EvalRecord(
-                epoch=len(closing),
-                step=step,
-                lr=learning_rate(config.training, step - 1, step),
-                train_loss=None,
-                train_accuracy=None,
-                **numbers,
-            )
-            session.append(record, clock.record(step))
-            session.commit(weights_to_bytes(training.state.model), step, step)
-        clock.turn_to("clean")
-        inputs = training.inputs
-        clean = training.scores("train", inputs.images, inputs.labels, _never) | training.recomputed(_never)
-        end.clean_seconds = clock.record(step).clean_seconds
-        summary = end(
-            "finished",
-            session,
-            step=step,
-            **numbers,
-            **{f"{name}_loss": score.loss for name, score in clean.items()},
-            **{f"{name}_accuracy": score.accuracy for name, score in clean.items()},
-        )
+        segment = describe_segment(config, dataset, device=CPU, step=trainer.closing[-1])
+        log.open(segment, closing=trainer.closing)
+        summary = _measure(trainer, log)
         session.end(summary)
         return summary
 
 
-def _never() -> bool:
-    return False
+def _measure(trainer: Trainer, log: RunLog) -> RunSummary:
+    """Score an adopted network, and store one record and its weights, as if its last epoch had just ended."""
+    schedule, session = trainer.phase.schedule, log.session
+    log.clock.turn_to("evaluation")
+    record = EvalRecord(
+        epoch=len(schedule.closing),
+        step=schedule.last,
+        lr=schedule.rate_at(schedule.last - 1),
+        train_loss=None,
+        train_accuracy=None,
+        **name_scores(trainer.score_held_out()),
+    )
+    if session.recorded < record.step:
+        session.append(record, log.clock.record(record.step))
+        session.commit(weights_to_bytes(trainer.state.model), record.step, record.step)
+    log.clock.turn_to("clean")
+    return log.finish(record, trainer.score_training_images())
 
 
 @torch.no_grad()
-def loaded(config: RunConfig, weights: Weights, dataset: Dataset) -> Training:
-    """The network of an adopted run with its weights, and the data set as its input, for scores alone."""
-    training = Training.of(config, dataset, CPU)
-    given = weights.network.model.state_dict()
-    for name, value in training.state.model.state_dict().items():
-        value.copy_(given[name])
-    return training
+def load_adopted(config: RunConfig, weights: Weights, *, dataset: Dataset) -> Trainer:
+    """Load the network of an adopted run into a trainer, which only scores it on `dataset`."""
+    trainer = Trainer.from_config(config, dataset, device=CPU)
+    loaded = weights.network.model.state_dict()
+    for name, value in trainer.state.model.state_dict().items():
+        value.copy_(loaded[name])
+    return trainer
 
 
-def export_weights(folder: Path, layout: str, out: Path) -> None:
+def export_weights(folder: Path, *, layout: str, out: Path) -> None:
     """Write the trained network of a run under the names of another program.
 
     Args:
         folder: results/<sweep>/runs/<run_id>.
-        layout: of NAMED.
+        layout: a name in NAMED.
 
     Raises:
-        UsageError: the layout is not known or has no place for the network, or `out` has another ending.
+        UsageError: the layout is not known or cannot hold the network, or `out` has another ending.
         StorageError: the run has no checkpoint, or the disk refuses.
     """
     if layout not in NAMED:

@@ -1,4 +1,4 @@
-"""The network of a finished run, measured: at initial values, at snapshots and from the newest checkpoint."""
+"""Measures a finished run's network: at initial values, at snapshots and from the newest checkpoint."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from resdeg.errors import StorageError, UsageError
 from resdeg.models import CifarNet, image_statistics
 from resdeg.models.contexts import recompute_statistics
 from resdeg.records import DiagnosticRecord, State
-from resdeg.runner import initial_model, load_model, model_at
-from resdeg.runner.parts import parts
+from resdeg.runner.phases import plan_phases
+from resdeg.runner.restore import initial_model, load_model, model_at
 from resdeg.store import RunStore, keep_measured
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One kind of evidence on one network in one state, stored. numbers: how many it is."""
+    """One kind of evidence on one network in one state, which is stored as that many `numbers`."""
 
     kind: str
     state: State
@@ -32,11 +32,12 @@ class Measured:
 def diagnose(
     store: RunStore,
     run: RunConfig,
+    *,
     kinds: Sequence[str],
     images: int | None,
-    place: Path | None = None,
+    data_dir: Path | None = None,
     again: bool = False,
-    warn: Callable[[str], None] = lambda told: None,
+    warn: Callable[[str], None] = lambda notice: None,
 ) -> Iterator[Measured]:
     """Measure `run`'s network on the CPU in fp32; each kind in each state is stored before it is yielded.
 
@@ -44,19 +45,19 @@ def diagnose(
     time may measure a run: `resdeg.sweep.measuring` holds a lock for all of a sweep.
 
     Args:
-        kinds: of DIAGNOSTICS.
-        images: held-out images, all there are where the test split has fewer; see `Sample`. None: IMAGES of
-            them, and a kind that was measured on more stays, so that a costly measure on the whole test split
-            is not replaced by a coarser one that nobody asked for.
-        place: where the data set is, see `resdeg.data.load`.
-        again: measure anew what is there from as many images.
-        warn: told of each snapshot that is damaged; it is passed over.
+        kinds: names in DIAGNOSTICS.
+        images: the number of held-out images; a test split that has fewer gives all it has, see `Sample`.
+            None takes IMAGES of them and leaves a kind that was measured on more, so that a costly measure
+            on the whole test split is not replaced by a coarser one that nobody asked for.
+        data_dir: the folder of the data set, see `resdeg.data.load`.
+        again: measure anew what was measured on as many images.
+        warn: is called with a notice for each snapshot that is damaged and therefore passed over.
 
     Raises:
         UsageError: the run was trained on other data.
         DataError, StorageError: data or checkpoints cannot be read, or the disk refuses.
     """
-    dataset = data.load(run.data, place)
+    dataset = data.load(run.data, data_dir)
     _check_data(store, dataset.hash)
     sample = Sample.from_dataset(dataset, IMAGES if images is None else images, adopted=run.adopted)
     end = _trained_state(store)
@@ -65,26 +66,28 @@ def diagnose(
             kind
             for kind in kinds
             if (state == end or DIAGNOSTICS[kind].untrained)
-            and (again or not _there(store, kind, state, DIAGNOSTICS[kind].images(sample), images is None))
+            and (
+                again or not _is_stored(store, kind, state, DIAGNOSTICS[kind].images(sample), images is None)
+            )
         ]
         if not todo:
             continue
         model = build()
         for kind in todo:
-            # A net with instance norms as it was trained, which its running statistics are not.
+            # A network with instance norms was trained with each image's statistics, not the running ones.
             with image_statistics(model) as own:
                 numbers = DIAGNOSTICS[kind].measure(model, sample)
             if own:
-                numbers = [_noting(number, "each image's own statistics") for number in numbers]
-            _replace(store, kind, state, numbers)
+                numbers = [_add_note(number, "each image's own statistics") for number in numbers]
+            _store_numbers(store, kind, state, numbers)
             yield Measured(kind, state, len(numbers))
 
 
-def _check_data(store: RunStore, found: str) -> None:
+def _check_data(store: RunStore, data_hash: str) -> None:
     for segment in store.environment().segments:
-        if segment.data_hash != found:
+        if segment.data_hash != data_hash:
             raise UsageError(
-                f"{store.folder.name}: trained on data {segment.data_hash[:9]}, this is {found[:9]}",
+                f"{store.folder.name}: trained on data {segment.data_hash[:9]}, this is {data_hash[:9]}",
                 "give the same data",
             )
 
@@ -92,43 +95,45 @@ def _check_data(store: RunStore, found: str) -> None:
 def _networks(
     store: RunStore, run: RunConfig, end: State, sample: Sample, warn: Callable[[str], None]
 ) -> Iterator[tuple[State, Callable[[], CifarNet]]]:
-    """The states of a run's network, in the order of its training, and how to have it in each."""
-    # A constructed net has no initial values, it is made of a trained one; an adopted one's are not known.
+    """Yield the states of a run's network, in the order of its training, and how to build it in each."""
+    # A constructed network has no initial values, because it is made of a trained one; those of an adopted
+    # network are not known.
     if run.constructed is None and run.adopted is None:
-        yield "initial", partial(_untrained, run, sample)
-    first, notices = parts(run, data.shape(run.data).train)[-1].first, list[str]()
+        yield "initial", partial(_build_untrained, run, sample)
+    first = plan_phases(run, data.shape(run.data).train)[-1].schedule.first
+    notices: list[str] = []
     for step, tensors in store.snapshots(notices):
-        if first < step != end:  # before, a constructed net is the shallow one
-            yield step, partial(model_at, run, step, tensors)
+        if first < step != end:  # Until `first` a constructed run trains the shallow network.
+            yield step, partial(model_at, run, step, tensors=tensors)
     for notice in notices:
         warn(notice)
     yield end, partial(load_model, store.folder)
 
 
-def _noting(number: Number, what: str) -> Number:
+def _add_note(number: Number, what: str) -> Number:
     return replace(number, note=f"{number.note}; {what}" if number.note else what)
 
 
-def _untrained(run: RunConfig, sample: Sample) -> CifarNet:
-    """Initial weights, and the statistics that evaluation mode needs."""
+def _build_untrained(run: RunConfig, sample: Sample) -> CifarNet:
+    """Build the network with its initial weights, and with the statistics that evaluation mode needs."""
     model = initial_model(run)
     recompute_statistics(model, sample.train_batches(len(sample)))
     return model
 
 
 def _trained_state(store: RunStore) -> State:
-    found, summary = store.checkpoint(), store.summary()
-    if found is None:
+    checkpoint, summary = store.checkpoint(), store.summary()
+    if checkpoint is None:
         raise StorageError(f"{store.folder}: no usable checkpoint", "train the run again")
-    return "final" if summary is not None and summary.status == "finished" else found[0].step
+    return "final" if summary is not None and summary.status == "finished" else checkpoint[0].step
 
 
-def _there(store: RunStore, kind: str, state: State, images: int, or_more: bool) -> bool:
-    """Whether `kind` is stored in `state` on `images` images; or on more of them, where that will do."""
+def _is_stored(store: RunStore, kind: str, state: State, images: int, or_more: bool) -> bool:
+    """Return whether `kind` is stored in `state` on `images` images, or on more where that will do."""
     counts = {record.images for record in store.diagnostics() if (record.kind, record.state) == (kind, state)}
     return images in counts or (or_more and any(count > images for count in counts))
 
 
-def _replace(store: RunStore, kind: str, state: State, numbers: Sequence[Number]) -> None:
+def _store_numbers(store: RunStore, kind: str, state: State, numbers: Sequence[Number]) -> None:
     new = [DiagnosticRecord(kind=kind, state=state, **vars(number)) for number in numbers]
     keep_measured(store, kind, state, new)

@@ -1,4 +1,4 @@
-"""What the bits of a run depend on beside its settings."""
+"""What, besides its settings, determines a run's bits."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from resdeg.data.images import Dataset
 from resdeg.models.fast import can_compile
 from resdeg.records import SEMANTICS, Segment
 
-_COMPUTING = ("data", "models", "training", "runner", "randomness.py")  # the rooms whose code makes numbers
+_COMPUTING = ("data", "models", "training", "runner", "randomness.py")  # The code of these makes numbers.
 
 
-def segment(config: RunConfig, dataset: Dataset, device: torch.device, step: int) -> Segment:
-    """Of this process, from `step` on."""
+def describe_segment(config: RunConfig, dataset: Dataset, *, device: torch.device, step: int) -> Segment:
+    """Describe what this process computes with, from `step` on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Segment(
         from_step=step,
         semantics=SEMANTICS,
         data_hash=dataset.hash,
         resdeg=resdeg.__version__,
-        code=code_digest(Path(__file__).parents[1]),
+        code=digest_code(Path(__file__).parents[1]),
         python=platform.python_version(),
         torch=torch.__version__,
         numpy=np.__version__,
@@ -39,17 +39,17 @@ def segment(config: RunConfig, dataset: Dataset, device: torch.device, step: int
 
 
 def fuses(config: RunConfig, device: torch.device) -> bool:
-    """Whether norms of this training take along what follows them."""
+    """Return whether the norms of this training compute, in the same pass, what follows them."""
     return config.training.fused and can_compile(device, config.training.threads)
 
 
 @functools.cache
-def code_digest(package: Path) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of all source that makes numbers, its names included."""
+def digest_code(package: Path) -> str:
+    """Return twelve hexadecimal digits of the SHA-256 of all source that makes numbers, and of its paths."""
     digest = hashlib.sha256()
     for room in _COMPUTING:
-        found = package / room
-        for path in sorted([*found.rglob("*.py"), *found.rglob("*.cpp")]) if found.is_dir() else [found]:
+        source = package / room
+        for path in sorted([*source.rglob("*.py"), *source.rglob("*.cpp")]) if source.is_dir() else [source]:
             content = path.read_bytes()
             digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Networks that others trained and gave away: which files, under what terms, and where they lie."""
+"""Networks that others trained and gave away: which files, under what terms, and on which paths."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class PublishedFile:
 class Published:
     """What one source gave away.
 
-    repository: on GitHub, with its commit and its folder. training: as far as it differs from the recipe
-    he2015. trained: the same in words. mean, deviation: of the input, for pixels in [0, 1].
+    repository, commit, folder: where the files are on GitHub.
+    training: the settings that differ from the recipe he2015; trained says in words how it trained.
+    mean, deviation: the channels of the input (red, green, blue), for pixels in [0, 1].
     """
 
     name: str
@@ -45,10 +46,11 @@ class Published:
     files: tuple[PublishedFile, ...]
 
     def address(self, file: PublishedFile) -> str:
+        """Return the address that `file` is downloaded from."""
         return f"{_ADDRESS}/{self.repository}/{self.commit}/{self.folder}/{file.name}"
 
     def to_download(self, file: PublishedFile) -> RemoteFile:
-        """The file as `download` fetches it; all of these are in torch's first format, a pickle."""
+        """Describe the file to `download`; all of these are in torch's first format, a pickle."""
         return RemoteFile(
             file.name,
             file.bytes,
@@ -174,13 +176,21 @@ PUBLISHED = {source.name: source for source in (A_MARTYN, AKAMASTER)}
 
 
 def locate(
-    source: Published, file: PublishedFile, folder: Path | None, offline: bool, say: Callable[[str], None]
+    source: Published,
+    file: PublishedFile,
+    *,
+    folder: Path | None,
+    offline: bool,
+    say: Callable[[str], None],
 ) -> Path:
-    """The verified file: in `folder`, or in the folder there that has the source's name; else in the cache,
-    where it is downloaded to.
+    """Return the path of the verified file, in the cache after a download where no folder is given.
+
+    Args:
+        folder: holds the file, or a folder with the source's name that does.
+        say: is called with a line for people when a download begins.
 
     Raises:
-        DataError: it is not there, or not the published one, or no source gave it.
+        DataError: the file is missing, or is not the published one, or could not be downloaded.
     """
     expected = source.to_download(file)
     if folder is not None:

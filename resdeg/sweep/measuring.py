@@ -143,10 +143,12 @@ def _measure(pipe: connection.Connection, folder: str, run: str, request: Reques
     try:
         config = RunConfig.model_validate_json(run)
         store = SweepStore(Path(folder)).run(config.run_id)
-        of = diagnose(
-            store, config, request.kinds, request.images, request.place, request.again, notices.append
-        )
-        measures = sum(done.numbers > 0 for done in of)  # depth 2 has no block that could be the identity
+        measured = diagnose(
+            store, config, kinds=request.kinds, images=request.images, data_dir=request.place,
+            again=request.again, warn=notices.append,
+        )  # fmt: skip
+        # A network of depth 2 has no block that could be the identity.
+        measures = sum(each.numbers > 0 for each in measured)
         send(pipe, measures=measures, notices=notices)
     except ResdegError as error:
         send_error(pipe, error)

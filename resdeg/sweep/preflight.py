@@ -95,7 +95,7 @@ def _probe(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, in
 
     from resdeg import data
     from resdeg.data.images import Dataset, Split
-    from resdeg.runner import Training
+    from resdeg.runner import Trainer
 
     size = data.shape(run.data)
     count = run.training.batch_size
@@ -104,12 +104,11 @@ def _probe(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, in
     )
     split = Split(images, (np.arange(count) % size.classes).astype(np.uint8))
     dataset = Dataset("probe", size.classes, split, split, None, "")
-    training = Training.of(run, dataset, device)
-    take = training.captured() if graph else training.eager()
+    take_step = Trainer.from_config(run, dataset, device=device).make_step(graph=graph)
     times = []
     for step in range(PROBE_STEPS + 1):
         start = time.perf_counter()
-        take(step, 0)
+        take_step(step, 0)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)

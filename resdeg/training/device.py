@@ -1,4 +1,4 @@
-"""Where a training computes, and how its numbers are made repeatable there."""
+"""The device that a training computes on, and what makes its numbers repeatable there."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from resdeg.errors import UsageError
 
 # The names in torch.cpu.get_capabilities of instructions for bf16 arithmetic; the last two are ARM's.
 BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h names them.
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called `name`; 'auto' is the first of cuda, mps, cpu that is there.
+    """Return the device called `name`; 'auto' is the first of cuda, mps and cpu that this machine has.
 
     Raises:
-        UsageError: it is not on this machine.
+        UsageError: this machine has no such device.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind, found in there.items() if found)
-    if not there[name]:
+        name = next(kind for kind, present in available.items() if present)
+    if not available[name]:
         raise UsageError(f"device {name} is not on this machine", "give --device cpu, or leave it out")
     return torch.device(name)
 
@@ -64,12 +64,18 @@ def _cpu_capabilities() -> Mapping[str, object]:
 
 
 def prepare(config: TrainingConfig, device: torch.device) -> None:
-    """Make this process repeat its bits: threads as configured, deterministic algorithms, no TF32."""
+    """Make this process repeat its bits: threads as configured, deterministic algorithms, no TF32.
+
+    Raises:
+        UsageError: `device` lacks the precision that `config` asks for.
+    """
     check_precision(config.precision, device)
     torch.set_num_threads(config.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic CUDA
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports inductor: 1.3 s
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 3-6 % of a step
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # Deterministic cuBLAS needs it.
+    # use_deterministic_algorithms would do the same, but it imports inductor, which takes 1.3 s.
+    torch.set_deterministic_debug_mode("error")
+    # By default every new tensor is filled before it is written, which takes 3-6 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -86,11 +92,11 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-            libc.mallopt(_M_TRIM_THRESHOLD, -1)  # unsigned inside: never
+            libc.mallopt(_M_TRIM_THRESHOLD, -1)  # It is unsigned inside, so -1 means never.
 
 
 def own_stream(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """On CUDA, work of this thread goes to a stream that no other thread uses; elsewhere nothing changes."""
+    """On CUDA, send the work of this thread to a stream that no other thread uses; elsewhere do nothing."""
     if device.type != "cuda":
         return contextlib.nullcontext()
     stream: contextlib.AbstractContextManager[object] = torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
@@ -98,5 +104,5 @@ def own_stream(device: torch.device) -> contextlib.AbstractContextManager[object
 
 
 def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
-    """bf16 convolutions and products; norm statistics, loss, weights and momentum stay fp32."""
+    """Compute convolutions and products in bf16; norm statistics, loss, weights and momentum stay fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")

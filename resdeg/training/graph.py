@@ -1,4 +1,4 @@
-"""A training step that reads everything from tensors in fixed places, so that CUDA can replay it.
+"""A training step that reads everything from tensors at fixed addresses, so that CUDA can replay it.
 
 Learning rate, batch plan and the slot of the running sums lie on the device; a replay needs nothing
 from the host but the call. On a CPU the same step is computed without a graph, which is how it is
@@ -16,11 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from resdeg.training.device import autocast
 from resdeg.training.loop import Batch, update
+from resdeg.training.schedule import Schedule
 from resdeg.training.state import TrainState, load_bytes, to_bytes
 
-CHUNK = 512  # steps whose plans and rates are sent to the device at once
-WARM_UP = 3  # steps before a capture, undone
+CHUNK = 512  # The plans and rates of this many steps are sent to the device at once.
+WARM_UP = 3  # A capture takes this many steps before it, and undoes them.
 _CAPTURING = threading.Lock()
 
 
@@ -28,22 +30,22 @@ class StaticStep:
     """Takes steps of `state`; the host writes its tensors every CHUNK steps and where steps jump.
 
     Args:
-        batch_of: the batch of a plan (B,) int32 on the device.
-        plan_at, rate_at: plan (B,) int32 and learning rate of any step, on the host.
+        plan_at: returns the plan (B,) int32 of any step, on the host.
+        batch_from_plan: returns the batch of a plan (B,) int32 on the device.
     """
 
     def __init__(
         self,
         state: TrainState,
-        batch_of: Callable[[Tensor], Batch],
+        schedule: Schedule,
+        *,
         plan_at: Callable[[int], npt.NDArray[np.int32]],
-        rate_at: Callable[[int], float],
-        total: int,
-        cast: torch.autocast,
+        batch_from_plan: Callable[[Tensor], Batch],
     ) -> None:
         device = state.losses.device
-        self.state, self.batch_of, self.plan_at, self.rate_at = state, batch_of, plan_at, rate_at
-        self.total, self.cast = total, cast
+        self.state, self.schedule = state, schedule
+        self.plan_at, self.batch_from_plan = plan_at, batch_from_plan
+        self.cast = autocast(schedule.config, device)
         self.plans = torch.zeros(CHUNK, len(plan_at(0)), dtype=torch.int32, device=device)
         self.rates = torch.zeros(CHUNK, dtype=state.losses.dtype, device=device)
         self.row = torch.zeros(1, dtype=torch.int64, device=device)
@@ -52,11 +54,11 @@ class StaticStep:
         for group in state.optimizer.param_groups:
             group["lr"] = self.rate
         self._chunk = -1
-        self._next: tuple[int, int] | None = None  # step and slot that the device expects
+        self._next: tuple[int, int] | None = None  # The device expects this step and this slot.
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, step: int, slot: int) -> None:
-        """Take `step`; its loss and correct count go to `slot` of the running sums."""
+        """Take `step`, whose loss and correct count go to `slot` of the running sums."""
         self._prepare(step, slot)
         if self._graph is not None:
             self._graph.replay()
@@ -65,9 +67,9 @@ class StaticStep:
         self._next = (step + 1, slot + 1)
 
     def compute(self) -> None:
-        """One step from what lies in the tensors; nothing in it waits for the host."""
+        """Compute one step from what lies in the tensors; nothing in it waits for the host."""
         self.rate.copy_(self.rates.index_select(0, self.row)[0])
-        batch = self.batch_of(self.plans.index_select(0, self.row)[0])
+        batch = self.batch_from_plan(self.plans.index_select(0, self.row)[0])
         loss, correct = update(self.state, batch, self.cast)
         with torch.no_grad():
             self.state.losses.index_copy_(0, self.slot, loss.view(1))
@@ -78,9 +80,10 @@ class StaticStep:
     def _prepare(self, step: int, slot: int) -> None:
         chunk = step // CHUNK
         if chunk != self._chunk:
-            steps = range(chunk * CHUNK, min((chunk + 1) * CHUNK, self.total))
-            self.plans[: len(steps)] = torch.from_numpy(np.stack([self.plan_at(s) for s in steps]))
-            self.rates[: len(steps)] = torch.tensor([self.rate_at(s) for s in steps], dtype=self.rates.dtype)
+            steps = range(chunk * CHUNK, min((chunk + 1) * CHUNK, self.schedule.last))
+            rates = [self.schedule.rate_at(each) for each in steps]
+            self.plans[: len(steps)] = torch.from_numpy(np.stack([self.plan_at(each) for each in steps]))
+            self.rates[: len(steps)] = torch.tensor(rates, dtype=self.rates.dtype)
             self._chunk = chunk
             self._next = None
         if self._next != (step, slot):
@@ -90,7 +93,7 @@ class StaticStep:
     def capture(self) -> None:
         """Capture `compute` in one CUDA graph; weights, momentum and sums end as they began.
 
-        It takes WARM_UP steps and one more. Runs of other threads go on beside it, but capture none.
+        A capture takes WARM_UP steps and one more. Runs of other threads go on meanwhile, but capture none.
 
         Raises:
             RuntimeError: the device is not CUDA, or an operation cannot be captured.
@@ -104,9 +107,9 @@ class StaticStep:
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         gc.collect()
-        gc.disable()  # a collection inside a capture may free what is being captured
+        gc.disable()  # A collection inside a capture may free what is being captured.
         try:
-            with torch.cuda.stream(stream):  # the warm-up belongs on the stream of the capture
+            with torch.cuda.stream(stream):  # The warm-up belongs on the stream of the capture.
                 for _ in range(WARM_UP):
                     self._next = None
                     self._prepare(step, 0)

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resdeg.config import TrainingConfig
 from resdeg.records import EvalRecord
 from resdeg.training.device import autocast
-from resdeg.training.evaluate import Interrupted, Score
-from resdeg.training.schedule import learning_rate
+from resdeg.training.evaluate import Interrupted, Score, Stop, name_scores, never_stop
+from resdeg.training.schedule import Schedule
 from resdeg.training.state import TrainState
 
 Batch = tuple[Tensor, Tensor]  # (B, 3, H, W) float32 channels_last; (B,) int64
+TakeStep = Callable[[int, int], None]  # It is called with a step and its slot in the running sums.
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Loss left the finite numbers: an outcome, not an error."""
+    """The loss left the finite numbers: an outcome, not an error."""
 
     epoch: int
     step: int
     reason: str
 
 
-Take = Callable[[int, int], None]
-
-
 def update(state: TrainState, batch: Batch, cast: torch.autocast) -> tuple[Tensor, Tensor]:
-    """Forward, backward and the optimiser's step; the loss and the correct count, still on the device."""
+    """Go forward, backward and one step of the optimiser.
+
+    Returns:
+        The mean loss, () in nats, and the number of correct answers, (), still on the device.
+    """
     images, labels = batch
     with cast:
         logits = state.model(images)
     if logits.dtype == torch.bfloat16:
-        logits = logits.float()  # the loss is never taken in half precision
+        logits = logits.float()  # The loss is never taken in half precision.
     loss = functional.cross_entropy(logits, labels)
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
@@ -48,80 +49,69 @@ def update(state: TrainState, batch: Batch, cast: torch.autocast) -> tuple[Tenso
     return loss.detach(), correct.to(state.correct.dtype)
 
 
-def eager(
-    state: TrainState, batch_at: Callable[[int], Batch], config: TrainingConfig, total: int, first: int = 0
-) -> Take:
-    """Takes a step as it is asked; loss and correct count go to a slot of the running sums without a wait.
+def make_eager_step(state: TrainState, schedule: Schedule, *, batch_at: Callable[[int], Batch]) -> TakeStep:
+    """Make the step that is computed one operation after another, and that never waits for the device."""
+    cast = autocast(schedule.config, state.losses.device)
 
-    Args:
-        first, total: the steps between which the schedule runs.
-    """
-    cast = autocast(config, state.losses.device)
-
-    def take(step: int, slot: int) -> None:
-        rate = learning_rate(config, step - first, total - first)
+    def take_step(step: int, slot: int) -> None:
+        rate = schedule.rate_at(step)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.losses[slot], state.correct[slot] = update(state, batch_at(step), cast)
 
-    return take
+    return take_step
 
 
 def train(
     state: TrainState,
-    take: Take,
+    schedule: Schedule,
+    *,
+    take_step: TakeStep,
     evaluate: Callable[[], dict[str, Score]],
-    config: TrainingConfig,
-    closing: Sequence[int],
     recorded: int = 0,
-    stop: Callable[[], bool] = lambda: False,
-    on_step: Callable[[int], None] = lambda step: None,
-    first: int = 0,
+    stop: Stop = never_stop,
+    on_step: Callable[[TrainState], None] = lambda state: None,
 ) -> Iterator[EvalRecord | Divergence]:
-    """Train from `state.step` to `closing[-1]`, yielding after each step of `closing`.
-
-    Ends early, between two steps, when `stop` comes true; `state` can then be saved and continued
-    with the same bits. Ends after a `Divergence`.
+    """Train from `state.step` to the schedule's last step, yielding after each step that closes an epoch.
 
     Args:
-        take: takes the step it is told, whatever came before, so that a continued run does what an
-            unbroken one does; see `eager`.
-        evaluate: scores by what their fields in EvalRecord begin with ('test', 'clean_train', ...); may raise
-            Interrupted.
-        closing: rising; the steps that close an epoch, and the last one.
+        take_step: takes the step that it is given, whatever came before, so that a continued run does what
+            an unbroken one does; see `make_eager_step`.
+        evaluate: returns scores by what their fields in EvalRecord begin with ('test', 'clean_train', ...);
+            it may raise Interrupted.
         recorded: the last step whose record was yielded before.
-        first: the step that the schedule begins with.
+        on_step: is called with `state` after every step.
+
+    Yields:
+        A record after each epoch; a `Divergence` at the end, where the loss is not finite any more.
+
+    Raises:
+        Interrupted: `stop` came true between two steps, or in `evaluate`; `state` can be saved and continued
+            with the same bits.
     """
-    total = closing[-1]
     state.model.train()
-    for epoch, (start, end) in enumerate(zip([0, *closing], closing, strict=False), start=1):
-        if end <= recorded:
-            continue
+    for epoch, start, end in schedule.epochs(after=recorded):
         while state.step < end:
             if stop():
-                return
-            take(state.step, state.step - start)
+                raise Interrupted
+            take_step(state.step, state.step - start)
             state.step += 1
-            on_step(state.step)
+            on_step(state)
         losses = state.losses[: end - start].cpu().double()
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
-            at = start + int(bad[0]) + 1
-            yield Divergence(epoch, at, f"training loss is {losses[bad[0]].item()}")
+            step = start + int(bad[0]) + 1
+            yield Divergence(epoch, step, f"training loss is {losses[bad[0]].item()}")
             return
-        try:
-            scores = evaluate()
-        except Interrupted:
-            return
+        scores = evaluate()
         correct = state.correct[: end - start].cpu().double().sum().item()
         yield EvalRecord(
             epoch=epoch,
             step=end,
-            lr=learning_rate(config, end - 1 - first, total - first),
+            lr=schedule.rate_at(end - 1),
             train_loss=losses.mean().item(),
-            train_accuracy=correct / ((end - start) * config.batch_size),
-            **{f"{name}_loss": score.loss for name, score in scores.items()},
-            **{f"{name}_accuracy": score.accuracy for name, score in scores.items()},
+            train_accuracy=correct / ((end - start) * schedule.config.batch_size),
+            **name_scores(scores),
         )
         if any(not math.isfinite(score.loss) for score in scores.values()):
             yield Divergence(epoch, end, "evaluation loss is not finite")

@@ -25,7 +25,7 @@ from resdeg.runner.adopting import read_network
 from resdeg.store import RunStore, SweepStore
 from tests.adopt.networks import SMALL, arbitrary
 from tests.adopt.test_layouts import same_bits
-from tests.conftest import TINY
+from tests.conftest import ON_CPU, TINY
 
 CPU = torch.device("cpu")
 LITTLE = ["--data", "hierarchy"]
@@ -53,7 +53,7 @@ def test_a_run_that_was_exported_and_adopted_is_the_trained_one(
 ) -> None:
     config = tiny_run("residual", training={"epochs": 1})
     store = SweepStore(tmp_path / "trained").run(config.run_id)
-    trained = execute(config, store, None, CPU)
+    trained = execute(config, store, ON_CPU)
     batches = ["--set", "training.batch_size=32"]  # of which statistics are recomputed
     for layout, ending in (("akamaster", "pt"), ("a-martyn", "safetensors")):
         out = tmp_path / layout / f"w.{ending}"
@@ -72,7 +72,7 @@ def test_a_run_that_was_exported_and_adopted_is_the_trained_one(
         assert (record.test_loss, record.train_accuracy) == (summary.test_loss, None)
         origin = adopted.origin()
         assert (origin.file, origin.layout, origin.source) == (out.name, layout, layout)
-        assert origin.sha256 == read_network(out, "residual").sha256
+        assert origin.sha256 == read_network(out, family="residual").sha256
         assert origin.bytes == out.stat().st_size
 
 
@@ -88,7 +88,7 @@ def test_the_input_is_standardised_as_the_source_says(resdeg: Any, weights: Path
     # And the loss that was stored is that of this input.
     images = standardise(torch.from_numpy(dataset.test.images))
     with torch.no_grad():
-        logits = read_network(weights, "residual").network.model(images)
+        logits = read_network(weights, family="residual").network.model(images)
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(dataset.test.labels).long())
     assert SweepStore(folder).run(run.run_id).summary().test_loss == pytest.approx(float(loss), rel=1e-5)
 

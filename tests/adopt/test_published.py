@@ -18,7 +18,7 @@ from resdeg.config.recipes import recipe
 from resdeg.errors import DataError
 from resdeg.models.foreign import exported, recognise
 from resdeg.models.weights_file import read_weights, write_weights
-from resdeg.runner.adopting import loaded, read_network
+from resdeg.runner.adopting import load_adopted, read_network
 from resdeg.runner.published import PUBLISHED, Published, PublishedFile, locate
 from tests.adopt.networks import AkamasterNet, images
 from tests.adopt.test_layouts import same_bits
@@ -59,9 +59,9 @@ def test_the_table_names_every_file_once() -> None:
 @pytest.mark.nets
 @pytest.mark.parametrize(("source", "file"), FILES, ids=lambda each: each.name)
 def test_every_published_file_is_there_and_recognised(source: Any, file: Any, nets_folder: Path) -> None:
-    path = locate(source, file, nets_folder, offline=True, say=lambda line: None)
+    path = locate(source, file, folder=nets_folder, offline=True, say=lambda line: None)
     assert path.stat().st_size == file.bytes
-    network = read_network(path, file.family, file.depth).network
+    network = read_network(path, family=file.family, depth=file.depth).network
     assert (network.layout, network.depth, network.classes) == (source.name, file.depth, 10)
     assert network.config == ModelConfig()
 
@@ -76,10 +76,11 @@ def test_depth_20_has_its_published_error(
     source: str, family: str, nets_folder: Path, cifar_folder: Path
 ) -> None:
     file = next(f for f in PUBLISHED[source].files if (f.family, f.depth) == (family, 20))
-    path = locate(PUBLISHED[source], file, nets_folder, offline=True, say=lambda line: None)
+    path = locate(PUBLISHED[source], file, folder=nets_folder, offline=True, say=lambda line: None)
     run = config(source, family, 20)
-    training = loaded(run, read_network(path, family), data.load(run.data, cifar_folder))
-    score = training.scores("test", *training.inputs.held["test"], lambda: False)["test"]
+    dataset = data.load(run.data, cifar_folder)
+    trainer = load_adopted(run, read_network(path, family=family), dataset=dataset)
+    score = trainer.score("test", trainer.inputs.held["test"])["test"]
     assert round(10_000 * (1 - score.accuracy)) == ERRORS[source][family][20]
 
 
@@ -122,13 +123,13 @@ def test_what_is_not_the_published_file_is_refused(tmp_path: Path) -> None:
     source = PUBLISHED["a-martyn"]
     file = source.files[0]
     with pytest.raises(DataError, match="is not there"):
-        locate(source, file, tmp_path, offline=True, say=lambda line: None)
+        locate(source, file, folder=tmp_path, offline=True, say=lambda line: None)
     (tmp_path / source.name).mkdir()
     (tmp_path / source.name / file.name).write_bytes(b"x" * file.bytes)
     with pytest.raises(DataError, match="not the published file"):
-        locate(source, file, tmp_path, offline=True, say=lambda line: None)
+        locate(source, file, folder=tmp_path, offline=True, say=lambda line: None)
     with pytest.raises(DataError, match="downloads are off") as refusal:
-        locate(source, file, None, offline=True, say=lambda line: None)
+        locate(source, file, folder=None, offline=True, say=lambda line: None)
     assert source.address(file) in refusal.value.remedy
     assert source.commit in source.address(file)
 
@@ -140,7 +141,7 @@ def test_a_file_in_the_cache_is_not_fetched_again(nets_folder: Path, tmp_path: P
     cached = tmp_path / "cache" / "nets" / source.name
     cached.mkdir(parents=True)
     shutil.copy(nets_folder / source.name / file.name, cached)
-    assert locate(source, file, None, offline=True, say=pytest.fail) == cached / file.name
+    assert locate(source, file, folder=None, offline=True, say=pytest.fail) == cached / file.name
 
 
 def test_a_file_is_fetched_once_and_verified(tmp_path: Path) -> None:
@@ -163,10 +164,10 @@ def test_a_file_is_fetched_once_and_verified(tmp_path: Path) -> None:
                 return server.url(f"/{self.name}")
 
         for _ in range(2):
-            path = locate(source("good"), file, None, offline=False, say=lines.append)
+            path = locate(source("good"), file, folder=None, offline=False, say=lines.append)
             assert path.read_bytes() == content
         with pytest.raises(DataError, match="does not send a file of weights"):
-            locate(source("other"), file, None, offline=False, say=lines.append)
+            locate(source("other"), file, folder=None, offline=False, say=lines.append)
         assert [asked for asked, _ in server.asked].count("/good") == 1
 
 

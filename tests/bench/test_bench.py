@@ -19,8 +19,8 @@ from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
 from resdeg.data import load
 from resdeg.models import build_model
 from resdeg.models.fast import library
-from resdeg.runner import Training
-from resdeg.training.loop import Take
+from resdeg.runner import Trainer
+from resdeg.training.loop import TakeStep
 
 
 def test_the_textbook_loop_trains() -> None:
@@ -96,19 +96,19 @@ def test_a_group_counts_together(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_of_a_group_trains_by_itself() -> None:
     contender = Contender(name="pair", kind="engine", threads=1, depth=8, group=2)
     seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    original = Training.eager
+    original = Trainer.make_step
 
-    def eager(training: Training) -> Take:
-        take = original(training)
+    def make_step(trainer: Trainer, *, graph: bool) -> TakeStep:
+        take_step = original(trainer, graph=graph)
 
         def noting(step: int, slot: int) -> None:
-            seen[id(training)].append((threading.get_ident(), step))
-            take(step, slot)
+            seen[id(trainer)].append((threading.get_ident(), step))
+            take_step(step, slot)
 
         return noting
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "eager", eager)
+        patch.setattr(Trainer, "make_step", make_step)
         LOOPS["engine"](contender)(2)
     assert [[step for _, step in steps] for steps in seen.values()] == [[0, 1], [0, 1]]
     assert len({thread for steps in seen.values() for thread, _ in steps}) == 2

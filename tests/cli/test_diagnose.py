@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 import resdeg as package
 from resdeg import data, files
@@ -26,7 +25,7 @@ from resdeg.runner import diagnose as runner
 from resdeg.runner import execute
 from resdeg.store import SweepStore
 from resdeg.training.state import load_weights
-from tests.conftest import TINY, Resdeg
+from tests.conftest import ON_CPU, TINY, Resdeg
 from tests.planted import CELLS, causes, diagnosed, planted
 
 pytestmark = pytest.mark.slow
@@ -44,7 +43,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.make_folder(store.folder)
     store.plan.write_text(config.to_toml())
     for run in config.runs():
-        execute(run, store.run(run.run_id), None, torch.device("cpu"))
+        execute(run, store.run(run.run_id), ON_CPU)
     return store.folder
 
 
@@ -61,7 +60,7 @@ def swept_with(folder: Path, config: RunConfig) -> SweepStore:
     grid = {"depths": (config.depth,), "families": (config.family,), "seeds": (config.seed,)}
     plan = SweepConfig(**grid, data=config.data, model=config.model, training=config.training)
     store.plan.write_text(plan.to_toml())
-    execute(config, store.run(config.run_id), None, torch.device("cpu"))
+    execute(config, store.run(config.run_id), ON_CPU)
     return store
 
 
@@ -154,10 +153,11 @@ def test_a_command_that_names_no_number_keeps_what_was_measured_on_more_images(
     _, config = run_of(sweep, "plain-d8")
 
     def measure(images: int | None, **how: bool) -> list[str]:
-        done = runner.diagnose(sweep.run(config.run_id), config, ["probes", "lesions"], images, **how)
+        kinds = ["probes", "lesions"]
+        done = runner.diagnose(sweep.run(config.run_id), config, kinds=kinds, images=images, **how)
         return [measured.kind for measured in done]
 
-    assert list(runner.diagnose(sweep.run(config.run_id), config, ["probes"], 60))
+    assert list(runner.diagnose(sweep.run(config.run_id), config, kinds=["probes"], images=60))
     assert measure(None) == ["lesions"], "probes on more images stay"
     assert {(r.kind, r.images) for r in sweep.run(config.run_id).diagnostics()} == {
         ("probes", 60),
@@ -262,7 +262,7 @@ def test_snapshots_are_measured_between_the_two_ends(
     first = resdeg("diagnose", "s", "--kinds", "responses", "--images", 40)
     assert "step" not in first.stdout
     shutil.rmtree(run.folder)
-    execute(config, run, None, torch.device("cpu"), snapshots=3)
+    execute(config, run, ON_CPU.model_copy(update={"snapshots": 3}))
     kept = dict(run.snapshots([]))
     (damaged,) = run.folder.glob("snapshots/000000016-*")
     damaged.write_bytes(b"rot")
@@ -298,9 +298,9 @@ def test_a_constructed_net_is_measured_from_its_construction_on(tmp_path: Path, 
     config = tiny_run("plain", 14, training={"epochs": 4})
     config = config.model_copy(update={"constructed": ConstructedConfig(from_depth=8)})
     run = SweepStore(tmp_path / "s").run(config.run_id)
-    execute(config, run, None, torch.device("cpu"), snapshots=3)
+    execute(config, run, ON_CPU.model_copy(update={"snapshots": 3}))
     assert [step for step, _ in run.snapshots([])] == [8, 16, 24]
-    list(runner.diagnose(run, config, ["responses"], 40))
+    list(runner.diagnose(run, config, kinds=["responses"], images=40))
     measured = {r.state: r.layer for r in run.diagnostics() if r.kind == "responses"}
     assert measured == {24: 13, "final": 13}
 
@@ -332,7 +332,7 @@ def test_what_was_measured_stands_when_it_ends_early(
     kinds = ["responses", "identity"]
 
     def diagnose() -> list[runner.Measured]:
-        return list(runner.diagnose(sweep.run(config.run_id), config, kinds, 40))
+        return list(runner.diagnose(sweep.run(config.run_id), config, kinds=kinds, images=40))
 
     with monkeypatch.context() as patch:
         if isinstance(fault, OSError):
@@ -366,8 +366,8 @@ def test_instance_norms_are_measured_as_they_were_trained(tmp_path: Path, tiny_r
     """By each image's own statistics, and the records say so; in evaluation mode the answers differ."""
     config = tiny_run("residual", 8, model={"block": "stargan"}, training={"epochs": 1})
     store = SweepStore(tmp_path / "s")
-    execute(config, store.run(config.run_id), None, torch.device("cpu"))
-    list(runner.diagnose(store.run(config.run_id), config, ["responses", "probes"], 40))
+    execute(config, store.run(config.run_id), ON_CPU)
+    list(runner.diagnose(store.run(config.run_id), config, kinds=["responses", "probes"], images=40))
     records = store.run(config.run_id).diagnostics()
     notes = {record.kind: record.note for record in records}
     assert notes == {

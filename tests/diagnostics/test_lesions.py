@@ -101,7 +101,8 @@ def as_defined(model, images: Sample) -> dict[tuple[str, int | None], float]:
             with restored_buffers(model), without_blocks(model, removed):
                 if suffix:
                     recompute_statistics(model, images.train_batches(len(images)))
-                score = evaluate(model, images.images, images.labels, images.standardise, fp32)
+                examples = images.images, images.labels
+                score = evaluate(model, examples, standardise=images.standardise, cast=fp32)
             found |= {(name.format(part) + suffix, number): value for part, value in vars(score).items()}
     return found
 

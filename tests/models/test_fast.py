@@ -17,8 +17,8 @@ from resdeg.models import build_model, fast
 from resdeg.models.block import BLOCKS
 from resdeg.models.fast import norm_activation, use_fast_forward
 from resdeg.models.parts import ACTIVATIONS, NORMS
-from resdeg.runner import Training
-from resdeg.runner.provenance import segment
+from resdeg.runner import Trainer
+from resdeg.runner.provenance import describe_segment
 
 CPU = torch.device("cpu")
 RELU = nn.ReLU()
@@ -259,42 +259,42 @@ def test_every_norm_of_a_training_takes_along_what_follows(
     tiny_run, family: str, block: str, norms: int, calls: list[str]
 ) -> None:
     config = tiny_run(family, depth=14, model={"block": block})
-    training = Training.of(config, data.load(config.data), CPU)
-    training.eager()(0, 0)
+    trainer = Trainer.from_config(config, data.load(config.data), device=CPU)
+    trainer.make_step()(0, 0)
     assert calls == ["norm_relu"] * norms + ["norm_relu_backward"] * norms
-    assert segment(config, data.load(config.data), CPU, 0).norms == "fused"
+    assert describe_segment(config, data.load(config.data), device=CPU, step=0).norms == "fused"
     calls.clear()
-    training.scores("test", *training.inputs.held["test"], lambda: False)
+    trainer.score("test", trainer.inputs.held["test"])
     assert not calls, "evaluation in fp32 is torch's, here as in `resdeg diagnose`"
 
 
 @pytest.mark.parametrize("changed", [{"fused": False}, {"threads": 2}])
 def test_a_training_may_do_without(tiny_run, changed: dict[str, object], calls: list[str]) -> None:
     config = tiny_run("residual", training=changed)
-    training = Training.of(config, data.load(config.data), CPU)
+    trainer = Trainer.from_config(config, data.load(config.data), device=CPU)
     try:
-        training.eager()(0, 0)
+        trainer.make_step()(0, 0)
     finally:
         torch.set_num_threads(1)
     assert not calls
-    assert segment(config, data.load(config.data), CPU, 0).norms == "torch"
+    assert describe_segment(config, data.load(config.data), device=CPU, step=0).norms == "torch"
 
 
 def test_where_it_is_not_compiled_a_training_does_without(tiny_run, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_run("residual")
     dataset = data.load(config.data)
-    one = Training.of(config, dataset, CPU)
-    assert segment(config, dataset, CPU, 0).norms == "fused"
+    compiled = Trainer.from_config(config, dataset, device=CPU)
+    assert describe_segment(config, dataset, device=CPU, step=0).norms == "fused"
     monkeypatch.setattr(fast, "library", lambda: None)
-    assert segment(config, dataset, CPU, 0).norms == "torch"
-    other = Training.of(config, dataset, CPU)
+    assert describe_segment(config, dataset, device=CPU, step=0).norms == "torch"
+    other = Trainer.from_config(config, dataset, device=CPU)
     monkeypatch.undo()
-    for training in (one, other):
-        take = training.eager()
+    for trainer in (compiled, other):
+        take_step = trainer.make_step()
         for step in range(3):
-            take(step, step)
-    assert not torch.equal(one.state.losses, other.state.losses), "they differ by rounding,"
-    torch.testing.assert_close(one.state.losses, other.state.losses, rtol=1e-4, atol=1e-5)
+            take_step(step, step)
+    assert not torch.equal(compiled.state.losses, other.state.losses), "they differ by rounding,"
+    torch.testing.assert_close(compiled.state.losses, other.state.losses, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -24,15 +24,15 @@ def standardise(pixels: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def recomputing(model: nn.Module, stop=lambda: False):
-    """As `Training.recomputed` does it."""
+    """Recompute statistics as `Trainer.score_training_images` does."""
     inputs = Inputs(IMAGES, LABELS, {}, standardise)
     with restored_buffers(model):
-        recompute_statistics(model, inputs.batches(inputs.images, 16, stop))
+        recompute_statistics(model, inputs.batches(inputs.images, 16, stop=stop))
         yield
 
 
 def score(model: nn.Module):
-    return evaluate(model, IMAGES, LABELS, standardise, CAST)
+    return evaluate(model, (IMAGES, LABELS), standardise=standardise, cast=CAST)
 
 
 class Two(nn.Module):

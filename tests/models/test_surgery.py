@@ -15,7 +15,7 @@ from resdeg.models.block import BLOCKS
 from resdeg.models.contexts import recompute_statistics
 from resdeg.models.structure import blocks, layers, passes
 from resdeg.models.surgery import insert_identities, without_blocks
-from resdeg.runner import Training
+from resdeg.runner import Trainer
 from tests.conftest import TINY
 
 CPU = torch.device("cpu")
@@ -25,11 +25,11 @@ SMALL = ModelConfig(width=0.25)
 def trained(tiny_run, depth: int = 8, steps: int = 12):
     """A tiny plain net after a few steps, its inputs and its settings."""
     config = tiny_run("plain", depth)
-    training = Training.of(config, data.load(DataConfig(name="hierarchy", hierarchy=TINY)), CPU)
-    take = training.eager()
+    trainer = Trainer.from_config(config, data.load(DataConfig(name="hierarchy", hierarchy=TINY)), device=CPU)
+    take_step = trainer.make_step()
     for step in range(steps):
-        take(step, 0)
-    return training.state.model, training.inputs, config.model
+        take_step(step, 0)
+    return trainer.state.model, trainer.inputs, config.model
 
 
 def test_a_deeper_net_computes_what_the_shallow_one_does(tiny_run) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.records import Progress
-from resdeg.runner import Training
+from resdeg.runner import Trainer
 from resdeg.store import SweepStore
 from resdeg.sweep.executors import EXECUTORS, Where, grouped
 from resdeg.sweep.executors.grouped import GroupedExecutor
@@ -40,10 +40,10 @@ def straight(folder: Path, config: RunConfig) -> dict[str, Any]:
 
 def troubled(pipe: Any, commands: Any, way: str, victim: str, note: str, folder: str, execution: str) -> None:
     """A worker in which the victim comes to grief at its twelfth step, the first time."""
-    original = Training.batch_at
+    original = Trainer.batch_at
 
-    def batch_at(training: Training, step: int) -> Any:
-        if training.config.run_id == victim and step == 12 and not Path(note).exists():
+    def batch_at(trainer: Trainer, step: int) -> Any:
+        if trainer.config.run_id == victim and step == 12 and not Path(note).exists():
             Path(note).touch()
             match way:
                 case "killed":
@@ -54,9 +54,9 @@ def troubled(pipe: Any, commands: Any, way: str, victim: str, note: str, folder:
                     raise ValueError("of the victim alone")
                 case "leaves its thread":
                     raise SystemExit
-        return original(training, step)
+        return original(trainer, step)
 
-    Training.batch_at = batch_at  # type: ignore[method-assign]
+    Trainer.batch_at = batch_at  # type: ignore[method-assign]
     grouped._host(pipe, commands, folder, execution)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resdeg import data
-from resdeg.runner import Training
+from resdeg.runner import Trainer
 from resdeg.training import graph
 from resdeg.training.device import computes_bf16
 from resdeg.training.state import load_bytes, to_bytes
@@ -14,14 +14,14 @@ from resdeg.training.state import load_bytes, to_bytes
 CPU = torch.device("cpu")
 
 
-def training_of(config, device: torch.device = CPU) -> Training:
-    return Training.of(config, data.load(config.data), device)
+def make_trainer(config, device: torch.device = CPU) -> Trainer:
+    return Trainer.from_config(config, data.load(config.data), device=device)
 
 
-def walk(training: Training, take, steps: range, epoch: int = 8) -> None:
+def walk(trainer: Trainer, take_step, steps: range, epoch: int = 8) -> None:
     for step in steps:
-        take(step, step % epoch)
-        training.state.step += 1
+        take_step(step, step % epoch)
+        trainer.state.step += 1
 
 
 @pytest.mark.parametrize("family", ["plain", "residual"])
@@ -35,52 +35,52 @@ def test_static_steps_equal_eager_ones_bit_for_bit(
         pytest.skip("this CPU has no bf16")
     monkeypatch.setattr(graph, "CHUNK", chunk)
     config = tiny_run(family, training={"precision": precision, "pad": 2, "flip": True})
-    one, other = training_of(config), training_of(config)
-    walk(one, one.eager(), range(12))
-    walk(other, other.static(), range(12))
-    assert to_bytes(one.state) == to_bytes(other.state)
+    eager, static = make_trainer(config), make_trainer(config)
+    walk(eager, eager.make_step(), range(12))
+    walk(static, static.make_static_step(), range(12))
+    assert to_bytes(eager.state) == to_bytes(static.state)
 
 
 def test_a_static_step_can_begin_anywhere(tiny_run) -> None:
-    """Resumed in the middle of an epoch, and told to take a step twice."""
+    """Resumed in the middle of an epoch, and told to take_step a step twice."""
     config = tiny_run("residual")
-    straight, resumed = training_of(config), training_of(config)
-    take = straight.static()
-    walk(straight, take, range(5))
+    straight, resumed = make_trainer(config), make_trainer(config)
+    take_step = straight.make_static_step()
+    walk(straight, take_step, range(5))
     middle = to_bytes(straight.state)
-    walk(straight, take, range(5, 9))
+    walk(straight, take_step, range(5, 9))
     load_bytes(resumed.state, middle, 5)
-    walk(resumed, resumed.static(), range(5, 9))
+    walk(resumed, resumed.make_static_step(), range(5, 9))
     assert to_bytes(straight.state) == to_bytes(resumed.state)
     load_bytes(straight.state, middle, 5)
-    walk(straight, take, range(5, 9))
+    walk(straight, take_step, range(5, 9))
     assert to_bytes(straight.state) == to_bytes(resumed.state), "the same steps once more, by the same object"
 
 
 def test_rates_before_at_and_after_a_drop(tiny_run) -> None:
     """The tensor that the optimiser reads holds the rate of the step that was asked for."""
     config = tiny_run("plain", training={"schedule": "steps", "epochs": None, "steps": 8, "lr": 0.1})
-    training = training_of(config)
-    take = training.static()
+    trainer = make_trainer(config)
+    take_step = trainer.make_static_step()
     seen = []
     for step in (3, 4, 5, 6, 3):
-        take(step, 0)
-        seen.append(take.rate.item())
-        assert training.state.optimizer.param_groups[0]["lr"] is take.rate
+        take_step(step, 0)
+        seen.append(take_step.rate.item())
+        assert trainer.state.optimizer.param_groups[0]["lr"] is take_step.rate
     assert seen == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.1])
 
 
 def test_a_nan_stays_in_its_own_run(tiny_run) -> None:
     """Two runs stepped in turn: one is poisoned, the other's bits do not know."""
     config = tiny_run("residual")
-    alone, beside, poisoned = (training_of(config) for _ in range(3))
-    walk(alone, alone.static(), range(6))
+    alone, beside, poisoned = (make_trainer(config) for _ in range(3))
+    walk(alone, alone.make_static_step(), range(6))
     with torch.no_grad():
         next(iter(poisoned.state.model.parameters())).fill_(float("nan"))
-    takes = [beside.static(), poisoned.static()]
+    take_steps = [beside.make_static_step(), poisoned.make_static_step()]
     for step in range(6):
-        for training, take in zip((beside, poisoned), takes, strict=True):
-            walk(training, take, range(step, step + 1))
+        for trainer, take_step in zip((beside, poisoned), take_steps, strict=True):
+            walk(trainer, take_step, range(step, step + 1))
     assert to_bytes(beside.state) == to_bytes(alone.state)
     assert poisoned.state.losses[5].isnan()
 
@@ -93,11 +93,11 @@ def test_a_replay_equals_a_call_on_cuda(tiny_run, family: str) -> None:
         pytest.skip("no CUDA device")
     cuda = torch.device("cuda")
     config = tiny_run(family)
-    called, replayed = training_of(config, cuda), training_of(config, cuda)
-    take = replayed.static()
+    called, replayed = make_trainer(config, cuda), make_trainer(config, cuda)
+    take_step = replayed.make_static_step()
     before = to_bytes(replayed.state)
-    take.capture()
+    take_step.capture()
     assert to_bytes(replayed.state) == before
-    walk(called, called.static(), range(12))
-    walk(replayed, take, range(12))
+    walk(called, called.make_static_step(), range(12))
+    walk(replayed, take_step, range(12))
     assert to_bytes(called.state) == to_bytes(replayed.state)

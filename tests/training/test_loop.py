@@ -15,11 +15,13 @@ from resdeg.models import build_model
 from resdeg.records import EvalRecord
 from resdeg.training.device import check_precision, computes_bf16, prepare, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, evaluate
-from resdeg.training.loop import Divergence, eager, train
-from resdeg.training.state import load_bytes, new_state, to_bytes
+from resdeg.training.loop import Divergence, make_eager_step, train
+from resdeg.training.schedule import Schedule
+from resdeg.training.state import TrainState, load_bytes, new_state, to_bytes
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(steps=6, batch_size=8, lr=0.05, schedule="constant")
+SCHEDULE = Schedule(CONFIG, [3, 6])
 
 
 def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,26 +33,39 @@ def scores() -> dict[str, Score]:
     return {"test": Score(1.0, 0.5)}
 
 
-def run(config: TrainingConfig = CONFIG, closing=(3, 6), model: nn.Module | None = None, **options):
-    prepare(config, torch.device("cpu"))
-    model = model or build_model("plain", 8)
-    state = new_state(model, config, 3)
-    return state, list(train(state, eager(state, batch_at, config, 6), scores, config, closing, **options))
+def events_of(
+    state: TrainState, schedule: Schedule = SCHEDULE, *, batch_at=batch_at, evaluate=scores, **options
+):
+    take_step = make_eager_step(state, schedule, batch_at=batch_at)
+    return train(state, schedule, take_step=take_step, evaluate=evaluate, **options)
+
+
+def run(schedule: Schedule = SCHEDULE, model: nn.Module | None = None):
+    prepare(schedule.config, torch.device("cpu"))
+    state = new_state(build_model("plain", 8) if model is None else model, schedule)
+    return state, list(events_of(state, schedule))
+
+
+def interrupted(events) -> list[EvalRecord | Divergence]:
+    """Return what is yielded before the interruption that must follow."""
+    before: list[EvalRecord | Divergence] = []
+    with pytest.raises(Interrupted):
+        before.extend(events)
+    return before
 
 
 def test_records_hold_the_epoch_s_means() -> None:
     state, records = run()
-    assert [r.step for r in records] == [3, 6]
-    assert [r.epoch for r in records] == [1, 2]
+    assert [(record.epoch, record.step) for record in records] == [(1, 3), (2, 6)]
     assert records[1].train_loss == pytest.approx(state.losses.double().mean().item())
-    assert all(0 <= r.train_accuracy <= 1 and r.test_accuracy == 0.5 for r in records)
+    assert all(0 <= record.train_accuracy <= 1 and record.test_accuracy == 0.5 for record in records)
 
 
 def test_training_learns() -> None:
-    one = TrainingConfig(steps=30, batch_size=8, lr=0.05, schedule="constant")
-    prepare(one, torch.device("cpu"))
-    state = new_state(build_model("residual", 8), one, 30)
-    record = next(train(state, eager(state, lambda step: batch_at(0), one, 30), scores, one, [15, 30]))
+    schedule = Schedule(CONFIG, [15, 30])
+    prepare(CONFIG, torch.device("cpu"))
+    state = new_state(build_model("residual", 8), schedule)
+    record = next(events_of(state, schedule, batch_at=lambda step: batch_at(0)))
     assert isinstance(record, EvalRecord)
     assert state.losses[14] < 0.3 * state.losses[0]
 
@@ -73,39 +88,39 @@ def test_divergence_is_an_outcome_with_its_place() -> None:
 
 
 def test_a_loss_that_is_not_finite_in_evaluation_is_a_divergence_too() -> None:
-    state = new_state(build_model("plain", 8), CONFIG, 3)
+    state = new_state(build_model("plain", 8), SCHEDULE)
     bad = {"test": Score(float("inf"), 0.1)}
-    events = list(train(state, eager(state, batch_at, CONFIG, 6), lambda: bad, CONFIG, [3, 6]))
-    assert [type(e) for e in events] == [EvalRecord, Divergence]
+    events = list(events_of(state, evaluate=lambda: bad))
+    assert [type(event) for event in events] == [EvalRecord, Divergence]
 
 
-def test_stop_ends_between_two_steps_and_a_record_is_never_given_twice() -> None:
+def test_stop_interrupts_between_two_steps_and_a_record_is_never_given_twice() -> None:
     calls = iter(range(100))
-    state, records = run(stop=lambda: next(calls) == 4)
+    state = new_state(build_model("plain", 8), SCHEDULE)
+    records = interrupted(events_of(state, stop=lambda: next(calls) == 4))
     assert state.step == 4
-    assert [r.step for r in records] == [3]
-    more = list(train(state, eager(state, batch_at, CONFIG, 6), scores, CONFIG, [3, 6], recorded=3))
-    assert [r.step for r in more] == [6]
+    assert [record.step for record in records] == [3]
+    assert [record.step for record in events_of(state, recorded=3)] == [6]
 
 
 def test_an_interrupted_evaluation_is_done_again() -> None:
-    def interrupted() -> dict[str, Score]:
+    def stopped() -> dict[str, Score]:
         raise Interrupted
 
-    state = new_state(build_model("plain", 8), CONFIG, 3)
-    assert list(train(state, eager(state, batch_at, CONFIG, 6), interrupted, CONFIG, [3, 6])) == []
+    state = new_state(build_model("plain", 8), SCHEDULE)
+    assert interrupted(events_of(state, evaluate=stopped)) == []
     assert state.step == 3
-    assert [r.step for r in train(state, eager(state, batch_at, CONFIG, 6), scores, CONFIG, [3, 6])] == [3, 6]
+    assert [record.step for record in events_of(state)] == [3, 6]
 
 
 def test_state_round_trips_and_refuses_another_network() -> None:
     state, _ = run()
     content = to_bytes(state)
-    fresh = new_state(build_model("plain", 8, seed=9), CONFIG, 3)
+    fresh = new_state(build_model("plain", 8, seed=9), SCHEDULE)
     load_bytes(fresh, content, state.step)
     assert to_bytes(fresh) == content
     assert fresh.step == 6
-    other = new_state(build_model("plain", 14), CONFIG, 3)
+    other = new_state(build_model("plain", 14), SCHEDULE)
     for bad in (lambda: load_bytes(other, content, 6), lambda: load_bytes(fresh, content[:-9], 6)):
         with pytest.raises(Exception, match="checkpoint"):
             bad()
@@ -121,7 +136,7 @@ def test_evaluation_is_exact_and_leaves_everything_as_found() -> None:
     def standardise(pixels: torch.Tensor) -> torch.Tensor:
         return pixels.permute(0, 3, 1, 2).float() / 255
 
-    score = evaluate(model, images, labels, standardise, cast)
+    score = evaluate(model, (images, labels), standardise=standardise, cast=cast)
     assert model.training
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     with torch.no_grad():
@@ -129,7 +144,7 @@ def test_evaluation_is_exact_and_leaves_everything_as_found() -> None:
     assert score.accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item(), abs=1e-3)
     assert score.loss == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-5)
     with pytest.raises(Interrupted):
-        evaluate(model, images, labels, standardise, cast, stop=lambda: True)
+        evaluate(model, (images, labels), standardise=standardise, cast=cast, stop=lambda: True)
 
 
 def test_devices_and_precisions_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +196,7 @@ def test_bf16_keeps_weights_statistics_and_momentum_in_fp32() -> None:
     if not computes_bf16(CPU):
         pytest.skip("this CPU has no bf16")
     config = CONFIG.model_copy(update={"precision": "bf16"})
-    state, records = run(config)
+    state, records = run(Schedule(config, [3, 6]))
     assert records[-1].train_loss > 0
     assert {v.dtype for v in state.model.state_dict().values()} == {torch.float32}
     assert {s["momentum_buffer"].dtype for s in state.optimizer.state.values()} == {torch.float32}
@@ -191,10 +206,10 @@ def test_bf16_keeps_weights_statistics_and_momentum_in_fp32() -> None:
 def test_the_loop_runs_on_cuda() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    state = new_state(build_model("residual", 8).cuda(), CONFIG, 3)
+    state = new_state(build_model("residual", 8).cuda(), SCHEDULE)
 
     def on_cuda(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = batch_at(step)
         return images.cuda(), labels.cuda()
 
-    assert [r.step for r in train(state, eager(state, on_cuda, CONFIG, 6), scores, CONFIG, [3, 6])] == [3, 6]
+    assert [record.step for record in events_of(state, batch_at=on_cuda)] == [3, 6]

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resdeg import data
-from resdeg.runner import Training
+from resdeg.runner import Trainer
 from resdeg.training.device import autocast
 from resdeg.training.loop import update
 
@@ -40,10 +40,10 @@ class OtherLayouts(TorchDispatchMode):
 def test_every_map_of_a_step_is_channels_last(tiny_run, family: str, model: dict[str, str]) -> None:
     """One gradient in another layout makes every operation it meets several times slower."""
     config = tiny_run(family, depth=14, model=model)
-    training = Training.of(config, data.load(config.data), CPU)
-    batch = training.batch_at(0)  # whose own making counts pixels, not maps
+    trainer = Trainer.from_config(config, data.load(config.data), device=CPU)
+    batch = trainer.batch_at(0)  # It is made before the layouts are noted: it counts pixels, not maps.
     with OtherLayouts() as layouts:
-        update(training.state, batch, autocast(config.training, CPU))
+        update(trainer.state, batch, autocast(config.training, CPU))
     assert layouts.maps > 100
     assert not layouts.seen
 
@@ -51,7 +51,7 @@ def test_every_map_of_a_step_is_channels_last(tiny_run, family: str, model: dict
 def test_nothing_is_filled_before_it_is_written(tiny_run) -> None:
     """torch fills every new tensor with NaN in deterministic mode, unless it is told not to."""
     config = tiny_run("plain")
-    Training.of(config, data.load(config.data), CPU)
+    Trainer.from_config(config, data.load(config.data), device=CPU)
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.utils.deterministic.fill_uninitialized_memory
 

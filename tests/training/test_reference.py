@@ -11,8 +11,9 @@ from resdeg import data
 from resdeg.config import DataConfig, HierarchyConfig
 from resdeg.data.plan import batch_plan
 from resdeg.models import fast
-from resdeg.runner import Training
-from resdeg.training.loop import eager
+from resdeg.runner import Trainer
+from resdeg.training.loop import make_eager_step
+from resdeg.training.schedule import Schedule
 
 PAD, BATCH, STEPS, RATE = 2, 16, 3, 0.05
 DATA = DataConfig(
@@ -78,8 +79,8 @@ def test_three_steps_equal_separate_code_to_rounding(
     settings |= {"fused": fusing}
     config = tiny_run(family, 14, data=DATA, training=settings)
     dataset = data.load(DATA)
-    training = Training.of(config, dataset, torch.device("cpu"))
-    state = training.state
+    trainer = Trainer.from_config(config, dataset, device=torch.device("cpu"))
+    state = trainer.state
     state.model.double()
     state.losses = state.losses.double()
     for parameter in state.model.parameters():
@@ -94,16 +95,17 @@ def test_three_steps_equal_separate_code_to_rounding(
     mean, scale = pixels.mean(0), np.sqrt(((pixels - pixels.mean((0, 1, 2))) ** 2).mean((0, 1, 2)))
     given: list[tuple[torch.Tensor, torch.Tensor]] = []
     if kind == "eager":
-        take = eager(state, lambda step: given[0], config.training, STEPS)
+        schedule = Schedule(config.training, [STEPS])
+        take_step = make_eager_step(state, schedule, batch_at=lambda step: given[0])
     else:
-        take = training.static()
-        take.batch_of = lambda plan: given[0]
+        take_step = trainer.make_static_step()
+        take_step.batch_from_plan = lambda plan: given[0]
     losses = []
     for step in range(STEPS):
         plan = batch_plan(config.seed, step, batch=BATCH, images=len(dataset.train), pad=PAD, flip=True)
         images = torch.from_numpy(reference_batch(dataset.train, plan, mean, scale))
         labels = torch.from_numpy(dataset.train.labels[plan >> 9].astype(np.int64))
-        ours, our_labels = training.batch_at(step)
+        ours, our_labels = trainer.batch_at(step)
         assert torch.equal(our_labels, labels)
         # The engine standardises in float32: the batch agrees to its rounding, then goes on in float64.
         assert torch.allclose(ours.double(), images, atol=2e-6)
@@ -116,7 +118,7 @@ def test_three_steps_equal_separate_code_to_rounding(
                 value -= RATE * velocity[name]
         losses.append(loss.item())
         given[:] = [(images.to(memory_format=torch.channels_last), labels)]
-        take(step, step)
+        take_step(step, step)
     assert len(calls) == (2 * 13 * STEPS if fusing else 0)
     assert state.losses[:STEPS].tolist() == pytest.approx(losses, rel=1e-10)
     for name, parameter in state.model.named_parameters():
@@ -128,8 +130,8 @@ def test_three_steps_equal_separate_code_to_rounding(
 def test_the_reference_can_disagree(tiny_run) -> None:
     """The other family is another function, and a shifted crop another batch."""
     config = tiny_run("residual", 14, data=DATA)
-    training = Training.of(config, data.load(DATA), torch.device("cpu"))
-    model = training.state.model.double()
+    trainer = Trainer.from_config(config, data.load(DATA), device=torch.device("cpu"))
+    model = trainer.state.model.double()
     values = {name: value.detach() for name, value in model.named_parameters()}
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     with torch.no_grad():

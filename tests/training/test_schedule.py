@@ -6,7 +6,7 @@ import pytest
 
 from resdeg.config import TrainingConfig
 from resdeg.config.recipes import RECIPES, recipe
-from resdeg.training.schedule import SCHEDULES, learning_rate
+from resdeg.training.schedule import SCHEDULES, Schedule, learning_rate
 
 
 def rates(total: int, **settings: object) -> list[float]:
@@ -63,3 +63,20 @@ def test_lengths() -> None:
     for settings in ({}, {"epochs": 1, "steps": 1}):
         with pytest.raises(ValueError, match="not both"):
             TrainingConfig(**settings)
+
+
+def test_a_later_phase_has_the_whole_shape_on_its_own_steps() -> None:
+    """A static step asks for whole chunks of rates, so steps before the phase have a rate too."""
+    config = TrainingConfig(steps=24)
+    later = Schedule(config, [4, 8, 16, 24], first=8)
+    assert [later.rate_at(step) for step in range(8, 24)] == rates(16)
+    assert {later.rate_at(step) for step in range(8)} == {later.rate_at(8)}
+    assert (later.last, later.longest_epoch) == (24, 8)
+
+
+def test_epochs_that_were_recorded_are_not_gone_through_again() -> None:
+    schedule = Schedule(TrainingConfig(steps=20), [8, 16, 20])
+    assert list(schedule.epochs()) == [(1, 0, 8), (2, 8, 16), (3, 16, 20)]
+    assert list(schedule.epochs(after=7)) == list(schedule.epochs())
+    assert list(schedule.epochs(after=8)) == [(2, 8, 16), (3, 16, 20)]
+    assert list(schedule.epochs(after=20)) == []

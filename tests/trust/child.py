@@ -65,8 +65,7 @@ def signature(store: RunStore) -> tuple[str, bytes]:
 
 
 def _child(pipe: connection.Connection, folder: str, config: str, when: str, at: int) -> None:
-    import torch
-
+    from resdeg.config import ExecutionConfig
     from resdeg.records import Progress
     from resdeg.runner import execute
 
@@ -100,6 +99,6 @@ def _child(pipe: connection.Connection, folder: str, config: str, when: str, at:
     store, settings = RunStore(Path(folder)), RunConfig.model_validate_json(config)
     sys.addaudithook(audit)
     with faults.Operations(faults.kill(when, at) if when in faults.MOMENTS else faults.nothing) as operations:
-        summary = execute(settings, store, None, torch.device("cpu"), report=report)
+        summary = execute(settings, store, ExecutionConfig(device="cpu"), report=report)
     ending = {"operations": operations.log, "audited": audited, "status": summary.status}
     pipe.send_bytes(json.dumps(ending).encode())

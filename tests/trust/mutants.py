@@ -81,7 +81,7 @@ MUTANTS = [
            "asked.raised |= not send(**message)\n        if False:", "tests/sweep/test_worker.py"),
     Mutant("weights alone", "models/weights_file.py", "weights_only=True", "weights_only=False",
            "tests/adopt/test_refused.py"),
-    Mutant("adopted weights are not trained", "runner/__init__.py", "    config.check_trainable()\n", "",
+    Mutant("adopted weights are not trained", "runner/check.py", "    config.check_trainable()\n", "",
            "tests/adopt/test_commands.py"),
     Mutant("the code in a segment", "runner/provenance.py", "digest.update(", "str(",
            "tests/trust/test_changes.py"),

@@ -65,7 +65,7 @@ def sending(original: Callable[..., Any], at: int = 1) -> Callable[..., Any]:
 
 def worker(pipe: Any, *arguments: str) -> None:
     from resdeg import data
-    from resdeg.runner.live import Training
+    from resdeg.runner import Trainer
 
     match os.environ["SIGNALLED_PHASE"]:
         case "start":
@@ -73,9 +73,9 @@ def worker(pipe: Any, *arguments: str) -> None:
         case "loading":
             data.load = sending(data.load)  # type: ignore[assignment]
         case "training":
-            Training.batch_at = sending(Training.batch_at, at=12)  # type: ignore[method-assign]
+            Trainer.batch_at = sending(Trainer.batch_at, at=12)  # type: ignore[method-assign]
         case "evaluating":
-            Training.scores = sending(Training.scores, at=2)  # type: ignore[method-assign]
+            Trainer.score = sending(Trainer.score, at=2)  # type: ignore[method-assign]
         case "saving":  # the tensors of the second checkpoint
             files._os_replace = sending(files._os_replace, at=8)
     _train(pipe, *arguments)

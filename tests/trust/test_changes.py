@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 import resdeg.runner
 from resdeg.analysis.provenance import differences, provenance
 from resdeg.records import MAKES_BITS
 from resdeg.runner import execute
-from resdeg.runner.provenance import code_digest
+from resdeg.runner.provenance import digest_code
 from resdeg.store import SweepStore
+from tests.conftest import ON_CPU
 from tests.trust import scripted
 
 PACKAGE = Path(resdeg.runner.__file__).parents[1]
@@ -34,12 +34,12 @@ def test_a_resumed_run_says_what_changed(tmp_path: Path, tiny_run, name: str) ->
     config = tiny_run()
     store = SweepStore(tmp_path).run(config.run_id)
     steps = iter(range(10**6))
-    execute(config, store, None, torch.device("cpu"), stop=lambda: next(steps) >= 9)
+    execute(config, store, ON_CPU, stop=lambda: next(steps) >= 9)
     pretend(store, name)
-    told: list[str] = []
-    execute(config, store, None, torch.device("cpu"), report=lambda p: told.append(p.notice or ""))
+    notices: list[str] = []
+    execute(config, store, ON_CPU, report=lambda progress: notices.append(progress.notice or ""))
     before = str(OTHER.get(name, "1.0-other"))
-    said = [line for line in told if f"{name} {before} -> " in line]
+    said = [line for line in notices if f"{name} {before} -> " in line]
     assert len(said) == 1
     assert "same bits are not claimed" in said[0]
     assert len(store.environment().segments) == 2
@@ -75,7 +75,7 @@ def test_other_settings_are_other_runs(resdeg, tiny_toml, tmp_path: Path, change
 
 def test_the_digest_is_that_of_the_code_that_computes(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "same", ignore=shutil.ignore_patterns("__pycache__"))
-    assert code_digest(tmp_path / "same") == code_digest(PACKAGE)
+    assert digest_code(tmp_path / "same") == digest_code(PACKAGE)
     for number, (place, counts) in enumerate(
         {
             "training/loop.py": True,
@@ -88,7 +88,7 @@ def test_the_digest_is_that_of_the_code_that_computes(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "same", copy)
         with (copy / place).open("a") as file:
             file.write("\n")
-        assert (code_digest(copy) != code_digest(PACKAGE)) == counts, place
+        assert (digest_code(copy) != digest_code(PACKAGE)) == counts, place
 
 
 def test_records_from_before_the_digest_are_read(tmp_path: Path, tiny_run) -> None:

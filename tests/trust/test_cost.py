@@ -13,10 +13,10 @@ from resdeg.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 from resdeg.data import load
 from resdeg.models import build_model
 from resdeg.records import EvalRecord, TimingRecord
-from resdeg.runner import execute
-from resdeg.runner.live import Training
+from resdeg.runner import Trainer, execute
 from resdeg.store import RunSession, SweepStore, open_run
 from resdeg.training.state import to_bytes
+from tests.conftest import ON_CPU
 from tests.trust import faults
 from tests.trust.power import Recorded, recorder
 
@@ -45,9 +45,9 @@ def test_an_epoch_costs_its_tensors_and_a_few_syncs(tmp_path: Path) -> None:
         model=ModelConfig(),
         training=TrainingConfig(recipe="demo", epochs=1),
     )
-    training = Training.of(config, load(config.data, None), torch.device("cpu"))
-    training.eager()(0, 0)
-    tensors = to_bytes(training.state)
+    trainer = Trainer.from_config(config, load(config.data, None), device=torch.device("cpu"))
+    trainer.make_step()(0, 0)
+    tensors = to_bytes(trainer.state)
     weights = sum(p.numel() for p in build_model("residual", 56, 0, config.model).parameters())
     assert len(tensors) < 1.05 * 2 * 4 * weights, "weights and momentum in fp32, and little beside them"
     costs = []
@@ -70,7 +70,7 @@ def test_a_run_saves_once_in_an_epoch(tmp_path: Path, tiny_run: Any) -> None:
     store = SweepStore(tmp_path).run(config.run_id)
     log: list[Recorded] = []
     with faults.Operations(recorder(log)):
-        execute(config, store, None, torch.device("cpu"))
+        execute(config, store, ON_CPU)
     saved = [detail.name for name, path, detail in log if name == "replace" and "checkpoint" in str(path)]
     assert config.training.epochs == 3
     assert saved.count("manifest.json") == 3

@@ -48,20 +48,20 @@ def fall_ill(way: str) -> None:
 
 def sick_worker(pipe: Any, way: str, note: str, *arguments: str) -> None:
     """Falls ill at the twelfth step that it takes; `note` counts the attempts."""
-    from resdeg.runner.live import Training
+    from resdeg.runner import Trainer
 
     with Path(note).open("a") as attempts:
         attempts.write("x")
-    original, steps = Training.batch_at, 0
+    original, steps = Trainer.batch_at, 0
 
-    def batch_at(training: Training, step: int) -> Any:
+    def batch_at(trainer: Trainer, step: int) -> Any:
         nonlocal steps
         steps += 1
         if steps == 12:
             fall_ill(way)
-        return original(training, step)
+        return original(trainer, step)
 
-    Training.batch_at = batch_at  # type: ignore[method-assign]
+    Trainer.batch_at = batch_at  # type: ignore[method-assign]
     local._train(pipe, *arguments)
 
 

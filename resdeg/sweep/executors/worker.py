@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -60,16 +59,12 @@ def carry(run: str, folder: str, execution: str, asked: StopFlag, send: Callable
 
     from resdeg.runner import execute
     from resdeg.store import SweepStore
-    from resdeg.training.device import own_stream, resolve_device
 
     try:
         config = RunConfig.model_validate_json(run)
         settings = ExecutionConfig.model_validate_json(execution)
         store = SweepStore(Path(folder)).run(config.run_id)
-        place = Path(settings.data_dir) if settings.data_dir else None
-        device = resolve_device(settings.device)
-        with own_stream(device) if settings.group > 1 else contextlib.nullcontext():
-            summary = execute(config, store, place, device, stop, report, settings.graph, settings.snapshots)
+        summary = execute(config, store, settings, stop=stop, report=report)
         send(summary=summary.to_json())
     except ResdegError as error:
         send(error=told(error))

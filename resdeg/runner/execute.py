@@ -1,0 +1,125 @@
+"""The course of one run: open it, make or resume a trainer, log each epoch of each phase, end."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+from resdeg import data
+from resdeg.config import ExecutionConfig, RunConfig
+from resdeg.errors import LostError, ResdegError
+from resdeg.records import RunSummary
+from resdeg.runner.check import check
+from resdeg.runner.log import SAVE_EVERY, Report, RunLog
+from resdeg.runner.provenance import describe_segment
+from resdeg.runner.trainer import Trainer
+from resdeg.store import RunStore, open_run
+from resdeg.training.device import own_stream, resolve_device
+from resdeg.training.evaluate import Interrupted, Score, Stop, never_stop
+from resdeg.training.loop import Divergence, train
+from resdeg.training.state import load_bytes
+
+
+def execute(
+    config: RunConfig,
+    store: RunStore,
+    execution: ExecutionConfig,
+    *,
+    stop: Stop = never_stop,
+    report: Report = lambda progress: None,
+    save_every: float = SAVE_EVERY,
+) -> RunSummary:
+    """Train `config` from where `store` left it to its end, or until `stop` comes true.
+
+    Args:
+        execution: says where the data lie, on which device to compute, whether to replay steps as one CUDA
+            graph, and how many snapshots of the weights to keep. A run of a group gets its own CUDA stream.
+        save_every: seconds after which the state is committed within an epoch.
+
+    Returns:
+        The summary that was stored: finished, diverged, stopped, or failed with its traceback in
+        error.txt.
+
+    Raises:
+        BusyError, StorageError, UsageError: the run could not be opened; nothing was stored.
+        ResdegError: the run failed for a reason that a user can mend, and is stored as failed; a run that is
+            out of memory raises LostError.
+    """
+    device = resolve_device(execution.device)
+    stream = own_stream(device) if execution.group > 1 else contextlib.nullcontext()
+    with stream, open_run(store, config) as session:
+        log = RunLog(config, session, counts=check(config, device), report=report, save_every=save_every)
+        try:
+            summary = _run(config, log, execution=execution, device=device, stop=stop)
+        except ResdegError as error:
+            log.fail(error.what)
+            raise
+        except Exception as error:
+            if _is_out_of_memory(error):
+                what = f"{config.run_id}: out of memory on {device}"
+                log.fail(what)
+                raise LostError(what, "try fewer --jobs, or a smaller training.batch_size") from error
+            summary = log.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+        else:
+            session.end(summary)
+        return summary
+
+
+def _run(
+    config: RunConfig, log: RunLog, *, execution: ExecutionConfig, device: torch.device, stop: Stop
+) -> RunSummary:
+    """Train and score the run; return its summary unless it fails."""
+    trainer = _make_trainer(config, log, execution=execution, device=device)
+    try:
+        for phase in trainer.phases(stop=stop):
+            if trainer.construction is not None:
+                log.record_construction(trainer.construction)
+            with log.capturing() if execution.graph else contextlib.nullcontext():
+                take_step = trainer.make_step(graph=execution.graph)
+            for event in train(
+                trainer.state,
+                phase.schedule,
+                take_step=take_step,
+                evaluate=lambda: _score_epoch(trainer, log, stop=stop),
+                recorded=log.session.recorded,
+                stop=stop,
+                on_step=log.follow_step,
+            ):
+                if isinstance(event, Divergence):
+                    return log.diverge(event)
+                log.record_epoch(event, trainer.state)
+        log.clock.turn_to("clean")
+        scores = trainer.score_training_images(stop=stop)
+    except Interrupted:
+        return log.stop(trainer.state)
+    return log.finish(log.session.store.metrics()[-1], scores)
+
+
+def _make_trainer(
+    config: RunConfig, log: RunLog, *, execution: ExecutionConfig, device: torch.device
+) -> Trainer:
+    """Make the trainer, in the state of the checkpoint if there is one."""
+    session = log.session
+    dataset = data.load(config.data, Path(execution.data_dir) if execution.data_dir else None)
+    trainer = Trainer.from_config(config, dataset, device=device, step=session.step)
+    segment = describe_segment(config, dataset, device=device, step=session.step)
+    log.open(segment, closing=trainer.closing, snapshots=execution.snapshots)
+    if session.tensors is not None:
+        load_bytes(trainer.state, session.tensors, session.step)
+    log.start(trainer.state)
+    return trainer
+
+
+def _score_epoch(trainer: Trainer, log: RunLog, *, stop: Stop) -> dict[str, Score]:
+    """Score the held-out images and the fixed training images, each on its own clock."""
+    log.clock.turn_to("evaluation")
+    scores = trainer.score_held_out(stop=stop)
+    log.clock.turn_to("clean")
+    return scores | trainer.score("clean_train", trainer.inputs.fixed, stop=stop)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch's CPU allocator raises a bare RuntimeError, so its message is matched.
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
