@@ -35,37 +35,43 @@ def gradient_norms(model: CifarNet, images: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([gradient.double().norm() for gradient in found])
 
 
-def gradient_correlation(model: CifarNet, images: Tensor) -> float:
-    """How alike the gradients of an output with respect to the input are at different inputs.
+def gradient_directions(model: CifarNet, images: Tensor) -> Tensor:
+    """Returns the directions of the gradients of each logit with respect to the input.
 
-    After Balduzzi et al. 2017 ("shattered gradients"), whose correlation of the gradients at two inputs
-    is an expectation over the initial weights. Of one given network it is taken over the entries of the
-    gradient instead: with g_i = d f_c(x_i) / d x_i for logit c, the mean over pairs i != j of
-    <g_i, g_j> / (||g_i|| ||g_j||), and of that the mean over logits. Nothing is centred, as nothing is
-    in the paper: there each entry has mean 0. White noise gives 0, a linear map 1. An input at which a
-    logit has no gradient has no direction and is in no pair; NaN where no pair is left.
-
-    Every norm holds the statistics of these images in training mode, so that f is one function and no
+    Every norm holds the statistics of these images in training mode, so that a logit is one function and no
     image reaches the logits of another.
 
     Args:
         images: (N, 3, H, W), standardised, N >= 2.
+
+    Returns:
+        (logits, N, entries) float64: vectors of length 1; 0 where there is no gradient, NaN where it is not
+        finite.
     """
-    return _correlation(_directions(model, images))
-
-
-def _directions(model: CifarNet, images: Tensor) -> Tensor:
-    """(logits, N, entries) float64: gradients of length 1; 0 where there is none, NaN where not finite."""
     with torch.enable_grad(), restored_buffers(model), in_mode(model, training=False):
         recompute_statistics(model, [images])
         x = images.detach().requires_grad_()
         logits = model(x)[:, :_LOGITS]
-        each = [torch.autograd.grad(logit.sum(), x, retain_graph=True)[0] for logit in logits.T]
+        gradients = [torch.autograd.grad(logit.sum(), x, retain_graph=True)[0] for logit in logits.T]
     smallest = torch.finfo(torch.float64).tiny
-    return torch.stack([functional.normalize(g.double().flatten(1), eps=smallest) for g in each])
+    return torch.stack(
+        [functional.normalize(gradient.double().flatten(1), eps=smallest) for gradient in gradients]
+    )
 
 
-def _correlation(directions: Tensor) -> float:
+def correlate_directions(directions: Tensor) -> float:
+    """Returns how alike the gradients of an output are at different inputs.
+
+    The measure follows Balduzzi et al. 2017 ("shattered gradients"), whose correlation of the gradients at
+    two inputs is an expectation over the initial weights. For one given network it is taken over the entries
+    of the gradient instead: with g_i = d f_c(x_i) / d x_i for logit c, the mean over pairs i != j of
+    <g_i, g_j> / (||g_i|| ||g_j||), and the mean of that over logits. Nothing is centred, as nothing is
+    in the paper: there each entry has mean 0. White noise gives 0, a linear map 1. An input at which a
+    logit has no gradient has no direction and is in no pair; NaN where no pair is left.
+
+    Args:
+        directions: (logits, N, entries), see `gradient_directions`.
+    """
     n = directions.any(dim=2).sum(dim=1)  # (logits,)
     pairs = (directions.sum(dim=1).square().sum(dim=1) - n) / (n * (n - 1))
     return pairs.where(n > 1, math.nan).mean().item()
@@ -78,10 +84,10 @@ def measure(model: CifarNet, sample: Sample) -> list[Number]:
     found = [
         of_layer(place, "norm", value, len(images)) for place, value in zip(layers(model), norms, strict=True)
     ]
-    directions = _directions(model, images)
+    directions = gradient_directions(model, images)
     without = int((~directions.any(dim=2)).any(dim=0).sum())
     note = f"{without} of them without a gradient, in no pair" if without else None
-    return [*found, Number("correlation", _correlation(directions), len(images), note=note)]
+    return [*found, Number("correlation", correlate_directions(directions), len(images), note=note)]
 
 
 def count(sample: Sample) -> int:
