@@ -274,13 +274,13 @@ def _write_grid(config: SweepConfig, store: SweepStore) -> None:
     The grid grows where it then names exactly the runs there are; else it stays, and they stand beside it.
     """
     from resdeg import files
-    from resdeg.analysis.wanted import wanted_runs
+    from resdeg.analysis.reader import list_runs
 
     options.remember(store.folder)
     if not store.plan.is_file():
         files.write(store.plan, config.to_toml().encode())
         return
-    present, there, _ = wanted_runs(store)
+    present, there, _ = list_runs(store)
     if present.settings_id != config.settings_id:
         raise UsageError(f"{store.folder} holds a sweep of other settings", "give another --out")
     runs = {run.run_id: run for run in (*there, *config.grid())}.values()

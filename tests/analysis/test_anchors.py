@@ -35,7 +35,7 @@ def test_the_table_is_that_of_the_sources() -> None:
     found = {(one.source, one.family, one.depth, one.metric): one for one in table}
     ours = found["He et al. 2015", "residual", 110, "test_error"]
     assert (ours.value, ours.deviation, ours.seeds, ours.provenance) == (0.0661, 0.0016, 5, "primary")
-    assert "Table 6" in ours.place
+    assert "Table 6" in ours.location
     dead = found["He et al. 2015", "plain", 110, "test_error"]
     assert (dead.bound, dead.value, dead.provenance) == ("above", 0.6, "digitised")
     clipped = [one for one in table if "clipping" in one.note]
@@ -57,7 +57,7 @@ def test_a_band_holds_the_sources_that_it_is_the_span_of(cell: tuple[str, int]) 
     of = [a for a in load_anchors() if (a.family, a.depth, a.metric) == (*cell, "test_error")]
     values = [one.value for one in of if not one.bound]
     band = BANDS[cell]
-    assert {band.place(value) for value in values} == {"in band"}
+    assert {band.locate(value) for value in values} == {"in band"}
     if band.high < 1:
         assert min(values) - band.low < 0.002
         assert band.high - max(values) < 0.002
@@ -65,7 +65,7 @@ def test_a_band_holds_the_sources_that_it_is_the_span_of(cell: tuple[str, int]) 
 
 def test_a_band_is_seen_as_coarsely_as_its_ends() -> None:
     band = Band(0.087, 0.099)
-    places = [band.place(error) for error in (0.0864, 0.0865, 0.09, 0.0995, 0.0996)]
+    places = [band.locate(error) for error in (0.0864, 0.0865, 0.09, 0.0995, 0.0996)]
     assert places == ["below", "in band", "in band", "in band", "above"]
 
 
@@ -74,18 +74,18 @@ def test_a_full_sweep_is_placed_cell_by_cell(tmp_path: Path) -> None:
     found = compare(load_sweep(tmp_path / "s"))
     cells = {(cell.family, cell.depth, cell.metric): cell for cell in found.cells}
     assert "64,000 steps of batch 128" in found.protocol
-    placed = {key[:2]: cell.placed for key, cell in cells.items() if key[2] == "test_error"}
+    placed = {key[:2]: cell.position for key, cell in cells.items() if key[2] == "test_error"}
     assert placed == {
         ("plain", 20): "in band", ("plain", 32): "above", ("residual", 20): "in band",
         ("residual", 32): "below", **{(f, d): None for f in ("plain", "residual") for d in (44, 56, 110)},
     }  # fmt: skip
     one = cells["residual", 32, "test_error"]
     assert one.ours is not None
-    assert (one.ours.seeds, one.wanted, one.ours.low) == (1, 3, None)
+    assert (one.ours.seeds, one.planned, one.ours.low) == (1, 3, None)
     assert one.ours.mean == pytest.approx(0.06)
-    assert (cells["plain", 56, "test_error"].ours, cells["plain", 56, "test_error"].wanted) == (None, 0)
+    assert (cells["plain", 56, "test_error"].ours, cells["plain", 56, "test_error"].planned) == (None, 0)
     training = cells["plain", 20, "train_error"]
-    assert (training.band, training.placed) == (None, None)
+    assert (training.band, training.position) == (None, None)
     assert training.ours is not None
     assert training.ours.mean == pytest.approx(0.095), "the running one"
     assert [anchor.source for anchor in training.anchors] == [
@@ -101,7 +101,7 @@ def test_a_diverged_run_is_in_no_mean(tmp_path: Path) -> None:
     )
     cell = next(c for c in compare(load_sweep(tmp_path / "s")).cells if (c.family, c.depth) == ("plain", 20))
     assert cell.ours is not None
-    assert (cell.ours.seeds, cell.wanted) == (2, 3)
+    assert (cell.ours.seeds, cell.planned) == (2, 3)
 
 
 def settings(**tables: object):

@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 
 from resdeg.analysis.frame import load_sweep
 from resdeg.errors import UsageError
-from resdeg.report.captions import describe
-from resdeg.report.figures import CLEAN, TEST, TRAINING
+from resdeg.report.curve_chart import CLEAN, TEST, TRAINING
 from resdeg.report.kinds import FIGURES
 from resdeg.report.style import FORMATS, THEMES, render
+from resdeg.report.text import describe_runs
 from tests.planted import CELLS, diagnosed, planted
 
 
@@ -52,7 +52,7 @@ def test_the_points_drawn_are_the_points_of_the_table(sweep) -> None:
 
 
 def test_a_figure_says_what_made_it(sweep) -> None:
-    told = describe(sweep)
+    told = describe_runs(sweep)
     for part in ("2 epochs", "lr 0.1 triangle", "fp32", "seeds 0-2", "95 % Student-t"):
         assert part in told
     figure = FIGURES["curve"]([sweep], THEMES["light"])
@@ -67,7 +67,7 @@ def test_unfinished_and_diverged_runs_are_named(tmp_path: Path) -> None:
         summary = run.summary().model_copy(update={"status": status})
         (run.folder / "summary.json").write_text(summary.to_json())
     sweep = load_sweep(tmp_path / "s")
-    assert "10 of 12 points finished; 1 diverged, 1 stopped" in describe(sweep)
+    assert "10 of 12 points finished; 1 diverged, 1 stopped" in describe_runs(sweep)
     figure = FIGURES["curve"]([sweep], THEMES["light"])
     assert {"X", "v"} <= {line.get_marker() for line in figure.axes[0].lines}
 
@@ -105,7 +105,7 @@ def test_a_sweep_with_two_evaluations_shows_the_one_it_says(tmp_path: Path) -> N
         ("running", [0.71, 0.62], "running statistics"),
     ):
         shown = both.evaluated(by)
-        assert words in describe(shown)
+        assert words in describe_runs(shown)
         figure = FIGURES["curve"]([shown], THEMES["light"])
         plain = next(line for line in figure.axes[0].lines if len(line.get_ydata()) == 2)
         assert list(plain.get_ydata()) == pytest.approx(first)
@@ -113,7 +113,7 @@ def test_a_sweep_with_two_evaluations_shows_the_one_it_says(tmp_path: Path) -> N
 
 def test_an_evaluation_that_was_not_recorded_is_refused(sweep) -> None:
     assert sweep.evaluations == ["running"]
-    assert "evaluated" not in describe(sweep)
+    assert "evaluated" not in describe_runs(sweep)
     with pytest.raises(UsageError, match="'image' was not recorded"):
         sweep.evaluated("image")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from resdeg.analysis.arms import choose_rates, compare_arms, compute_falls
+from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import RUN_COLUMNS, SweepFrame
-from resdeg.analysis.interventions import chosen_falls, chosen_rates, interventions
 from resdeg.analysis.stats import mean_interval
 from resdeg.config import resolve
 
@@ -54,7 +55,7 @@ WIDE = {"families": "plain", "model": {"width": 2.0}}
 
 
 def test_a_row_is_the_fall_from_its_own_best_depth() -> None:
-    plain, residual = interventions(planted(GRID, {}))
+    plain, residual = compare_arms(planted(GRID, {}))
     assert (plain.arm, plain.family, plain.depths, plain.best) == ("", "plain", (8, 20, 56), 20)
     assert plain.best_accuracy == pytest.approx(0.81)
     assert plain.deepest_accuracy == pytest.approx(0.55)
@@ -66,13 +67,13 @@ def test_a_row_is_the_fall_from_its_own_best_depth() -> None:
 
 def test_an_arm_is_set_beside_the_grid_seed_by_seed_at_the_deepest_depth_of_both() -> None:
     arm: Plant = {("plain", 20): same(0.83, 0.83), ("plain", 56): [(0.56, 0.6, 0.5), None]}
-    *_, row = interventions(planted(GRID, {"wide": (WIDE, arm)}))
+    *_, row = compare_arms(planted(GRID, {"wide": (WIDE, arm)}))
     assert (row.arm, row.depths, row.common) == ("wide", (20, 56), 56)
     assert row.difference.mean == pytest.approx(0.06), "of seed 0 alone, not 0.56 - 0.55"
     assert row.difference.low is None
     assert row.diverged == (56,)
     arm[("plain", 56)] = [None, None]
-    *_, row = interventions(planted(GRID, {"wide": (WIDE, arm)}))
+    *_, row = compare_arms(planted(GRID, {"wide": (WIDE, arm)}))
     assert (row.depths, row.common, row.fall) == ((20,), 20, None)
     both = mean_interval([0.03, 0.01])
     assert vars(row.difference) == pytest.approx(vars(both))
@@ -80,10 +81,10 @@ def test_an_arm_is_set_beside_the_grid_seed_by_seed_at_the_deepest_depth_of_both
 
 def test_what_is_not_there_is_no_number() -> None:
     arm: Plant = {("plain", 110): same(0.1, 0.1), ("plain", 104): same(0.7, 0.7)}
-    *_, row = interventions(planted(GRID, {"deep": (WIDE, arm)}))
+    *_, row = compare_arms(planted(GRID, {"deep": (WIDE, arm)}))
     assert (row.common, row.difference, row.trained) == (None, None, False)
     only = {"dead": (WIDE, {("plain", 20): [None, None]})}
-    assert [row.arm for row in interventions(planted(GRID, only))] == ["", ""]
+    assert [row.arm for row in compare_arms(planted(GRID, only))] == ["", ""]
 
 
 def rates(fast: list, slow: list, grid: list, validation: int = 100, **more: object) -> list:
@@ -92,7 +93,9 @@ def rates(fast: list, slow: list, grid: list, validation: int = 100, **more: obj
         "fast": ({"training": {"lr": 0.3}}, {("plain", 20): fast}),
         "slow": ({"training": {"lr": 0.01}, **more}, {("plain", 20): slow}),
     }
-    return chosen_rates(planted({("plain", 20): grid, ("residual", 20): same(0.9, 0.9)}, arms, validation))
+    return choose_rates(
+        Evidence(planted({("plain", 20): grid, ("residual", 20): same(0.9, 0.9)}, arms, validation))
+    )
 
 
 def of(test: float, *validation: float) -> list:
@@ -114,12 +117,12 @@ def test_the_fall_with_chosen_rates_is_between_depths_that_validation_names() ->
     }  # fmt: skip
     grid: Plant = {cell: of(0.9 if cell[1] < 56 else 0.2, 0.55, 0.55) for cell in slow}
     arms = {"slow": ({"families": "plain", "training": {"lr": 0.01}}, slow)}
-    chosen = chosen_rates(planted(grid, arms, 100))
+    chosen = choose_rates(Evidence(planted(grid, arms, 100)))
     assert [one.chosen for one in chosen] == [0.1, 0.01, 0.01]
-    (one,) = chosen_falls(chosen)
+    (one,) = compute_falls(chosen)
     assert (one.family, one.best, one.deepest) == ("plain", 20, 56)
     assert (one.chosen, one.recipe) == pytest.approx((0.1, 0.7))
-    assert chosen_falls(chosen[:1]) == []
+    assert compute_falls(chosen[:1]) == []
 
 
 def test_without_images_held_out_none_is_chosen() -> None:

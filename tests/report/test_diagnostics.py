@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from resdeg.analysis.diagnosed import DIAGNOSTIC_COLUMNS, digest, load_diagnostics
+from resdeg.analysis.diagnostics import DIAGNOSTIC_COLUMNS, digest, load_diagnostics
 from resdeg.analysis.frame import load_sweep
 from resdeg.cli.plot import KINDS
 from resdeg.errors import UsageError
