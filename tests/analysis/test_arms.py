@@ -21,9 +21,13 @@ def frame(name: str, config, plant: Plant) -> SweepFrame:
     """Runs of these numbers, a seed each; one without numbers has diverged."""
     rows = [
         {"run_id": f"{name}-{family}-{depth}-{seed}", "family": family, "depth": depth, "seed": seed}
-        | ({"status": "diverged"} if of is None else dict(zip(NUMBERS, ("finished", *of), strict=True)))
+        | (
+            {"status": "diverged"}
+            if numbers is None
+            else dict(zip(NUMBERS, ("finished", *numbers), strict=True))
+        )
         for (family, depth), seeds in plant.items()
-        for seed, of in enumerate(seeds)
+        for seed, numbers in enumerate(seeds)
     ]
     runs = pd.DataFrame(rows).reindex(columns=RUN_COLUMNS)
     return SweepFrame(Path("s"), config, runs, pd.DataFrame(), [], arm=name)
@@ -38,8 +42,8 @@ def planted(grid: Plant, arms: dict[str, tuple[dict, Plant]], validation: int = 
         "arms": {name: changes for name, (changes, _) in arms.items()},
     }  # fmt: skip
     config = resolve(None, {}, [], base)
-    of = {name: frame(name, config.arm_sweeps[name], plant) for name, (_, plant) in arms.items()}
-    return replace(frame("", config, grid), arms=of)
+    frames = {name: frame(name, config.arm_sweeps[name], plant) for name, (_, plant) in arms.items()}
+    return replace(frame("", config, grid), arms=frames)
 
 
 def same(*means: float) -> list[tuple[float, float, float] | None]:
@@ -98,53 +102,57 @@ def rates(fast: list, slow: list, grid: list, validation: int = 100, **more: obj
     )
 
 
-def of(test: float, *validation: float) -> list:
+def trained(test: float, *validation: float) -> list:
     return [(test + 0.01 * seed, 0.9, value) for seed, value in enumerate(validation)]
 
 
 def test_a_rate_is_chosen_by_validation_and_not_by_test() -> None:
-    (one,) = rates(fast=of(0.95, 0.6, 0.6), slow=of(0.5, 0.75, 0.7), grid=of(0.7, 0.7, 0.7))
-    assert (one.family, one.depth, one.tried, one.chosen) == ("plain", 20, (0.1, 0.3, 0.01), 0.01)
-    assert one.validation.mean == pytest.approx(0.725)
-    assert vars(one.recipe) == pytest.approx(vars(mean_interval([0.7, 0.71])))
-    assert vars(one.test) == pytest.approx(vars(mean_interval([0.5, 0.51])))
+    (rate,) = rates(fast=trained(0.95, 0.6, 0.6), slow=trained(0.5, 0.75, 0.7), grid=trained(0.7, 0.7, 0.7))
+    assert (rate.family, rate.depth, rate.tried, rate.chosen) == ("plain", 20, (0.1, 0.3, 0.01), 0.01)
+    assert rate.validation.mean == pytest.approx(0.725)
+    assert vars(rate.recipe) == pytest.approx(vars(mean_interval([0.7, 0.71])))
+    assert vars(rate.test) == pytest.approx(vars(mean_interval([0.5, 0.51])))
 
 
 def test_the_fall_with_chosen_rates_is_between_depths_that_validation_names() -> None:
     """Test accuracy is the best at depth 8, validation at 20."""
     slow: Plant = {
-        ("plain", 8): of(0.9, 0.5, 0.5), ("plain", 20): of(0.8, 0.7, 0.7), ("plain", 56): of(0.7, 0.6, 0.6),
-    }  # fmt: skip
-    grid: Plant = {cell: of(0.9 if cell[1] < 56 else 0.2, 0.55, 0.55) for cell in slow}
+        ("plain", 8): trained(0.9, 0.5, 0.5),
+        ("plain", 20): trained(0.8, 0.7, 0.7),
+        ("plain", 56): trained(0.7, 0.6, 0.6),
+    }
+    grid: Plant = {cell: trained(0.9 if cell[1] < 56 else 0.2, 0.55, 0.55) for cell in slow}
     arms = {"slow": ({"families": "plain", "training": {"lr": 0.01}}, slow)}
     chosen = choose_rates(Evidence(planted(grid, arms, 100)))
-    assert [one.chosen for one in chosen] == [0.1, 0.01, 0.01]
-    (one,) = compute_falls(chosen)
-    assert (one.family, one.best, one.deepest) == ("plain", 20, 56)
-    assert (one.chosen, one.recipe) == pytest.approx((0.1, 0.7))
+    assert [rate.chosen for rate in chosen] == [0.1, 0.01, 0.01]
+    (fall,) = compute_falls(chosen)
+    assert (fall.family, fall.best, fall.deepest) == ("plain", 20, 56)
+    assert (fall.chosen, fall.recipe) == pytest.approx((0.1, 0.7))
     assert compute_falls(chosen[:1]) == []
 
 
 def test_without_images_held_out_none_is_chosen() -> None:
-    assert rates(of(0.9, 0.6, 0.6), of(0.5, 0.7, 0.7), of(0.7, 0.7, 0.7), validation=0) == []
+    assert rates(trained(0.9, 0.6, 0.6), trained(0.5, 0.7, 0.7), trained(0.7, 0.7, 0.7), validation=0) == []
 
 
 def test_an_arm_that_changes_more_is_no_rate() -> None:
-    (one,) = rates(of(0.5, 0.6, 0.6), of(0.5, 0.99, 0.99), of(0.7, 0.7, 0.7), model={"width": 2.0})
-    assert (one.tried, one.chosen) == ((0.1, 0.3), 0.1)
+    (rate,) = rates(
+        trained(0.5, 0.6, 0.6), trained(0.5, 0.99, 0.99), trained(0.7, 0.7, 0.7), model={"width": 2.0}
+    )
+    assert (rate.tried, rate.chosen) == ((0.1, 0.3), 0.1)
 
 
 def test_a_rate_that_lost_a_seed_is_not_chosen() -> None:
-    (one,) = rates([*of(0.9, 0.9), None], of(0.5, 0.7, 0.7), [None, None])
-    assert (one.chosen, one.recipe) == (0.01, None)
+    (rate,) = rates([*trained(0.9, 0.9), None], trained(0.5, 0.7, 0.7), [None, None])
+    assert (rate.chosen, rate.recipe) == (0.01, None)
     assert rates([None, None], [None, None], [None, None]) == []
 
 
 def test_equal_rates_leave_the_recipe_s() -> None:
-    (one,) = rates(of(0.9, 0.7, 0.7), of(0.9, 0.7, 0.7), of(0.7, 0.7, 0.7))
-    assert one.chosen == 0.1
+    (rate,) = rates(trained(0.9, 0.7, 0.7), trained(0.9, 0.7, 0.7), trained(0.7, 0.7, 0.7))
+    assert rate.chosen == 0.1
 
 
 def test_rates_are_compared_over_the_seeds_that_all_have() -> None:
-    (one,) = rates(of(0.6, 0.6), of(0.5, 0.5, 0.99), of(0.4, 0.4, 0.99))
-    assert (one.chosen, one.seeds) == (0.3, 1)
+    (rate,) = rates(trained(0.6, 0.6), trained(0.5, 0.5, 0.99), trained(0.4, 0.4, 0.99))
+    assert (rate.chosen, rate.seeds) == (0.3, 1)

@@ -125,9 +125,9 @@ def curve(table: dict[int, list[float]]) -> dict[int, dict[int, float]]:
 
 
 def test_the_peak_reaches_to_the_next_trained_depths() -> None:
-    found = locate_peak(curve(TABLE), [2, 8, 20, 56])
-    assert (found.best, found.possible, found.low, found.high) == (20, (20,), 8, 56)
-    assert found.confidence == 0.95
+    peak = locate_peak(curve(TABLE), [2, 8, 20, 56])
+    assert (peak.best, peak.possible, peak.low, peak.high) == (20, (20,), 8, 56)
+    assert peak.confidence == 0.95
     shallow = locate_peak(curve({depth: TABLE[depth] for depth in (8, 56)}), [2, 8, 56])
     assert (shallow.best, shallow.low, shallow.high) == (8, 2, 56)
     rising = locate_peak(curve({8: TABLE[56], 20: TABLE[20]}), [8, 20])
@@ -135,8 +135,8 @@ def test_the_peak_reaches_to_the_next_trained_depths() -> None:
 
 
 def test_one_seed_excludes_no_depth() -> None:
-    found = locate_peak(curve({depth: values[:1] for depth, values in TABLE.items()}), [8, 20, 56])
-    assert (found.possible, found.seeds) == ((8, 20, 56), 1)
+    peak = locate_peak(curve({depth: values[:1] for depth, values in TABLE.items()}), [8, 20, 56])
+    assert (peak.possible, peak.seeds) == ((8, 20, 56), 1)
     assert locate_peak({}, [2]) is None
 
 
@@ -158,8 +158,8 @@ def test_the_interval_of_the_peak_holds_the_peak(seeds: int, deviations: tuple[f
     held = pooled = 0
     for _ in range(1000):
         drawn = means + np.array(deviations) * generator.normal(size=(seeds, 4))
-        found = locate_peak(curve({depth: list(drawn[:, n]) for n, depth in enumerate(depths)}), depths)
-        held += 20 in found.possible
+        peak = locate_peak(curve({depth: list(drawn[:, n]) for n, depth in enumerate(depths)}), depths)
+        held += 20 in peak.possible
         pooled += 2 in _dunnett(drawn, seeds)
     assert held >= 930
     if len(set(deviations)) > 1:
@@ -170,4 +170,6 @@ def _dunnett(drawn: np.ndarray, seeds: int) -> list[int]:
     """Columns that a pooled deviation does not exclude; critical values of one-sided Dunnett, 4 groups."""
     critical = {3: 2.42, 5: 2.23}[seeds]  # 3 comparisons, correlation 1/2, 8 and 16 degrees of freedom
     mean, error = drawn.mean(0), np.sqrt(2 * drawn.var(0, ddof=1).mean() / seeds)
-    return [c for c in range(4) if (np.delete(mean, c) - mean[c]).max() / error <= critical]
+    return [
+        column for column in range(4) if (np.delete(mean, column) - mean[column]).max() / error <= critical
+    ]

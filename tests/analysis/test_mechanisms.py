@@ -178,7 +178,9 @@ def test_a_branch_that_starts_smaller_is_no_merit_of_training(tmp_path: Path) ->
     before = judged(store)["C8"].excess
     for run in load_sweep(store.folder).config.arm_sweeps["linear"].grid():
         record = store.run(run.run_id)
-        doubled = [r.model_copy(update={"value": 2 * r.value}).to_json() for r in record.diagnostics()]
+        doubled = [
+            number.model_copy(update={"value": 2 * number.value}).to_json() for number in record.diagnostics()
+        ]
         (record.folder / "diagnostics.jsonl").write_text("\n".join(doubled) + "\n")
     assert judged(store)["C8"].excess == pytest.approx(before)
 

@@ -98,8 +98,8 @@ def test_recomputed_numbers_have_points_where_they_were_recorded(tmp_path: Path)
     run = store.run(next(run_id for run_id in store.run_ids() if run_id.startswith("plain-d20")))
     changed(run, recomputed_train_accuracy=0.75, recomputed_train_loss=0.5)
     points = load_sweep(tmp_path / "s").curve
-    found = points[points["metric"].str.startswith("recomputed_")]
-    assert found[["family", "depth", "metric", "seeds", "mean"]].to_numpy().tolist() == [
+    recomputed = points[points["metric"].str.startswith("recomputed_")]
+    assert recomputed[["family", "depth", "metric", "seeds", "mean"]].to_numpy().tolist() == [
         ["plain", 20, "recomputed_train_accuracy", 1, 0.75], ["plain", 20, "recomputed_train_error", 1, 0.25],
     ]  # fmt: skip
     assert len(points) == len(old.curve) + 2, "and no other point moved"
@@ -120,14 +120,14 @@ def test_untrainable_is_near_chance_in_training_and_degraded_is_not(tmp_path: Pa
     store = planted(tmp_path / "s", cells)
     runs = {name: store.run(name) for name in store.run_ids()}
 
-    def of(cell: str) -> list[RunStore]:
+    def find_runs(cell: str) -> list[RunStore]:
         return [run for name, run in sorted(runs.items()) if name.startswith(f"{cell}-")]
 
-    for run in of("residual-d56"):
+    for run in find_runs("residual-d56"):
         changed(run, status="diverged", train_accuracy=None)
-    changed(of("residual-d110")[0], status="diverged", train_accuracy=None)
-    changed(of("residual-d110")[1], status="stopped", train_accuracy=None)
-    changed(of("plain-d56")[1], status="diverged", train_accuracy=None)
+    changed(find_runs("residual-d110")[0], status="diverged", train_accuracy=None)
+    changed(find_runs("residual-d110")[1], status="stopped", train_accuracy=None)
+    changed(find_runs("plain-d56")[1], status="diverged", train_accuracy=None)
     assert find_untrainable(load_sweep(tmp_path / "s")) == [
         ("plain", 56), ("plain", 110), ("residual", 56), ("residual", 110),
     ]  # fmt: skip

@@ -148,7 +148,10 @@ def test_planted_records_give_every_state(outcome: Verdict, resdeg, tmp_path: Pa
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.startswith("C")}
     assert {lines[name][4:].startswith(str(outcome)) for name in PRIMARY} == {True}, lines
     assert all(lines[f"C{number}"][4:].startswith("NOT ASKED") for number in range(5, 11))
-    by_id = {c["id"]: c for c in json.loads(resdeg("report", tmp_path / "s", "--json").stdout)["claims"]}
+    by_id = {
+        claim["id"]: claim
+        for claim in json.loads(resdeg("report", tmp_path / "s", "--json").stdout)["claims"]
+    }
     assert {by_id[name]["verdict"] for name in PRIMARY} == {str(outcome)}
     assert by_id["C10"]["verdict"] == "NOT ASKED"
     for form in ("report.md", "report.html"):
@@ -210,9 +213,9 @@ def test_the_bound_on_the_rate_of_collapse(seeds: int, bound: int) -> None:
 def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
     two = PLANTS[Verdict.NOT_ASKED]
     planted(tmp_path / "s", **two)
-    found = judge_claims(Evidence(load_sweep(tmp_path / "s")))
-    assert {finding.verdict for finding in found} == {Verdict.NOT_ASKED}
-    assert found[0].needs == "3 seeds that have ended at every depth it compares; there are 2"
+    judged = judge_claims(Evidence(load_sweep(tmp_path / "s")))
+    assert {finding.verdict for finding in judged} == {Verdict.NOT_ASKED}
+    assert judged[0].needs == "3 seeds that have ended at every depth it compares; there are 2"
 
 
 def test_a_claim_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None:
@@ -262,7 +265,9 @@ def test_a_registered_sweep_that_is_not_whole_gives_no_verdict(tmp_path: Path, r
     assert "falls from" not in done.stdout, "nothing is read off an interim curve"
     planted(tmp_path / "whole", **PLANTS[Verdict.SUPPORTED], registration=registration)
     assert said(tmp_path / "whole")["C1"] is Verdict.SUPPORTED
-    fewer = {name: {cell: v[:2] for cell, v in t.items()} for name, t in PLANTS[Verdict.SUPPORTED].items()}
+    fewer = {
+        name: {cell: v[:2] for cell, v in table.items()} for name, table in PLANTS[Verdict.SUPPORTED].items()
+    }
     planted(tmp_path / "fewer", **fewer, registration=registration)
     done = resdeg("report", tmp_path / "fewer")
     assert "interim, 2 of 3 seeds" in done.stdout, "taking a seed out of the plan makes it no more whole"

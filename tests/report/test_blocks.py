@@ -50,22 +50,28 @@ def store(tmp_path: Path) -> SweepStore:
 
 def test_each_number_is_of_the_right_blocks(store: SweepStore) -> None:
     frame, _ = load_diagnostics(store.folder)
-    (one,) = summarise_blocks(frame, [])
-    assert (one.arm, one.family, one.depth, one.seeds, one.images) == ("", "plain", 20, 2, (500,))
-    assert one.late["branch"] == pytest.approx(7.5), "the median of 5, 6, 8, 9, then the mean over seeds"
-    assert one.late["cka"] == pytest.approx((1 / 6 + 1 / 8) / 2)
-    assert "distance" not in one.late
-    assert one.probes == pytest.approx((0.5, 0.45))
-    assert one.intact == pytest.approx(0.85)
-    assert one.lost is not None
-    assert (one.lost.mean, one.lost.largest) == pytest.approx((0.05 * 34 / 7, 0.45))
-    assert one.recomputed is not None
-    assert one.recomputed.largest == pytest.approx(0.09)
+    (network,) = summarise_blocks(frame, [])
+    assert (network.arm, network.family, network.depth, network.seeds, network.images) == (
+        "",
+        "plain",
+        20,
+        2,
+        (500,),
+    )
+    assert network.late["branch"] == pytest.approx(7.5), "the median of 5, 6, 8, 9, then the mean over seeds"
+    assert network.late["cka"] == pytest.approx((1 / 6 + 1 / 8) / 2)
+    assert "distance" not in network.late
+    assert network.probes == pytest.approx((0.5, 0.45))
+    assert network.intact == pytest.approx(0.85)
+    assert network.lost is not None
+    assert (network.lost.mean, network.lost.largest) == pytest.approx((0.05 * 34 / 7, 0.45))
+    assert network.recomputed is not None
+    assert network.recomputed.largest == pytest.approx(0.09)
 
 
 def test_the_report_has_them(store: SweepStore) -> None:
-    said = make_report(load_sweep(store.folder))
-    for text in (render_markdown(said), render_html(said)):
+    report = make_report(load_sweep(store.folder))
+    for text in (render_markdown(report), render_html(report)):
         assert "plain-20" in text
         assert "24.3 (45.0)" in text
         assert "500" in text
@@ -76,17 +82,17 @@ def test_the_report_has_them(store: SweepStore) -> None:
 def test_a_browser_lays_it_out_without_overflow(store: SweepStore, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text(render_html(make_report(load_sweep(store.folder))))
     for width in (360, 1440):
-        told = laid_out(tmp_path / "report.html", width, tmp_path)
-        assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
-        assert told["scrolls"] <= width
+        layout = laid_out(tmp_path / "report.html", width, tmp_path)
+        assert (layout["wide"], layout["silent"], layout["empty"], layout["twice"]) == ([], [], [], [])
+        assert layout["scrolls"] <= width
 
 
 def test_figures_of_the_grid_are_in_the_page_and_can_be_read_out(store: SweepStore) -> None:
-    said = make_report(load_sweep(store.folder))
-    (drawn,) = said.blocks.figures
+    report = make_report(load_sweep(store.folder))
+    (drawn,) = report.blocks.figures
     assert "||F(x)|| / ||x||, median of trained networks: 5.50 in plain-20." in drawn.text
     assert drawn.pixels > 400
-    whole = render_html(said)
+    whole = render_html(report)
     assert drawn.svg in whole
     assert f"{drawn.text}</desc>" in whole
 
@@ -121,10 +127,10 @@ def test_a_browser_lays_out_causes_arms_and_every_figure(tmp_path: Path) -> None
     made = diagnosed(causes(tmp_path / "s", Verdict.SUPPORTED))
     (tmp_path / "report.html").write_text(render_html(make_report(load_sweep(made.folder))))
     for width in (360, 1440):
-        told = laid_out(tmp_path / "report.html", width, tmp_path)
-        assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
-        assert told["scrolls"] <= width
-        assert told["figures"] >= 12
+        layout = laid_out(tmp_path / "report.html", width, tmp_path)
+        assert (layout["wide"], layout["silent"], layout["empty"], layout["twice"]) == ([], [], [], [])
+        assert layout["scrolls"] <= width
+        assert layout["figures"] >= 12
 
 
 def test_without_measures_there_is_no_section(tmp_path: Path) -> None:

@@ -169,17 +169,17 @@ def test_a_browser_lays_it_out_without_overflow(width: int, name: str, tmp_path:
     sweep = load_sweep(tmp_path / "s" if name == "planted" else ROOT / "results" / name)
     shown = sweep.evaluated(sweep.evaluations[0])
     (tmp_path / "report.html").write_text(render_html(make_report(shown)))
-    told = laid_out(tmp_path / "report.html", width, tmp_path)
-    assert told["width"] == width
-    assert told["scrolls"] <= width
-    assert told["wide"] == []
-    assert told["figures"] >= 5
-    assert told["silent"] == []
-    assert told["empty"] == []
-    assert told["twice"] == []
-    assert told["scripts"] == 0
+    layout = laid_out(tmp_path / "report.html", width, tmp_path)
+    assert layout["width"] == width
+    assert layout["scrolls"] <= width
+    assert layout["wide"] == []
+    assert layout["figures"] >= 5
+    assert layout["silent"] == []
+    assert layout["empty"] == []
+    assert layout["twice"] == []
+    assert layout["scripts"] == 0
     if width == 1440:
-        assert told["tables"] == 0
+        assert layout["tables"] == 0
 
 
 @pytest.mark.slow
@@ -198,7 +198,7 @@ def test_the_browser_sees_what_is_too_wide_or_silent(tmp_path: Path) -> None:
     (tmp_path / "bad.html").write_text(
         '<!DOCTYPE html><body><p style="width:900px">x</p><svg role="img" height="20"></svg></body>'
     )
-    told = laid_out(tmp_path / "bad.html", 360, tmp_path)
-    assert told["wide"] == ["P."]
-    assert told["scrolls"] > 360
-    assert told["silent"] == ["svg."]
+    layout = laid_out(tmp_path / "bad.html", 360, tmp_path)
+    assert layout["wide"] == ["P."]
+    assert layout["scrolls"] > 360
+    assert layout["silent"] == ["svg."]
