@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resdeg.analysis.diagnosed import load_diagnostics
+    from resdeg.analysis.diagnostics import load_diagnostics
     from resdeg.analysis.frame import load_sweep as load
     from resdeg.config import ModelConfig
     from resdeg.models import build_model
@@ -24,7 +24,7 @@ _PLACES = {
     "ModelConfig": ("resdeg.config", "ModelConfig"),
     "build_model": ("resdeg.models", "build_model"),
     "load": ("resdeg.analysis.frame", "load_sweep"),
-    "load_diagnostics": ("resdeg.analysis.diagnosed", "load_diagnostics"),
+    "load_diagnostics": ("resdeg.analysis.diagnostics", "load_diagnostics"),
     "load_model": ("resdeg.runner", "load_model"),
 }
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from resdeg.analysis.claims import CLAIMS
-from resdeg.analysis.evidence import OWN, Cell, Evidence, Outcome
-from resdeg.analysis.judge import Verdict, verdict
+from resdeg.analysis.evidence import OWN, Evidence, Outcome, Quantity
+from resdeg.analysis.judge import Verdict, reach_verdict
 from resdeg.analysis.rules import registered_rules
 from resdeg.config import SweepConfig, resolve
 
@@ -97,7 +97,7 @@ class Simulated(Evidence):
     def probes(self) -> tuple[dict[int, list[float]], int]:
         return {seed: list(map(float, row)) for seed, row in enumerate(self.measured["probes"])}, 10_000
 
-    def branches(self, arm: str, depth: int, name: str = "branch") -> dict[int, dict[object, float]]:
+    def branches(self, arm: str, depth: int, *, name: str = "branch") -> dict[int, dict[object, float]]:
         states = ("initial", 100, 200, 300, "final")
         numbers = self.measured[arm or "relu"]
         return {seed: dict(zip(states, map(float, row), strict=True)) for seed, row in enumerate(numbers)}
@@ -119,7 +119,7 @@ def simulated(
         network, metric = name.split()
         for column, depth in enumerate(DEPTHS):
             values = numbers[:, column].clip(0, 1).tolist()
-            outcomes[Cell(network, depth, metric)] = {
+            outcomes[Quantity(network, depth, metric)] = {
                 seed: Outcome(value, True, IMAGES[metric]) for seed, value in enumerate(values)
             }
     vars(evidence).update(outcomes=outcomes, arms=dict.fromkeys(ARMS), interim=None, schedule="short")
@@ -153,7 +153,7 @@ def said_of(
 ) -> Iterator[Verdict]:
     generator = np.random.default_rng([generator_seed, seeds])
     for _ in range(sweeps):
-        yield verdict(CLAIMS[claim].effect(simulated(means, seeds, generator, noise, named)), LEVEL)
+        yield reach_verdict(CLAIMS[claim].effect(simulated(means, seeds, generator, noise, named)), LEVEL)
 
 
 # ---------------------------------------------------------------- truths on the boundary, and far from it

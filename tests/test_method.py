@@ -11,7 +11,7 @@ import scipy.stats
 
 from resdeg.analysis.claims import CLAIMS
 from resdeg.analysis.effects import Joint, Part, Sample
-from resdeg.analysis.judge import RULE, Verdict, verdict
+from resdeg.analysis.judge import RULE, Verdict, reach_verdict
 from resdeg.analysis.rules import registered_rules
 
 PAGE = (Path(__file__).parents[1] / "docs" / "method.md").read_text()
@@ -140,7 +140,7 @@ def test_the_package_gives_the_verdict_of_the_example() -> None:
         sample = Sample(dict(enumerate(seeds(name) / 100)), binomial(name) / 100)
         parts.append(Part(name, sample, margin / 100, frozenset(range(SEEDS))))
     joint = Joint(tuple(parts))
-    assert verdict(joint, 2 * ERROR) is Verdict.SUPPORTED
+    assert reach_verdict(joint, 2 * ERROR) is Verdict.SUPPORTED
     agree("The p of C1 is the larger one of its two parts, #.", joint.p_above())
     low, high = (100 * end for end in (joint.lower(ERROR), joint.upper(ERROR)))
     agree("beyond the margins by +# to +# (# % interval),", low, high, 100 * (1 - 2 * ERROR))

@@ -1,1 +1,1 @@
-"""Numbers and intervals from records. No torch in this wing."""
+"""Numbers, intervals and verdicts from records. No torch in this wing."""

@@ -1,4 +1,4 @@
-"""Published errors of the paper's networks under its schedule, and ours beside them."""
+"""Published errors of the paper's networks under its schedule, compared with ours."""
 
 from __future__ import annotations
 
@@ -21,28 +21,23 @@ Provenance = Literal["primary", "digitised", "secondary"]
 # He's training error is a mean over the last 9k steps of a curve over training, which ours is nearest to.
 OURS: dict[Metric, str] = {"test_error": "test_error", "train_error": "running_train_error"}
 PUBLISHED = TrainingConfig.model_validate(recipe("he2015"))
-_FREE = (
-    "recipe",
-    "epochs",
-    "steps",
-    "warmup_steps",
-    "warmup_lr",
-    "precision",
-    "threads",
-)  # or compared apart
+# The settings that may differ, or whose effect on the length is compared.
+_FREE = ("recipe", "epochs", "steps", "warmup_steps", "warmup_lr", "precision", "threads")
+# The keys of `resdeg anchors --json`, where they are not the names of the fields.
+_KEYS = {"location": "place", "planned": "wanted", "position": "placed"}
 
 
 @dataclass(frozen=True)
 class Anchor:
     """One published number: an error as a fraction, with its standard deviation over seeds if there is one.
 
-    bound: "above" where the source only says that the error is larger than `value`.
-    reported: which epoch the number is of. provenance: read in the source, off a figure of it
-    ("digitised"), or in a copy of it ("secondary"). note: in what it differs from the source's protocol.
+    location: the table or figure of the source. bound: "above" where the source only says that the error is
+    larger than `value`. reported: the epoch at which it was measured. provenance: read in the source, off a
+    figure of it ("digitised"), or in a copy of it ("secondary"). note: how it departs from the protocol.
     """
 
     source: str
-    place: str
+    location: str
     family: Family
     depth: int
     metric: Metric
@@ -63,8 +58,8 @@ class Band:
     low: float
     high: float
 
-    def place(self, error: float) -> Literal["below", "in band", "above"]:
-        """Where an error lies, seen as coarsely as the ends."""
+    def locate(self, error: float) -> Literal["below", "in band", "above"]:
+        """Returns where an error lies, rounded as coarsely as the ends."""
         if error < self.low - 0.0005 - 1e-9:
             return "below"
         return "above" if error > self.high + 0.0005 + 1e-9 else "in band"
@@ -82,26 +77,28 @@ BANDS: dict[tuple[Family, int], Band] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One family, depth and metric. `ours` is None without a finished run, `wanted` counts the seeds of the
-    grid (0: not in it); `placed` says where our mean lies, None without a band or a mean.
+    """One family, depth and metric.
+
+    ours: None without a finished run. planned: how many seeds the grid has; 0 where it has no such network.
+    position: where our mean lies, None without a band or a mean.
     """
 
     family: Family
     depth: int
     metric: Metric
     ours: Estimate | None
-    wanted: int
+    planned: int
     band: Band | None
-    placed: str | None
+    position: str | None
     anchors: tuple[Anchor, ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A sweep beside the published numbers: how it was trained, a cell per published family, depth, metric.
+    """A sweep compared with the published numbers: how it was trained, a cell per family, depth and metric.
 
-    Errors are fractions. Our test error is of the last epoch, of adopted weights that of the epoch that was
-    published; our training error is the running one, which adopted weights have none of.
+    Errors are fractions. Our test error is that of the last epoch, and for adopted weights that of the epoch
+    that was published. Our training error is the running one, which adopted weights do not have.
     adopted: whose weights they are where they were not trained here.
     """
 
@@ -110,50 +107,60 @@ class Comparison:
     adopted: str | None
     cells: tuple[Cell, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+def export_fields(record: Anchor | Comparison) -> dict[str, Any]:
+    """Returns the fields of a record by their keys in JSON."""
+    return asdict(
+        record, dict_factory=lambda fields: {_KEYS.get(name, name): value for name, value in fields}
+    )
 
 
 def load_anchors() -> tuple[Anchor, ...]:
-    """The published numbers, in the order of the table."""
+    """Returns the published numbers, in the order of the table."""
     text = resources.files("resdeg.analysis").joinpath("anchors.csv").read_text(encoding="utf-8")
     return tuple(_anchor(row) for row in csv.DictReader(text.splitlines()))
 
 
 def _anchor(row: dict[str, Any]) -> Anchor:
-    numbers = {
+    values = {
+        "location": row.pop("place"),
         "depth": int(row["depth"]),
         "seeds": int(row["seeds"]),
         "value": float(row["value"]),
         "deviation": float(row["deviation"]) if row["deviation"] else None,
     }
-    return Anchor(**(row | numbers))
+    return Anchor(**(row | values))
 
 
 def check_protocol(folder: str, config: SweepConfig) -> None:
-    """Refuse to set a sweep beside the published numbers that was not trained as they were.
+    """Refuses to compare a sweep with the published numbers that was not trained as they were.
 
     Warm-up, precision and a validation split are free: the sources differ in them.
 
     Raises:
         UsageError: another schedule, another data set or another network, named with the published one.
     """
-    t, images, adopted = config.training, data.shape(config.data).train, config.adopted
+    training, images, adopted = config.training, data.shape(config.data).train, config.adopted
     if adopted is not None and not adopted.schedule_known:
         raise UsageError(
             f"{folder} is not set beside the published numbers: it is adopted from {adopted.source}, and how "
             "its networks were trained is not known",
             "give `resdeg adopt` --recipe, --epochs or --set training..., where you know it",
         )
-    steps, published = t.total_steps(images), PUBLISHED.total_steps(images)
-    told = t.length if t.steps else f"{t.length} ({steps:,} steps)"
-    length = (f"{told} of batch {t.batch_size}", f"{published:,} steps of batch {PUBLISHED.batch_size}")
-    # Others counted whole epochs: the last one that the published steps reach into may be whole.
+    steps, published = training.total_steps(images), PUBLISHED.total_steps(images)
+    spelled = training.length if training.steps else f"{training.length} ({steps:,} steps)"
+    lengths = (
+        f"{spelled} of batch {training.batch_size}",
+        f"{published:,} steps of batch {PUBLISHED.batch_size}",
+    )
+    # Others counted whole epochs: the last epoch that the published steps reach into may be whole.
     over = 0 if adopted is None else images / PUBLISHED.batch_size
-    same = published <= steps <= published + over and t.batch_size == PUBLISHED.batch_size
-    pairs: list[tuple[str, object, object]] = [] if same else [("length", *length)]
+    same = published <= steps <= published + over and training.batch_size == PUBLISHED.batch_size
+    pairs: list[tuple[str, object, object]] = [] if same else [("length", *lengths)]
     pairs.append(("data", config.data.name, DataConfig().name))
-    pairs += [(f"training.{k}", v, getattr(PUBLISHED, k)) for k, v in t if k not in _FREE]
+    pairs += [
+        (f"training.{name}", value, getattr(PUBLISHED, name)) for name, value in training if name not in _FREE
+    ]
     pairs += [(f"model.{name}", value, getattr(ModelConfig(), name)) for name, value in config.model]
     whose = folder if adopted is None else f"{folder} (adopted from {adopted.source})"
     for name, ours, theirs in pairs:
@@ -165,16 +172,16 @@ def check_protocol(folder: str, config: SweepConfig) -> None:
 
 
 def compare(sweep: SweepFrame) -> Comparison:
-    """Our errors beside every published one; only finished runs count.
+    """Compares our errors with every published one; only finished runs count.
 
     Raises:
         UsageError: the sweep was not trained as the published networks were.
     """
     check_protocol(str(sweep.folder), sweep.config)
-    t, split = sweep.config.training, sweep.config.data.validation
-    rest = f", {t.warmup_steps} steps of warm-up" if t.warmup_steps else ""
+    training, split = sweep.config.training, sweep.config.data.validation
+    rest = f", {training.warmup_steps} steps of warm-up" if training.warmup_steps else ""
     rest += f", {split:,} images held out" if split else ""
-    protocol = f"{t.length} of batch {t.batch_size}, {t.precision}{rest}"
+    protocol = f"{training.length} of batch {training.batch_size}, {training.precision}{rest}"
     adopted = None if sweep.config.adopted is None else sweep.config.adopted.source
     if adopted is None:
         protocol += "; last epoch"
@@ -185,15 +192,19 @@ def compare(sweep: SweepFrame) -> Comparison:
     groups: dict[tuple[Metric, Family, int], list[Anchor]] = {}
     for anchor in load_anchors():
         groups.setdefault((anchor.metric, anchor.family, anchor.depth), []).append(anchor)
-    cells = tuple(_cell(sweep, *key, group) for key, group in groups.items())
+    cells = tuple(
+        _cell(sweep, metric, network=(family, depth), anchors=group)
+        for (metric, family, depth), group in groups.items()
+    )
     return Comparison(sweep.name, protocol, adopted, cells)
 
 
-def _cell(sweep: SweepFrame, metric: Metric, family: Family, depth: int, anchors: list[Anchor]) -> Cell:
+def _cell(sweep: SweepFrame, metric: Metric, *, network: tuple[Family, int], anchors: list[Anchor]) -> Cell:
+    family, depth = network
     runs = with_errors(sweep.runs)
     runs = runs[(runs["family"] == family) & (runs["depth"] == depth)]
-    errors = [float(e) for e in runs.loc[runs["status"] == "finished", OURS[metric]].dropna()]
+    errors = [float(error) for error in runs.loc[runs["status"] == "finished", OURS[metric]].dropna()]
     ours = mean_interval(errors) if errors else None
-    band = BANDS.get((family, depth)) if metric == "test_error" else None
-    placed = band.place(ours.mean) if band and ours else None
-    return Cell(family, depth, metric, ours, len(runs), band, placed, tuple(anchors))
+    band = BANDS.get(network) if metric == "test_error" else None
+    position = band.locate(ours.mean) if band and ours else None
+    return Cell(family, depth, metric, ours, len(runs), band, position, tuple(anchors))

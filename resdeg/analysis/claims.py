@@ -1,4 +1,4 @@
-"""The claims of the notes, as things that can come out false; the rule of each stands in rules.toml.
+"""The claims of the notes, each of which can come out false; the rule of each stands in rules.toml.
 
 Titles and sentences are for readers and are not registered. `docs/method.md` says the rules in words, and
 the report prints them from the registered file.
@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from resdeg.analysis.causes import branch_shrinks, later_layers_spoil, relu_helps, solver_gap
-from resdeg.analysis.contrasts import residual_holds, witness
+from resdeg.analysis.contrasts import compare_residual, find_witness
 from resdeg.analysis.effects import Both, Joint, Judgeable, Part, Witness
 from resdeg.analysis.evidence import Evidence, NotPlanned
-from resdeg.analysis.units import HALVINGS, NATS, POINTS, Unit
+from resdeg.analysis.mechanisms import (
+    compare_activations,
+    compare_constructed,
+    compare_probes,
+    measure_branches,
+)
+from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Unit
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,8 @@ class Claim:
 
     Args:
         says: what the notes say; refuted_by: what would speak against it.
-        outcomes: what is said of it when it is SUPPORTED, and when it is REFUTED.
-        effect: what the verdict is made of; it raises NotAsked where the sweep lacks what the claim needs.
+        outcomes: the sentence when it is SUPPORTED, and when it is REFUTED.
+        effect: what is judged; it raises NotAsked where the sweep lacks what the claim needs.
         beyond: where the notes go further than the paper.
     """
 
@@ -37,8 +42,8 @@ class Claim:
     beyond: str = ""
 
 
-def follows_in_stargan_units(evidence: Evidence) -> Both:
-    """C9: C1, C3 and C4 of networks of the notes' unit, six units among them.
+def repeat_in_stargan_units(evidence: Evidence) -> Both:
+    """Returns the effect of C9: C1, C3 and C4 in networks of the notes' unit, six units among them.
 
     Raises:
         NotAsked: it is another sweep, or one of them cannot be asked.
@@ -64,11 +69,11 @@ def _with_prefix(claim: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple(replace(part, name=f"{claim} {part.name}") for part in parts)
 
 
-def networks_read(claim: str, evidence: Evidence) -> set[str]:
-    """The networks whose deaths are named in the verdict of a claim."""
+def list_networks(claim: str, evidence: Evidence) -> set[str]:
+    """Returns the networks whose deaths are named in the verdict of a claim."""
     rule = evidence.rules.claims[claim]
     if "claims" in rule.numbers:
-        return set.union(*(networks_read(other, evidence) for other in rule.numbers["claims"]))
+        return set.union(*(list_networks(other, evidence) for other in rule.numbers["claims"]))
     measured = {"C5": {"plain"}, "C6": {"plain"}, "C7": {"residual"}, "C8": {"residual"}}
     return measured.get(claim, {term.network for part in rule.parts for term in part.terms})
 
@@ -85,7 +90,7 @@ CLAIMS: dict[str, Claim] = {
                 "Plain networks gain and then lose accuracy as they get deeper.",
                 "Plain networks do not both gain and lose accuracy over these depths.",
             ),
-            effect=lambda evidence: witness("C1", evidence),
+            effect=lambda evidence: find_witness("C1", evidence),
         ),
         Claim(
             id="C2",
@@ -96,7 +101,7 @@ CLAIMS: dict[str, Claim] = {
                 "Plain networks lose more than half as much in training, so it is not overfitting.",
                 "Plain networks lose in test, and less than half as much in training.",
             ),
-            effect=lambda evidence: witness("C2", evidence),
+            effect=lambda evidence: find_witness("C2", evidence),
             beyond="The notes do not mention training error; the paper's argument is about it (Fig. 1).",
         ),
         Claim(
@@ -108,7 +113,7 @@ CLAIMS: dict[str, Claim] = {
                 "Residual networks lose no more accuracy than the margin allows.",
                 "Residual networks lose more accuracy than the margin allows.",
             ),
-            effect=residual_holds,
+            effect=compare_residual,
             beyond="The paper's own residual network of 1,202 layers is worse than that of 110 (Table 6).",
         ),
         Claim(
@@ -120,7 +125,7 @@ CLAIMS: dict[str, Claim] = {
                 "With shortcuts less than half of the fall is left.",
                 "With shortcuts more than half of the fall is left.",
             ),
-            effect=lambda evidence: witness("C4", evidence),
+            effect=lambda evidence: find_witness("C4", evidence),
         ),
         Claim(
             id="C5",
@@ -131,7 +136,7 @@ CLAIMS: dict[str, Claim] = {
                 "The trained deep plain network does not reach the constructed one.",
                 "The trained deep plain network is as good as the constructed one.",
             ),
-            effect=solver_gap,
+            effect=compare_constructed,
             unit=NATS,
             beyond="He et al. say that solvers *might* have difficulty with identities, and conjecture an "
             "exponentially low convergence rate.",
@@ -145,7 +150,7 @@ CLAIMS: dict[str, Claim] = {
                 "In deep plain networks a probe behind an earlier block does better than behind the last.",
                 "In deep plain networks no earlier block does better than the last by more than the margin.",
             ),
-            effect=later_layers_spoil,
+            effect=compare_probes,
             beyond='The paper does not speak of "later layers", and calls it unlikely that identity mappings '
             "are optimal.",
         ),
@@ -158,7 +163,7 @@ CLAIMS: dict[str, Claim] = {
                 "Branches are more than halved against their input in training.",
                 "Branches are not halved against their input in training.",
             ),
-            effect=branch_shrinks,
+            effect=measure_branches,
             unit=HALVINGS,
             beyond="The paper shows that responses are smaller in deeper networks (Fig. 7), not that F goes "
             "to zero; the residual stream grows with depth by itself.",
@@ -172,7 +177,7 @@ CLAIMS: dict[str, Claim] = {
                 "On the way, branches shrink more with ReLU than with another activation.",
                 "On the way, branches shrink no more with ReLU than with some other activation.",
             ),
-            effect=relu_helps,
+            effect=compare_activations,
             unit=HALVINGS,
             beyond="The paper makes no such claim. A branch without an activation also loses capacity.",
         ),
@@ -186,7 +191,7 @@ CLAIMS: dict[str, Claim] = {
                 "Networks of StarGAN's unit follow C1, C3 and C4.",
                 "Networks of StarGAN's unit do not follow C1, C3 and C4.",
             ),
-            effect=follows_in_stargan_units,
+            effect=repeat_in_stargan_units,
             beyond="The paper has no InstanceNorm and no generator.",
         ),
         Claim(
@@ -198,7 +203,7 @@ CLAIMS: dict[str, Claim] = {
                 "Identity starts take away most of the fall, orthogonal ones less than half of that.",
                 "Identity starts leave more than half of the fall, or orthogonal ones do as well.",
             ),
-            effect=lambda evidence: witness("C10", evidence),
+            effect=lambda evidence: find_witness("C10", evidence),
             beyond="The paper does not try it; it calls it unlikely that identity mappings are optimal.",
         ),
     )

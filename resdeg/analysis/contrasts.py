@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resdeg.analysis.effects import Joint, Part, Witness
-from resdeg.analysis.evidence import Cell, Evidence, NotAsked, NotPlanned
+from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned, Quantity
 
 
-def witness(claim: str, evidence: Evidence) -> Witness:
-    """The effect of a claim that says "there is a depth at which all parts hold".
+def find_witness(claim: str, evidence: Evidence) -> Witness:
+    """Returns the effect of a claim that says "there is a depth at which all parts hold".
 
     Raises:
-        NotAsked: the plan has no such depths, or no candidate has seeds enough that have ended.
+        NotAsked: the plan has no such depths, or no candidate has enough seeds that have ended.
     """
     rule = evidence.rules.claims[claim]
     depths = _planned_depths(claim, evidence)
@@ -25,7 +25,7 @@ def witness(claim: str, evidence: Evidence) -> Witness:
     if named is not None and named not in candidates:
         raise NotPlanned(f"depth {named}, named before the first step, between the others")
     parts: dict[int | str, Joint] = {
-        depth: Joint(_parts(claim, evidence, depth, depths)) for depth in candidates
+        depth: Joint(_parts(claim, evidence, depth=depth, depths=depths)) for depth in candidates
     }
     asked = [
         depth
@@ -45,7 +45,7 @@ def witness(claim: str, evidence: Evidence) -> Witness:
 
 
 def _planned_depths(claim: str, evidence: Evidence) -> tuple[int, ...]:
-    """The depths with a block that every network of the claim is planned to have.
+    """Returns the depths with a block that every network of the claim is planned to have.
 
     Raises:
         NotAsked: some network is not planned at all.
@@ -63,26 +63,28 @@ def _planned_depths(claim: str, evidence: Evidence) -> tuple[int, ...]:
     return tuple(sorted(depths))
 
 
-def _parts(claim: str, evidence: Evidence, depth: int, depths: tuple[int, ...]) -> tuple[Part, ...]:
-    """The parts of a claim at one candidate, without the optional ones that no network has a number for."""
-    places = {"d": depth, "d1": depths[0], "dk": depths[-1]}
+def _parts(claim: str, evidence: Evidence, *, depth: int, depths: tuple[int, ...]) -> tuple[Part, ...]:
+    """Returns the parts of a claim at one candidate; an optional part needs some network with its metric."""
+    by_symbol = {"d": depth, "d1": depths[0], "dk": depths[-1]}
     parts = []
     for rule in evidence.rules.claims[claim].parts:
-        weights = {Cell(term.network, places[term.place], term.metric): term.weight for term in rule.terms}
+        weights = {
+            Quantity(term.network, by_symbol[term.depth], term.metric): term.weight for term in rule.terms
+        }
         if rule.optional and not any(
-            cell in evidence.outcomes for cell in weights if cell.metric == "recomputed"
+            quantity in evidence.outcomes for quantity in weights if quantity.metric == "recomputed"
         ):
             continue
         sample, ended = evidence.contrast(weights)
         margin = evidence.rules.margin(rule.margin, evidence.schedule)
-        parts.append(Part(rule.name.format(**places), sample, margin, ended))
+        parts.append(Part(rule.name.format(**by_symbol), sample, margin, ended))
     return tuple(parts)
 
 
-def parts_by_depth(claim: str, evidence: Evidence) -> dict[int, tuple[Part, ...]]:
-    """The parts of a claim at every depth shallower than dk; the sweep may lack some of its networks."""
+def compare_depths(claim: str, evidence: Evidence) -> dict[int, tuple[Part, ...]]:
+    """Returns the parts of a claim at every depth shallower than dk; networks may be missing."""
     depths = evidence.depths
-    return {depth: _parts(claim, evidence, depth, depths) for depth in depths[:-1]}
+    return {depth: _parts(claim, evidence, depth=depth, depths=depths) for depth in depths[:-1]}
 
 
 def _has_seeds(evidence: Evidence, joint: Joint) -> bool:
@@ -96,17 +98,18 @@ def _seeds_needed(evidence: Evidence, joints: Iterable[Joint]) -> str:
 
 
 def _mean_accuracy(evidence: Evidence, depth: int) -> float:
-    outcomes = evidence.outcomes[Cell("plain", depth, "test")].values()
-    return sum(outcome.value for outcome in outcomes) / len(outcomes)
+    accuracies = evidence.accuracies("plain", "test")[depth].values()
+    return sum(accuracies) / len(accuracies)
 
 
 def _deep_plain_is_dead(evidence: Evidence, deepest: int) -> bool:
-    """Whether a plain network at dk was left out, or a deeper plain depth died altogether."""
+    """Returns whether a plain network at dk was left out, or every network of a deeper plain depth died."""
     if ("plain", deepest) in evidence.dead:
         return True
-    deeper = [cell for cell in evidence.outcomes if cell[::2] == ("plain", "test") and cell.depth > deepest]
     return any(
-        len(evidence.dead.get(("plain", cell.depth), ())) == len(evidence.outcomes[cell]) for cell in deeper
+        len(evidence.dead.get(("plain", depth), ())) == len(by_seed)
+        for depth, by_seed in evidence.accuracies("plain", "test").items()
+        if depth > deepest
     )
 
 
@@ -122,8 +125,8 @@ class Collapse(Joint):
     bound: float | None = None
 
 
-def residual_holds(evidence: Evidence) -> Collapse:
-    """C3: the deepest residual network against every shallower one.
+def compare_residual(evidence: Evidence) -> Collapse:
+    """Returns the effect of C3: the deepest residual network against every shallower one.
 
     Raises:
         NotAsked: fewer than two depths are planned, or too few seeds have ended.
@@ -131,12 +134,14 @@ def residual_holds(evidence: Evidence) -> Collapse:
     depths, claim = _planned_depths("C3", evidence), evidence.rules.claims["C3"]
     if len(depths) < 2:
         raise NotPlanned(claim.asks)
-    joint = Joint(tuple(part for depth in depths[:-1] for part in _parts("C3", evidence, depth, depths)))
+    joint = Joint(
+        tuple(part for depth in depths[:-1] for part in _parts("C3", evidence, depth=depth, depths=depths))
+    )
     if not _has_seeds(evidence, joint):
         raise NotAsked(_seeds_needed(evidence, [joint]))
     deaths = {depth: len(seeds) for (network, depth), seeds in evidence.dead.items() if network == "residual"}
-    deaths.pop(2, None)  # depth 2 has no block, and so no shortcut
-    seeds = len(evidence.outcomes[Cell("residual", depths[-1], "test")])
+    deaths.pop(2, None)  # Depth 2 has no block, and so no shortcut.
+    seeds = len(evidence.outcomes[Quantity("residual", depths[-1], "test")])
     collapsed = (
         len(depths) >= 3
         and set(deaths) == {depths[-1]}

@@ -1,4 +1,4 @@
-"""Effects with intervals: what a claim is judged by, each from numbers paired within a seed."""
+"""Effects with intervals, by which claims are judged, each from numbers paired within a seed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Protocol
 import scipy.special
 
 from resdeg.analysis.rules import registered_rules
+from resdeg.analysis.stats import student_quantile
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One number per seed whose mean is asked for, by Student's t on n - 1 degrees of freedom.
+    """One number per seed; its mean is tested by Student's t on n - 1 degrees of freedom.
 
     Args:
         by_seed: finite numbers.
         binomial: the binomial standard error of the mean, for a contrast of accuracies; else 0. The mean must
-            then pass a normal test with it as well, so that equal numbers of few seeds are no certainty.
+            then pass a normal test with it as well, because equal numbers of few seeds are no certainty.
     """
 
     by_seed: Mapping[int, float]
@@ -42,20 +43,20 @@ class Sample:
         if self.seeds < 2:
             return math.nan
         if len({*self.by_seed.values()}) == 1:
-            return 0.0  # which rounding of the mean would hide
+            return 0.0  # Rounding of the mean would hide it.
         return math.sqrt(sum((value - self.mean) ** 2 for value in self.by_seed.values()) / (self.seeds - 1))
 
     @cached_property
     def _decides(self) -> bool:
-        """Whether there are seeds enough, and some spread to judge them by."""
+        """Whether there are enough seeds, and some spread to judge them by."""
         return self.seeds >= registered_rules().least_seeds and (self.deviation > 0 or self.binomial > 0)
 
     def p_above(self, margin: float) -> float:
-        """One-sided p of "the mean is not above `margin`"; 1 where too few seeds decide nothing."""
+        """Returns the one-sided p of "the mean is not above `margin`"; 1 where there are too few seeds."""
         return self._p(self.mean - margin)
 
     def p_below(self, margin: float) -> float:
-        """One-sided p of "the mean is not below `margin`"."""
+        """Returns the one-sided p of "the mean is not below `margin`"."""
         return self._p(margin - self.mean)
 
     def _p(self, distance: float) -> float:
@@ -69,17 +70,15 @@ class Sample:
         return max(p, float(scipy.special.ndtr(-distance / self.binomial))) if self.binomial > 0 else p
 
     def lower(self, error: float) -> float:
-        """The lower one-sided bound of the mean; minus infinity where too few seeds decide nothing."""
+        """Returns the lower one-sided bound of the mean; minus infinity where there are too few seeds."""
         return self.mean - self._reach(error) if self._decides else -math.inf
 
     def upper(self, error: float) -> float:
-        """The upper one-sided bound of the mean."""
+        """Returns the upper one-sided bound of the mean."""
         return self.mean + self._reach(error) if self._decides else math.inf
 
     def _reach(self, error: float) -> float:
-        student = (
-            float(scipy.special.stdtrit(self.seeds - 1, 1 - error)) * self.deviation / math.sqrt(self.seeds)
-        )
+        student = student_quantile(self.seeds, error) * self.deviation / math.sqrt(self.seeds)
         return max(student, float(scipy.special.ndtri(1 - error)) * self.binomial)
 
 
@@ -99,7 +98,7 @@ class Part:
 
     @property
     def excess(self) -> float:
-        """By how much the mean exceeds the margin."""
+        """The mean less the margin."""
         return self.sample.mean - self.margin
 
     def p_above(self) -> float:
@@ -109,16 +108,16 @@ class Part:
         return self.sample.p_below(self.margin)
 
     def lower(self, error: float) -> float:
-        """The lower bound of the excess."""
+        """Returns the lower bound of the excess."""
         return self.sample.lower(error) - self.margin
 
     def upper(self, error: float) -> float:
-        """The upper bound of the excess."""
+        """Returns the upper bound of the excess."""
         return self.sample.upper(error) - self.margin
 
 
 class Judgeable(Protocol):
-    """What a verdict is made of. Bounds are of the excess: by how much the claim is beyond its margins."""
+    """An effect that gets a verdict. Bounds are those of the excess, the effect less its margins."""
 
     @property
     def shown(self) -> Sequence[Part]:
@@ -129,23 +128,23 @@ class Judgeable(Protocol):
         """Whether deaths refute the claim where no test can."""
 
     def p_above(self) -> float:
-        """One-sided p of "the claim does not hold"."""
+        """Returns the one-sided p of "the claim does not hold"."""
 
     def p_below(self) -> float:
-        """One-sided p of "the claim holds"; 1 where it cannot be refuted."""
+        """Returns the one-sided p of "the claim holds"; 1 where it cannot be refuted."""
 
     def lower(self, error: float) -> float:
-        """The lower bound of the excess, wrong with probability `error`."""
+        """Returns the lower bound of the excess, wrong with probability `error`."""
 
     def upper(self, error: float) -> float:
-        """The upper bound of the excess, wrong with probability `error`."""
+        """Returns the upper bound of the excess, wrong with probability `error`."""
 
 
 @dataclass(frozen=True)
 class Joint:
     """Parts that must all exceed their margins.
 
-    Above needs no correction (an intersection-union test); below, each of m parts has 1/m of the error.
+    Above, no correction is needed (an intersection-union test); below, each of m parts has 1/m of the error.
     """
 
     shown: tuple[Part, ...]
@@ -155,7 +154,7 @@ class Joint:
         return max(part.p_above() for part in self.shown)
 
     def p_below(self, guard: str = "") -> float:
-        """guard: a part that does not count, see Witness."""
+        """Returns the p over the parts but `guard`, see Witness."""
         others = [part.p_below() for part in self.shown if part.name != guard]
         return min(1.0, len(self.shown) * min(others))
 
@@ -178,11 +177,11 @@ class Witness:
         candidates: the parts by depth, arm or block.
         kind: what the candidates are.
         best: the candidate whose numbers are printed.
-        named: the one that was named before the first step, which then stands alone for the claim; against
-            it, every candidate must fail.
+        named: the candidate that was named before the first step: only it can support the claim, and every
+            candidate must fail to refute it.
         guard: the name of the part without which there is nothing to explain: the claim is refuted only where
             it holds at some candidate, and another part fails at every one.
-        refutable: whether the networks at dk are there to refute it by.
+        refutable: whether networks at dk are alive, without which nothing can refute it.
     """
 
     candidates: Mapping[int | str, Joint]
@@ -216,7 +215,7 @@ class Witness:
         return max(fails, simes([part.p_above() for part in guards]))
 
     def lower(self, error: float) -> float:
-        """The largest over j of the j-th largest bound at error · j / c: what Simes' test does not reject."""
+        """Returns the largest over j of the j-th largest bound at error · j / c, as in Simes' test."""
         count = len(self._standing)
         bounds = [
             sorted((joint.lower(error * j / count) for joint in self._standing), reverse=True)[j - 1]
@@ -258,7 +257,7 @@ class Both:
 
 
 def simes(p_values: Sequence[float]) -> float:
-    """The p of "none of them holds" (Simes 1986): the least over j of c p_(j) / j.
+    """Returns the p of "none of them holds" (Simes 1986): the least over j of c p_(j) / j.
 
     >>> simes([0.04, 0.02])
     0.04
@@ -269,13 +268,13 @@ def simes(p_values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Peak:
-    """Where a curve over depth has its maximum.
+    """The depth at which a curve has its maximum.
 
     Args:
         best: the depth of the highest mean, among depths with a block.
         possible: depths with a block that are not excluded as the best.
         low, high: the trained depths next to those; None where there is none, and the peak may lie beyond.
-        seeds: those that have every depth with a block.
+        seeds: how many have every depth with a block.
     """
 
     best: int
@@ -286,12 +285,12 @@ class Peak:
     confidence: float = field(default_factory=lambda: 1 - registered_rules().levels["peak"])
 
 
-def peak(by_depth: Mapping[int, Mapping[int, float]], trained: Sequence[int]) -> Peak | None:
-    """The peak of a curve, one maximum assumed (Hsu 1981, 1984).
+def locate_peak(by_depth: Mapping[int, Mapping[int, float]], trained: Sequence[int]) -> Peak | None:
+    """Returns the peak of a curve that is assumed to have one maximum (Hsu 1981, 1984).
 
-    A depth is excluded when some other depth is better than it. On differences paired by seed, each with its
-    own deviation, and simultaneous by Bonferroni, because degraded networks scatter ten times as much as
-    others: Dunnett's pooled deviation then loses the peak (docs/log.md).
+    A depth is excluded when some other depth is better than it. The tests are on differences paired by seed,
+    each with its own deviation, and simultaneous by Bonferroni, because degraded networks scatter ten times
+    as much as others: Dunnett's pooled deviation then loses the peak (docs/log.md).
 
     Args:
         by_depth: accuracies by seed at each depth with a block; larger is better.

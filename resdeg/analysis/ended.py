@@ -1,4 +1,4 @@
-"""The runs of a sweep that have ended, and which of them did not train at all."""
+"""The runs of a sweep that have ended, and which of them did not train."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.rules import registered_rules
 from resdeg.records import ENDED
 
+# By the names that rules.toml has for them.
 METRICS = {"test": "test_accuracy", "train": "train_accuracy", "recomputed": "recomputed_train_accuracy"}
 LOSSES = ("train_loss", "recomputed_train_loss")
 
@@ -22,8 +23,7 @@ class EndedRun:
     Args:
         alive: whether it learned its own training images at all; a run that diverged did not.
         numbers: the finite numbers of its row, accuracies as fractions and losses in nats. A run that
-        diverged has
-            those of a guess.
+            diverged has those of a guess.
     """
 
     family: str
@@ -35,7 +35,7 @@ class EndedRun:
 
 
 def ended_runs(sweep: SweepFrame) -> list[EndedRun]:
-    """The runs of a sweep that have ended, by family, depth and seed.
+    """Returns the runs of a sweep that have ended, by family, depth and seed.
 
     A run is dead where its clean training accuracy is nearer to chance than the registered share of the way
     to 1. The limit lies below a network at 30 %, and above plain-110 of He et al. 2015 (78 % training error,
@@ -61,8 +61,8 @@ def ended_runs(sweep: SweepFrame) -> list[EndedRun]:
     return runs
 
 
-def untrainable(sweep: SweepFrame) -> list[tuple[str, int]]:
-    """(family, depth) of which every run that has ended is dead: another thing than degraded."""
+def find_untrainable(sweep: SweepFrame) -> list[tuple[str, int]]:
+    """Returns each (family, depth) whose ended runs are all dead, which is another thing than degraded."""
     runs = ended_runs(sweep)
     alive = {(run.family, run.depth) for run in runs if run.alive}
     return sorted({(run.family, run.depth) for run in runs} - alive)

@@ -23,7 +23,7 @@ OWN = "own start"  # the network of C5 that was not constructed
 RELU = "relu"  # the networks of the grid in C8
 
 
-class NotAsked(Exception):  # noqa: N818 - it is no error of anybody
+class NotAsked(Exception):  # noqa: N818 - nobody made an error
     """The sweep lacks what the claim needs."""
 
     def __init__(self, what: str) -> None:
@@ -43,27 +43,23 @@ class Outcome(NamedTuple):
     images: int
 
 
-class Cell(NamedTuple):
-    """network: plain, residual, identity or orthogonal. metric: one of METRICS."""
+class Quantity(NamedTuple):
+    """An accuracy that networks of one depth have.
+
+    network: plain, residual, identity or orthogonal. metric: one of METRICS.
+    """
 
     network: str
     depth: int
     metric: str
 
 
-Outcomes = Mapping[Cell, Mapping[int, Outcome]]
-
-
-def schedule_of(config: SweepConfig) -> Schedule:
-    """Whether the training is as long as the paper's, 64,000 steps of 128 images (He et al. 2015)."""
-    training = config.training
-    images = training.total_steps(data.shape(config.data).train) * training.batch_size
-    return "full" if images >= registered_rules().fall["full_images"] else "short"
+Outcomes = Mapping[Quantity, Mapping[int, Outcome]]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a sweep shows. The tables are made when they are first asked for."""
+    """The tables that claims read, each made when it is first read."""
 
     sweep: SweepFrame
     rules: Rules = field(default_factory=registered_rules)
@@ -76,7 +72,10 @@ class Evidence:
 
     @cached_property
     def schedule(self) -> Schedule:
-        return schedule_of(self.config)
+        """Whether training is as long as the paper's, 64,000 steps of 128 images (He et al. 2015)."""
+        training = self.config.training
+        images = training.total_steps(data.shape(self.config.data).train) * training.batch_size
+        return "full" if images >= registered_rules().fall["full_images"] else "short"
 
     @cached_property
     def test_images(self) -> int:
@@ -94,7 +93,7 @@ class Evidence:
 
     @property
     def blocks_of_last_stage(self) -> int:
-        """How many blocks the last stage of the deepest planned network has."""
+        """The number of blocks in the last stage of the deepest planned network."""
         return self.last_block if self.config.model.layout == "isotropic" else self.last_block // 3
 
     @property
@@ -131,13 +130,13 @@ class Evidence:
         return self.config.arm_sweeps
 
     def arms_that_change(self, *settings: str) -> dict[str, SweepConfig]:
-        """The planned arms whose networks differ from the grid's in some of these settings alone."""
+        """Returns the planned arms that differ from the grid in some of these settings and in no other."""
         changes = {name: set(self.config.changes(name)) for name in self.planned_arms}
         return {name: self.planned_arms[name] for name, own in changes.items() if own and own <= {*settings}}
 
     @cached_property
     def start_arms(self) -> dict[str, str]:
-        """The names of the arms that start as identities (the largest a of a · Dirac) and orthogonal."""
+        """The names of the arms that start as identities (the largest a in a · Dirac) and orthogonal."""
         if not self.starts_from_he:
             return {}
         plain = {
@@ -154,12 +153,12 @@ class Evidence:
 
     @cached_property
     def whole_seeds(self) -> list[int]:
-        """The planned seeds of which every run of the grid has ended."""
+        """The planned seeds whose runs in the grid have all ended."""
         return _whole_seeds(self.sweep)
 
     @cached_property
     def interim(self) -> str | None:
-        """What a registered sweep says that is not whole, and so gives no verdict."""
+        """Says that a registered sweep is not whole and so gives no verdict; None where it gives one."""
         registration = self.config.registration
         if registration is None:
             return None
@@ -169,7 +168,7 @@ class Evidence:
 
     @cached_property
     def arms(self) -> dict[str, SweepFrame]:
-        """The arms with a record; of a registered sweep, those that are whole."""
+        """The arms with a record; in a registered sweep, those that are whole."""
         if self.config.registration is None:
             return self.sweep.arms
         return {
@@ -180,33 +179,41 @@ class Evidence:
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """Accuracies of the runs that have ended, by cell and seed."""
-        cells: dict[Cell, dict[int, Outcome]] = {}
-        _collect(cells, self.sweep, {family: family for family in self.config.families})
+        """The accuracies of the runs that have ended, by quantity and seed."""
+        outcomes: dict[Quantity, dict[int, Outcome]] = {}
+        _collect(outcomes, self.sweep, networks={family: family for family in self.config.families})
         for network, arm in self.start_arms.items():
             if arm in self.arms:
-                _collect(cells, self.arms[arm], {"plain": network})
-        return cells
+                _collect(outcomes, self.arms[arm], networks={"plain": network})
+        return outcomes
+
+    def accuracies(self, network: str, metric: str) -> dict[int, dict[int, float]]:
+        """Returns one kind of accuracy by depth, rising, and seed."""
+        return {
+            quantity.depth: {seed: outcome.value for seed, outcome in by_seed.items()}
+            for quantity, by_seed in sorted(self.outcomes.items())
+            if (quantity.network, quantity.metric) == (network, metric)
+        }
 
     @cached_property
     def dead(self) -> dict[tuple[str, int], list[int]]:
         """The seeds that are dead, by network and depth."""
         return {
-            (cell.network, cell.depth): seeds
-            for cell, by_seed in sorted(self.outcomes.items())
-            if cell.metric == "test"
+            (quantity.network, quantity.depth): seeds
+            for quantity, by_seed in sorted(self.outcomes.items())
+            if quantity.metric == "test"
             and (seeds := sorted(seed for seed, outcome in by_seed.items() if not outcome.alive))
         }
 
-    def contrast(self, weights: Mapping[Cell, float]) -> tuple[Sample, frozenset[int]]:
-        """A weighted sum of accuracies, and the seeds of which all its runs have ended.
+    def contrast(self, weights: Mapping[Quantity, float]) -> tuple[Sample, frozenset[int]]:
+        """Returns a weighted sum of accuracies, and the seeds whose runs in it have all ended.
 
-        What did not train counts against the claim: a dead network that enters with plus counts as it is,
-        the seed of one that enters with minus is left out.
+        Networks that did not train count against the claim: a dead network that enters with plus counts as
+        it is, the seed of a dead network that enters with minus is left out.
         """
-        outcomes = [(weight, self.outcomes.get(cell, {})) for cell, weight in weights.items()]
+        outcomes = [(weight, self.outcomes.get(quantity, {})) for quantity, weight in weights.items()]
         ended = frozenset.intersection(*(frozenset(by_seed) for _, by_seed in outcomes))
-        minus = [self.outcomes.get(cell, {}) for cell, weight in weights.items() if weight < 0]
+        minus = [self.outcomes.get(quantity, {}) for quantity, weight in weights.items() if weight < 0]
         seeds = sorted(seed for seed in ended if all(by_seed[seed].alive for by_seed in minus))
         values = {seed: sum(weight * by_seed[seed].value for weight, by_seed in outcomes) for seed in seeds}
         variance = 0.0
@@ -220,10 +227,10 @@ class Evidence:
     # ------------------------------------------------------------ what was measured
 
     def losses(self, metric: str) -> dict[str, dict[int, float]]:
-        """Clean training losses in nats by seed, of OWN and of each constructed network of the deepest depth.
+        """Returns the clean training losses of OWN and of each constructed network, in nats by seed.
 
-        A dead network from its own start is left out; a constructed network that diverged has the loss of
-        chance.
+        The networks are those of the deepest constructed depth. A dead network from its own start is left
+        out; a constructed network that diverged has the loss of chance.
 
         Raises:
             NotAsked: there is no such pair of networks.
@@ -235,26 +242,25 @@ class Evidence:
                 "finished constructed networks beside plain ones of their depth from their own start"
             )
         deepest = max(depths)
-
         constructed = {
-            name: _clean_losses(arm, deepest, metric, only_alive=False) for name, arm in arms.items()
+            name: _clean_losses(arm, deepest, metric=metric, only_alive=False) for name, arm in arms.items()
         }
         columns = {name: column for name, column in constructed.items() if column}
-        return {OWN: _clean_losses(self.sweep, deepest, metric, only_alive=True)} | columns
+        return {OWN: _clean_losses(self.sweep, deepest, metric=metric, only_alive=True)} | columns
 
     def clean_losses(self, depth: int) -> dict[int, float]:
-        """Clean training losses in nats by seed, of the plain networks of the grid that are alive."""
-        return _clean_losses(self.sweep, depth, "train_loss", only_alive=True)
+        """Returns clean training losses in nats by seed, of the plain networks of the grid that are alive."""
+        return _clean_losses(self.sweep, depth, metric="train_loss", only_alive=True)
 
     def probes(self) -> tuple[dict[int, list[float]], int]:
-        """Accuracy of a probe behind each block of the last stage of plain networks of depth dk, and images.
+        """Returns the accuracies of probes behind the blocks of the last stage by seed, and their images.
 
-        Networks that are dead are left out.
+        The networks are the plain ones of depth dk that are alive.
 
         Raises:
             NotAsked: none was measured.
         """
-        rows = self._measured("", "plain", self.deepest, "probes", "accuracy")
+        rows = self._measured("", ("plain", self.deepest), kind="probes", name="accuracy")
         rows = rows[(rows["state"] == "final") & rows["value"].notna()]
         if rows.empty:
             raise NotAsked(f"probes of plain-{self.deepest}, measured (resdeg diagnose --kinds probes)")
@@ -263,24 +269,24 @@ class Evidence:
         by_seed = {int(str(seed)): list(map(float, row.dropna())) for seed, row in table.iterrows()}
         return by_seed, int(rows["images"].min())
 
-    def branches(self, arm: str, depth: int, name: str = "branch") -> dict[int, dict[object, float]]:
-        """log2 of the median over blocks of norm(F(x)) / norm(x), by seed and state, of residual networks.
+    def branches(self, arm: str, depth: int, *, name: str = "branch") -> dict[int, dict[object, float]]:
+        """Returns log2 of the median over residual blocks of norm(F(x)) / norm(x), by seed and state.
 
         Args:
-            arm: "" for the grid. name: of the number, see `resdeg diagnose`. Networks that are dead are left
-            out.
+            arm: "" for the grid. name: the number, see `resdeg diagnose`. Dead networks are left out.
         """
-        rows = self._measured(arm, "residual", depth, "identity", name)
+        rows = self._measured(arm, ("residual", depth), kind="identity", name=name)
         medians = rows.groupby(["seed", "state"], sort=False)["value"].median().reset_index()
         table: dict[int, dict[object, float]] = {}
         for row in medians[medians["value"] > 0].to_dict("records"):
             table.setdefault(int(row["seed"]), {})[row["state"]] = float(np.log2(row["value"]))
         return table
 
-    def _measured(self, arm: str, family: str, depth: int, kind: str, name: str) -> pd.DataFrame:
+    def _measured(self, arm: str, network: tuple[str, int], *, kind: str, name: str) -> pd.DataFrame:
         frame, _ = self.sweep.diagnostics
+        family, depth = network
         sweep = self.arms[arm] if arm else self.sweep
-        runs = [run for run in ended_runs(sweep) if (run.family, run.depth) == (family, depth)]
+        runs = [run for run in ended_runs(sweep) if (run.family, run.depth) == network]
         alive = {run.seed for run in runs if run.alive}
         chosen = (frame["arm"] == arm) & (frame["family"] == family) & (frame["depth"] == depth)
         chosen &= (frame["kind"] == kind) & (frame["name"] == name) & frame["seed"].isin(alive)
@@ -290,12 +296,12 @@ class Evidence:
 def _whole_seeds(sweep: SweepFrame) -> list[int]:
     runs = sweep.runs
     planned = runs["depth"].isin(sweep.config.depths) & runs["family"].isin(sweep.config.families)
-    cells = len(sweep.config.depths) * len(sweep.config.families)
+    networks = len(sweep.config.depths) * len(sweep.config.families)
     ended = runs.loc[planned & runs["status"].isin(ENDED), "seed"].value_counts()
-    return [seed for seed in sweep.config.seeds if int(ended.get(seed, 0)) >= cells]
+    return [seed for seed in sweep.config.seeds if int(ended.get(seed, 0)) >= networks]
 
 
-def _clean_losses(sweep: SweepFrame, depth: int, metric: str, only_alive: bool) -> dict[int, float]:
+def _clean_losses(sweep: SweepFrame, depth: int, *, metric: str, only_alive: bool) -> dict[int, float]:
     return {
         run.seed: run.numbers[metric]
         for run in ended_runs(sweep)
@@ -305,12 +311,16 @@ def _clean_losses(sweep: SweepFrame, depth: int, metric: str, only_alive: bool) 
     }
 
 
-def _collect(cells: dict[Cell, dict[int, Outcome]], sweep: SweepFrame, networks: Mapping[str, str]) -> None:
-    """Adds the outcomes of a sweep, whose families have these names as networks."""
+def _collect(
+    outcomes: dict[Quantity, dict[int, Outcome]], sweep: SweepFrame, *, networks: Mapping[str, str]
+) -> None:
+    """Adds the outcomes of a sweep to `outcomes`; `networks` names the network of each family."""
     shape = data.shape(sweep.config.data)
     images = {"test": shape.test, "train": shape.train, "recomputed": shape.train}
     for run in ended_runs(sweep):
         for metric, column in METRICS.items():
             if run.family in networks and column in run.numbers:
-                cell = Cell(networks[run.family], run.depth, metric)
-                cells.setdefault(cell, {})[run.seed] = Outcome(run.numbers[column], run.alive, images[metric])
+                quantity = Quantity(networks[run.family], run.depth, metric)
+                outcomes.setdefault(quantity, {})[run.seed] = Outcome(
+                    run.numbers[column], run.alive, images[metric]
+                )

@@ -10,35 +10,42 @@ from pathlib import Path
 import pandas as pd
 
 from resdeg.analysis.curve import curve
-from resdeg.analysis.diagnosed import load_diagnostics
-from resdeg.analysis.provenance import Provenance, differences, provenance
-from resdeg.analysis.wanted import key_of, wanted_runs
+from resdeg.analysis.diagnostics import load_diagnostics
+from resdeg.analysis.metrics import OPTIONAL, RUN_METRICS
+from resdeg.analysis.reader import (
+    Provenance,
+    collect_provenance,
+    describe_differences,
+    key_columns,
+    list_runs,
+    read_runs,
+)
 from resdeg.config import FAMILIES, RunConfig, SweepConfig
-from resdeg.errors import StorageError, UsageError
-from resdeg.records import EvalRecord
+from resdeg.errors import UsageError
+from resdeg.records import ENDED, EvalRecord
 from resdeg.store import RunStore, SweepStore
 
 RUN_COLUMNS = [
     "run_id", "family", "depth", "seed", "status", "reason", "parameters", "multiply_adds",
-    "step", "steps", "epochs", "test_accuracy", "test_loss", "train_accuracy", "train_loss",
-    "running_train_accuracy", "running_train_loss", "validation_accuracy", "validation_loss",
-    "image_test_accuracy", "image_test_loss", "image_train_accuracy", "image_train_loss",
-    "image_validation_accuracy", "image_validation_loss",
-    "recomputed_train_accuracy", "recomputed_train_loss", "seconds",
+    "step", "steps", "epochs", *RUN_METRICS, "seconds",
 ]  # fmt: skip
-NOT_EVERYWHERE = ("image_", "recomputed_", "clean_train_")  # of some nets alone, or of later schemas
 
 
 @dataclass(frozen=True)
 class SweepFrame:
-    """What is known of the sweep in `folder`. `runs`: RUN_COLUMNS; `metrics`: a row per run and record.
+    """The tables of the sweep in `folder`.
 
-    Depth 2 is one net in both families: trained once, here a row in each family of the grid.
-    `problems` says of each run that could not be read why it is left out, `provenance` what the others were
-    computed with, `mixed` in what of it they differ. `evaluation` is what the
-    test and clean training numbers are of: "running" statistics (`model.eval()`), or each "image"'s own.
-    `arms`: the interventions beside the grid that have a record, each a sweep of its own with `arm` its name;
-    no frame of this one has their runs.
+    Depth 2 is one network in both families: it is trained once and has a row in each family of the grid.
+
+    Args:
+        runs: RUN_COLUMNS, a row per run. metrics: a row per run and record.
+        problems: a line for each run that could not be read and is left out.
+        provenance: what the other runs were computed with.
+        evaluation: what the test and clean training numbers were computed with, "running" statistics
+            (`model.eval()`) or those of each "image".
+        arm: the name of the arm; empty for the grid.
+        arms: the arms of the grid that have a record, each a sweep of its own. The tables of the grid do not
+            contain their runs.
     """
 
     folder: Path
@@ -59,34 +66,34 @@ class SweepFrame:
         return f"{own}, {self.arm}" if self.arm else own
 
     def with_arms(self, table: Callable[[SweepFrame], pd.DataFrame]) -> pd.DataFrame:
-        """`table` of this sweep and, below, of its arms, in a column `arm`; as it is where there is none."""
+        """Returns `table` of this sweep and, below, of its arms, with a column `arm` where there are arms."""
         if not self.arms:
             return table(self)
-        each = [table(sweep).assign(arm=sweep.arm) for sweep in (self, *self.arms.values())]
-        return pd.concat(each, ignore_index=True)
+        tables = [table(sweep).assign(arm=sweep.arm) for sweep in (self, *self.arms.values())]
+        return pd.concat(tables, ignore_index=True)
 
     @property
     def mixed(self) -> list[str]:
-        """In what the runs differ though their settings do not."""
-        return differences(self.provenance)
+        """A line for each property in which the runs differ though their settings do not."""
+        return describe_differences(self.provenance)
 
     @cached_property
     def diagnostics(self) -> tuple[pd.DataFrame, list[str]]:
-        """What `load_diagnostics` gives for the folder, read once."""
+        """What `load_diagnostics` returns for the folder, read once."""
         return load_diagnostics(self.folder)
 
-    @property
+    @cached_property
     def curve(self) -> pd.DataFrame:
-        """Mean and interval over seeds: a row per family, depth and metric."""
+        """CURVE_COLUMNS, mean and interval over seeds: a row per family, depth and metric."""
         return curve(self.runs)
 
     @property
     def evaluations(self) -> list[str]:
-        """The evaluations that were recorded, the one that the nets were trained under first."""
+        """The evaluations that were recorded, the one that the networks were trained under first."""
         return ["image", "running"] if "image_test_accuracy" in self.metrics else [self.evaluation]
 
     def evaluated(self, by: str) -> SweepFrame:
-        """The same sweep with the numbers of that evaluation in the place of the others.
+        """Returns the same sweep with the numbers of that evaluation instead of the others.
 
         Raises:
             UsageError: it was not recorded.
@@ -108,9 +115,9 @@ class SweepFrame:
 
 
 def _present(table: pd.DataFrame) -> pd.DataFrame:
-    """`table` without the columns NOT_EVERYWHERE that no run of the sweep has."""
+    """Returns `table` without the OPTIONAL columns that no run of the sweep has."""
     return table.drop(
-        columns=[n for n in table if str(n).startswith(NOT_EVERYWHERE) and table[n].isna().all()]
+        columns=[name for name in table if str(name).startswith(OPTIONAL) and table[name].isna().all()]
     )
 
 
@@ -120,18 +127,25 @@ def _by_image(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def load_sweep(folder: Path | str) -> SweepFrame:
-    """Read the records in `folder`: the grid of its sweep.toml, other runs of the same settings, its arms.
+    """Reads the records in `folder`: the grid of its sweep.toml, other runs of the same settings, its arms.
 
     Raises:
         UsageError: there is no sweep, or none of the grid's runs has left a record.
     """
     store = SweepStore(Path(folder))
-    config, wanted, problems = wanted_runs(store)
-    found = provenance(store.run(run.run_id) for run in wanted)
+    config, runs, problems = list_runs(store)
+    provenance = collect_provenance(store.run(run.run_id) for run in runs)
 
-    def frame(name: str, grid: SweepConfig) -> SweepFrame:
-        own = [run for run in wanted if run.settings_id == grid.settings_id]
-        return SweepFrame(store.folder, grid, *_tables(store, grid, own, problems), problems, found, arm=name)
+    def frame(arm: str, grid: SweepConfig) -> SweepFrame:
+        own = [run for run in runs if run.settings_id == grid.settings_id]
+        return SweepFrame(
+            store.folder,
+            grid,
+            *_tables(store, grid, runs=own, problems=problems),
+            problems,
+            provenance,
+            arm=arm,
+        )
 
     sweep = frame("", config)
     if not _has_records(sweep):
@@ -141,28 +155,21 @@ def load_sweep(folder: Path | str) -> SweepFrame:
 
 
 def _has_records(sweep: SweepFrame) -> bool:
-    return bool(len(sweep.metrics) or sweep.runs["status"].isin(["finished", "diverged"]).any())
+    return bool(len(sweep.metrics) or sweep.runs["status"].isin(ENDED).any())
 
 
 def _tables(
-    store: SweepStore, config: SweepConfig, wanted: list[RunConfig], problems: list[str]
+    store: SweepStore, config: SweepConfig, *, runs: list[RunConfig], problems: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`runs` and `metrics` of a SweepFrame; what cannot be read is added to `problems`."""
-    runs: list[dict[str, object]] = []
+    """Returns `runs` and `metrics` of a SweepFrame; what cannot be read is added to `problems`."""
+    rows: list[dict[str, object]] = []
     metrics: list[dict[str, object]] = []
-    known = set(problems)  # a run may be of several arms
-    for run in wanted:
-        try:
-            row, lines = _read(store.run(run.run_id), run)
-        except StorageError as error:
-            if error.what not in known:
-                problems.append(error.what)
-            continue
+    for run, (row, lines) in read_runs(store, runs, read=_read, problems=problems):
         for family in FAMILIES if run.depth == 2 else (run.family,):
             if family in config.families:
-                runs.append({**row, "family": family})
-                metrics.extend({**key_of(run), "family": family, **line} for line in lines)
-    frame = pd.DataFrame(runs, columns=RUN_COLUMNS).sort_values(
+                rows.append({**row, "family": family})
+                metrics.extend({**key_columns(run), "family": family, **line} for line in lines)
+    frame = pd.DataFrame(rows, columns=RUN_COLUMNS).sort_values(
         ["family", "depth", "seed"], ignore_index=True
     )
     columns = ["run_id", "family", "depth", "seed", *EvalRecord.model_fields]
@@ -171,7 +178,7 @@ def _tables(
 
 def _read(store: RunStore, run: RunConfig) -> tuple[dict[str, object], list[dict[str, object]]]:
     summary, records = store.summary(), store.metrics()
-    row: dict[str, object] = {**key_of(run), "status": store.state()}
+    row: dict[str, object] = {**key_columns(run), "status": store.state()}
     if summary is not None:
         row |= {name: value for name, value in summary if name in RUN_COLUMNS and name not in row}
     row["epochs"] = records[-1].epoch if records else 0
@@ -181,7 +188,7 @@ def _read(store: RunStore, run: RunConfig) -> tuple[dict[str, object], list[dict
 
 
 def _last(records: list[EvalRecord]) -> dict[str, object]:
-    """Where an unfinished run stands; its clean training numbers are not known."""
+    """Returns the numbers of an unfinished run so far; its clean training numbers are not known."""
     if not records:
         return {}
     last = records[-1]

@@ -1,4 +1,4 @@
-"""From effects and margins to verdicts: one rule for all claims."""
+"""Verdicts from effects and margins, by one rule for all claims."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from enum import StrEnum
 import numpy as np
 import scipy.special
 
-from resdeg.analysis.claims import CLAIMS, Claim, networks_read
+from resdeg.analysis.claims import CLAIMS, Claim, list_networks
 from resdeg.analysis.contrasts import Collapse
-from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, peak
+from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, locate_peak
 from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned
 from resdeg.config import Family
 
-POWER = 0.8  # of the sweep that `seeds_to_decide` asks for
-MOST_SEEDS = 200  # more than this is said as "more than"
+POWER = 0.8  # the power that `count_seeds_to_decide` asks for
+MOST_SEEDS = 200  # A larger number is printed as "more than" this one.
 
 
 class Verdict(StrEnum):
@@ -56,21 +56,20 @@ class PartFinding:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim and what became of it. Numbers are in the claim's unit, as fractions.
+    """A claim and its verdict. Numbers are in the claim's unit, as fractions.
 
     Args:
-        needs: what the sweep lacks; then there is nothing else.
-        witness: the depth, arm or block whose numbers are printed, for a claim that there is such a one.
+        needs: what the sweep lacks; the other fields are then empty.
+        witness: the depth, arm or block whose numbers are printed, for a claim that there is one.
         excess: by how much the part nearest to its margin exceeds it, there.
         low, high: the interval of the excess of the whole claim; None where it has no end.
-        confidence: of the interval; Holm's share of the family's error makes it more than 95 %.
-        seeds: those whose runs have all ended; beyond: in how many of them every part exceeds its margin.
+        confidence: that of the interval; Holm's share of the family's error makes it more than 95 %.
+        seeds: how many have ended in every part; beyond: in how many of them every part exceeds its margin.
         smallest: the least number of the part nearest to its margin.
         few_seeds: whether no test without Student's assumptions could give a p below .05.
         dead: the networks that it reads and that did not train.
         collapse_bound: the rate of collapse that these seeds do not exclude (C3).
-        deciding: seeds with which it would probably be decided; None if it is, or if more than can be asked
-        for.
+        deciding: seeds with which it would probably be decided; None if it is decided, or above MOST_SEEDS.
     """
 
     claim: Claim
@@ -93,17 +92,17 @@ class Finding:
     deciding: int | None = None
 
 
-def verdict(effect: Judgeable, alpha: float) -> Verdict:
-    """RULE, each way with half of a two-sided error of `alpha`."""
+def reach_verdict(effect: Judgeable, alpha: float) -> Verdict:
+    """Applies RULE, each way with half of a two-sided error of `alpha`."""
     if effect.p_above() < alpha / 2:
         return Verdict.SUPPORTED
     return Verdict.REFUTED if effect.collapsed or effect.p_below() < alpha / 2 else Verdict.UNDECIDED
 
 
-def holm(p_values: Mapping[str, float], level: float) -> dict[str, float]:
-    """The `alpha` of each claim, so that a claim of the family is decided wrongly with probability `level`
-    at most.
+def share_error(p_values: Mapping[str, float], level: float) -> dict[str, float]:
+    """Returns the `alpha` of each claim.
 
+    The probability that some claim of the family is decided wrongly is then at most `level`.
     The smallest p has level / m, the next one level / (m - 1), and so on; the first that is not below its
     share lends it to all after it (Holm 1979).
     """
@@ -117,8 +116,8 @@ def holm(p_values: Mapping[str, float], level: float) -> dict[str, float]:
     return shares
 
 
-def judge(evidence: Evidence, family: str) -> dict[str, Judged | str]:
-    """The claims of a family by their ids, or what the sweep lacks for them.
+def judge_family(evidence: Evidence, family: str) -> dict[str, Judged | str]:
+    """Judges the claims of a family: by id, each with its verdict or with what the sweep lacks for it.
 
     The error is shared among the claims that the configuration can ask, whatever came out: one that it can
     ask and that is not asked yet has a p of 1.
@@ -138,24 +137,24 @@ def judge(evidence: Evidence, family: str) -> dict[str, Judged | str]:
         else:
             effects[name] = effect if evidence.interim is None else evidence.interim
             planned[name] = min(1.0, 2 * min(effect.p_above(), effect.p_below()))
-    shares = holm(planned, evidence.rules.levels["family"])
+    shares = share_error(planned, evidence.rules.levels["family"])
     return {
         name: effect
         if isinstance(effect, str)
-        else Judged(effect, shares[name], verdict(effect, shares[name]))
+        else Judged(effect, shares[name], reach_verdict(effect, shares[name]))
         for name, effect in effects.items()
     }
 
 
-def findings(evidence: Evidence) -> list[Finding]:
-    """What a sweep says of every claim, in the order of CLAIMS."""
-    judged = judge(evidence, "primary") | judge(evidence, "secondary")
-    return [_finding(claim, evidence, judged[name]) for name, claim in CLAIMS.items()]
+def judge_claims(evidence: Evidence) -> list[Finding]:
+    """Judges every claim by the evidence of a sweep, in the order of CLAIMS."""
+    judged = judge_family(evidence, "primary") | judge_family(evidence, "secondary")
+    return [_finding(claim, evidence, judged=judged[name]) for name, claim in CLAIMS.items()]
 
 
-def _finding(claim: Claim, evidence: Evidence, judged: Judged | str) -> Finding:
+def _finding(claim: Claim, evidence: Evidence, *, judged: Judged | str) -> Finding:
     family = evidence.rules.claims[claim.id].family
-    rule = evidence.rules.spelled(claim.id, evidence.schedule)
+    rule = evidence.rules.spell(claim.id, evidence.schedule)
     if isinstance(judged, str):
         return Finding(claim, family, Verdict.NOT_ASKED, rule, needs=judged)
     effect, alpha = judged.effect, judged.alpha
@@ -185,7 +184,7 @@ def _finding(claim: Claim, evidence: Evidence, judged: Judged | str) -> Finding:
         few_seeds=2 / 2 ** len(seeds) >= evidence.rules.levels["family"],
         dead=tuple(_dead_networks(claim.id, evidence)),
         collapse_bound=effect.bound if isinstance(effect, Collapse) else None,
-        deciding=seeds_to_decide(effect, alpha) if undecided else None,
+        deciding=count_seeds_to_decide(effect, alpha) if undecided else None,
     )
 
 
@@ -194,30 +193,29 @@ def _finite(number: float) -> float | None:
 
 
 def _dead_networks(claim: str, evidence: Evidence) -> Iterator[str]:
-    networks = networks_read(claim, evidence)
+    networks = list_networks(claim, evidence)
     for (network, depth), seeds in evidence.dead.items():
         if network in networks and depth > 2:
             yield f"{network}-{depth} seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def seeds_to_decide(effect: Judgeable, alpha: float) -> int | None:
-    """Seeds with which the printed parts would decide with probability POWER, were effect and spread what
-    they seem.
+def count_seeds_to_decide(effect: Judgeable, alpha: float) -> int | None:
+    """Returns with how many seeds the printed parts would decide with probability POWER.
 
-    None above MOST_SEEDS.
+    Effect and spread are taken to be what they seem. None stands for more than MOST_SEEDS.
     """
     shown = effect.shown
     error = (
         alpha / 2 / (len(effect.candidates) if isinstance(effect, Witness) and effect.named is None else 1)
     )
     if all(part.excess > 0 for part in shown):
-        needed = [_seeds_needed(part.sample, part.margin, 1, error) for part in shown]
+        needed = [_seeds_needed(part.sample, part.margin, side=1, error=error) for part in shown]
         return None if None in needed else max(seeds for seeds in needed if seeds is not None)
-    below = [_seeds_needed(part.sample, part.margin, -1, alpha / 2 / len(shown)) for part in shown]
+    below = [_seeds_needed(part.sample, part.margin, side=-1, error=alpha / 2 / len(shown)) for part in shown]
     return min((seeds for seeds in below if seeds is not None), default=None)
 
 
-def _seeds_needed(sample: Sample, margin: float, side: int, error: float) -> int | None:
+def _seeds_needed(sample: Sample, margin: float, *, side: int, error: float) -> int | None:
     distance = side * (sample.mean - margin)
     if sample.seeds < 2 or not distance > 0:
         return None
@@ -225,7 +223,7 @@ def _seeds_needed(sample: Sample, margin: float, side: int, error: float) -> int
     critical = scipy.special.stdtrit(seeds - 1, 1 - error)
     with np.errstate(divide="ignore"):
         shift = distance * np.sqrt(seeds) / sample.deviation
-    # Beyond 30 deviations the noncentral t is slow and no longer exact; the answer is yes.
+    # Beyond 30 deviations the noncentral t is slow and no longer exact, and the power is 1.
     power = np.where(
         shift > critical + 30, 1.0, 1 - scipy.special.nctdtr(seeds - 1, np.minimum(shift, 40.0), critical)
     )
@@ -233,19 +231,13 @@ def _seeds_needed(sample: Sample, margin: float, side: int, error: float) -> int
     return int(enough[0]) if len(enough) else None
 
 
-def peaks(evidence: Evidence) -> dict[Family, Peak]:
-    """Where test accuracy has its maximum over the trained depths, by family."""
+def locate_peaks(evidence: Evidence) -> dict[Family, Peak]:
+    """Returns where test accuracy has its maximum over the trained depths, by family."""
     curves: dict[Family, Peak] = {}
     for family in evidence.config.families:
-        cells = {
-            cell: by_seed for cell, by_seed in evidence.outcomes.items() if cell[::2] == (family, "test")
-        }
-        by_depth = {
-            cell.depth: {seed: outcome.value for seed, outcome in by_seed.items()}
-            for cell, by_seed in sorted(cells.items())
-            if cell.depth > 2
-        }
-        curve_peak = peak(by_depth, sorted(cell.depth for cell in cells))
-        if curve_peak is not None:
-            curves[family] = curve_peak
+        by_depth = evidence.accuracies(family, "test")
+        with_block = {depth: by_seed for depth, by_seed in by_depth.items() if depth > 2}
+        peak = locate_peak(with_block, list(by_depth))
+        if peak is not None:
+            curves[family] = peak
     return curves

@@ -1,4 +1,4 @@
-"""The registered rules of the claims, read from rules.toml, the one place of margins and contrasts."""
+"""The registered rules of the claims: margins and contrasts are read from rules.toml only."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from importlib import resources
 from typing import Any, Literal, NamedTuple
 
 Schedule = Literal["full", "short"]
-PLACES = ("d", "d1", "dk")
+DEPTHS = ("d", "d1", "dk")
 
 
 class Term(NamedTuple):
     """One accuracy of a contrast, and its weight.
 
-    network: plain, residual, identity or orthogonal. place: one of PLACES. metric: test, train or recomputed.
+    network: plain, residual, identity or orthogonal. depth: one of DEPTHS. metric: test, train or recomputed.
     """
 
     weight: float
     network: str
-    place: str
+    depth: str
     metric: str
 
 
@@ -42,7 +42,7 @@ class PartRule:
 
 @dataclass(frozen=True)
 class ClaimRule:
-    """What is registered of one claim.
+    """What is registered for one claim.
 
     asks: what a sweep must plan for the claim to be asked. effect: the rule in words.
     numbers: the table of the claim in rules.toml, for the margins and least counts of its own.
@@ -57,7 +57,7 @@ class ClaimRule:
 
 @dataclass(frozen=True)
 class Rules:
-    """rules.toml. `sha256` is that of its bytes."""
+    """The content of rules.toml; `sha256` is the digest of its bytes."""
 
     version: int
     date: str
@@ -71,18 +71,18 @@ class Rules:
         return int(self.levels["least_seeds"])
 
     def margin(self, margin: float | str, schedule: Schedule) -> float:
-        """A margin as a number: f is what counts as a fall under this schedule."""
+        """Returns a margin as a number: f is what counts as a fall under this schedule."""
         if isinstance(margin, str):
             return {"f": 1, "-f": -1}[margin] * self.fall[schedule]
         return float(margin)
 
-    def spelled(self, claim: str, schedule: Schedule) -> str:
-        """The rule of a claim in words, with the margin that holds under this schedule."""
+    def spell(self, claim: str, schedule: Schedule) -> str:
+        """Returns the rule of a claim in words, with the margin that holds under this schedule."""
         return self.claims[claim].effect.format(f=f"{100 * self.fall[schedule]:g}")
 
 
 def parse_rules(content: bytes) -> Rules:
-    """The rules in the bytes of such a file."""
+    """Returns the rules in the bytes of such a file."""
     tree = tomllib.loads(content.decode())
     claims = {name: _claim(table) for name, table in tree.items() if re.fullmatch(r"C\d+", name)}
     digest = hashlib.sha256(content).hexdigest()
@@ -105,11 +105,11 @@ def _claim(table: dict[str, Any]) -> ClaimRule:
 def _term(text: str, weight: float) -> Term:
     match = re.fullmatch(r"(\w+)\((\w+)\)(?:\.(\w+))?", text)
     assert match, text
-    assert match[2] in PLACES, text
+    assert match[2] in DEPTHS, text
     return Term(weight, match[1], match[2], match[3] or "test")
 
 
 @cache
 def registered_rules() -> Rules:
-    """The rules that come with this package."""
+    """Returns the rules that come with this package."""
     return parse_rules(resources.files("resdeg.analysis").joinpath("rules.toml").read_bytes())

@@ -1,25 +1,25 @@
-"""The state of every run of a sweep, from its records alone."""
+"""The state of every run of a sweep, from its records only."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resdeg.analysis.provenance import differences, provenance
-from resdeg.analysis.wanted import wanted_runs
+from resdeg.analysis.reader import collect_provenance, describe_differences, list_runs, read_runs
 from resdeg.config import RunConfig
-from resdeg.errors import StorageError
 from resdeg.records import ENDED
 from resdeg.store import RunState, RunStore, SweepStore
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run. Accuracies are fractions, of the last record while it is not finished.
+    """One run. Accuracies are fractions, those of the last record while it is not finished.
 
-    arm: that it belongs to, the first of several; "" in the grid itself.
+    arm: the arm that it belongs to, the first of several; "" in the grid itself.
     """
 
     run_id: str
@@ -38,8 +38,7 @@ class RunRow:
 class SweepStatus:
     """Every run, how many are in which state, and seconds of one worker to the end, if known.
 
-    `problems` and `mixed` as in SweepFrame. adopted: whose weights the runs are; None where they were trained
-    here.
+    problems, mixed: see SweepFrame. adopted: whose weights the runs are; None where they were trained here.
     """
 
     folder: str
@@ -55,37 +54,35 @@ class SweepStatus:
 
 
 def read_status(folder: Path) -> SweepStatus:
-    """Read what is there.
+    """Reads the state of every run of the sweep in `folder`.
 
     Raises:
         UsageError: `folder` holds no sweep.
     """
     store = SweepStore(folder)
-    config, runs, problems = wanted_runs(store)
+    config, runs, problems = list_runs(store)
     arms = {grid.settings_id: name for name, grid in reversed(config.arm_sweeps.items())}
     arms[config.settings_id] = ""
-    rows = []
-    for run in runs:
-        try:
-            rows.append(_row(store.run(run.run_id), run, arms[run.settings_id]))
-        except StorageError as error:
-            problems.append(error.what)
+    rows = [row for _, row in read_runs(store, runs, read=partial(_row, arms=arms), problems=problems)]
     counts: dict[str, int] = dict(Counter(row.state for row in rows))
-    mixed = differences(provenance(store.run(run.run_id) for run in runs))
+    mixed = describe_differences(collect_provenance(store.run(run.run_id) for run in runs))
     adopted = None if config.adopted is None else config.adopted.source
-    return SweepStatus(str(folder), rows, counts, _left(rows), problems, mixed, adopted)
+    return SweepStatus(str(folder), rows, counts, _seconds_left(rows), problems, mixed, adopted)
 
 
-def _row(store: RunStore, run: RunConfig, arm: str) -> RunRow:
+def _row(store: RunStore, run: RunConfig, *, arms: Mapping[str, str]) -> RunRow:
+    """arms: the name of each arm by the id of its settings."""
     state, summary, records = store.state(), store.summary(), store.metrics()
     last = records[-1] if records else None
     accuracy = summary.train_accuracy if summary else None
     if accuracy is None and last is not None:
-        accuracy = last.train_accuracy  # the running one: the clean one is measured at the end
-    seconds = sum(t.seconds for t in store.timing())
+        accuracy = (
+            last.train_accuracy
+        )  # The clean accuracy is measured at the end, so this is the running one.
+    seconds = sum(record.seconds for record in store.timing())
     return RunRow(
         run_id=run.run_id,
-        arm=arm,
+        arm=arms[run.settings_id],
         depth=run.depth,
         state=state,
         step=max(last.step if last else 0, summary.step if summary else 0),
@@ -97,8 +94,8 @@ def _row(store: RunStore, run: RunConfig, arm: str) -> RunRow:
     )
 
 
-def _left(rows: list[RunRow]) -> float | None:
-    """Seconds still to pay: a run's time is nearly proportional to its depth."""
+def _seconds_left(rows: list[RunRow]) -> float | None:
+    """Returns the seconds still to pay: a run's time is nearly proportional to its depth."""
     done = [row for row in rows if row.state == "finished" and row.seconds]
     open_ = [row for row in rows if row.state not in ENDED]
     if not done:

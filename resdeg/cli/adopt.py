@@ -277,13 +277,13 @@ def _write_grid(config: SweepConfig, store: SweepStore) -> None:
     Otherwise the grid stays as it is, and the run is stored beside it.
     """
     from resdeg import files
-    from resdeg.analysis.wanted import wanted_runs
+    from resdeg.analysis.reader import list_runs
 
     options.remember(store.folder)
     if not store.plan.is_file():
         files.write(store.plan, config.to_toml().encode())
         return
-    plan, stored, _ = wanted_runs(store)
+    plan, stored, _ = list_runs(store)
     if plan.settings_id != config.settings_id:
         raise UsageError(f"{store.folder} holds a sweep of other settings", "give another --out")
     runs = {run.run_id: run for run in (*stored, *config.grid())}.values()

@@ -16,12 +16,12 @@ from resdeg.report.units import duration, percent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from resdeg.analysis.blocks import Blocks
+    from resdeg.analysis.diagnostics import Blocks
 
-# Of DIAGNOSTICS, written out: torch is not loaded for a help text.
+# The names of DIAGNOSTICS are written out here, because a help text must not load torch.
 KINDS = ("responses", "identity", "probes", "lesions", "gradients")
 _SPREAD = ("first", "median", "last")
-_EACH = 4  # networks that get a table of their own; of more than these, each is a line
+_MOST_TABLES = 4  # More networks than these get a line each, instead of a table each.
 
 
 def diagnose(
@@ -54,15 +54,14 @@ def diagnose(
 ) -> None:
     """Measure finished networks: responses, identity, probes, lesions, gradients; what is there stays."""
     from resdeg import data
-    from resdeg.analysis.blocks import blocks_of
-    from resdeg.analysis.diagnosed import load_diagnostics
-    from resdeg.analysis.wanted import wanted_runs
+    from resdeg.analysis.diagnostics import load_diagnostics, summarise_blocks
+    from resdeg.analysis.reader import list_runs
     from resdeg.store import SweepStore
     from resdeg.sweep.measuring import WORKER_BYTES, Request, measure, obstacle
 
     store = SweepStore(options.sweep_folder(sweep))
-    wanted = _known(kinds)
-    config, runs, _ = wanted_runs(store)
+    chosen_kinds = _parse_kinds(kinds)
+    config, runs, _ = list_runs(store)
     test_images = data.shape(config.data).test
     if images is not None and images > test_images:
         screen.insist(
@@ -75,14 +74,14 @@ def diagnose(
         and (seeds is None or run.seed in parse_seeds(seeds))
     ]
     obstacles = {run.run_id: obstacle(store.run(run.run_id), unfinished) for run in chosen}
-    for line in _skipped(obstacles):
+    for line in _list_skipped(obstacles):
         screen.insist(f"skipped, {line}")
     able = [run for run in chosen if obstacles[run.run_id] is None]
     cores = options.cores()
     side_by_side = options.given_jobs(jobs)
     if side_by_side is None:
         side_by_side = options.fitting_jobs(len(able), cores, WORKER_BYTES)
-    request = Request(wanted, images, options.resolve_data_dir(data_dir), again)
+    request = Request(chosen_kinds, images, options.resolve_data_dir(data_dir), again)
     for count, done in enumerate(measure(store, able, request, side_by_side, cores), start=1):
         for notice in done.notices:
             screen.insist(notice)
@@ -96,7 +95,7 @@ def diagnose(
     frame, problems = load_diagnostics(store.folder)
     for problem in problems:
         screen.insist(f"left out: {problem}")
-    shown = frame[frame["run_id"].isin(list(obstacles)) & frame["kind"].isin(wanted)]
+    shown = frame[frame["run_id"].isin(list(obstacles)) & frame["kind"].isin(chosen_kinds)]
     if shown.empty:
         raise UsageError(
             f"{store.folder}: nothing could be measured",
@@ -104,15 +103,15 @@ def diagnose(
         )
     if as_json:
         emit(shown.to_json(orient="records", indent=1))
-    elif shown["run_id"].nunique() > _EACH and (found := blocks_of(shown, config.arms)):
-        emit(_overview(found))
+    elif shown["run_id"].nunique() > _MOST_TABLES and (networks := summarise_blocks(shown, config.arms)):
+        emit(_overview(networks))
         screen.say("every number: --json; a network's own table: --depths, --seeds, --kinds")
     else:
         emit(_table(shown))
 
 
-def _known(kinds: str | None) -> list[str]:
-    """`kinds` in the order of KINDS; all of them where none is given."""
+def _parse_kinds(kinds: str | None) -> list[str]:
+    """Returns `kinds` in the order of KINDS; all of them where none is given."""
     names = [name.strip() for name in kinds.split(",")] if kinds else list(KINDS)
     for name in names:
         if name not in KINDS:
@@ -120,45 +119,48 @@ def _known(kinds: str | None) -> list[str]:
     return [kind for kind in KINDS if kind in names]
 
 
-def _skipped(obstacles: dict[str, str | None]) -> list[str]:
-    """A line for each reason, with the runs that it is true of."""
+def _list_skipped(obstacles: dict[str, str | None]) -> list[str]:
+    """Returns a line for each reason, with the runs that it holds for."""
     reasons = dict.fromkeys(why for why in obstacles.values() if why is not None)
     return [
-        f"{reason}: {', '.join(r for r, why in obstacles.items() if why == reason)}" for reason in reasons
+        f"{reason}: {', '.join(run_id for run_id, why in obstacles.items() if why == reason)}"
+        for reason in reasons
     ]
 
 
-def _overview(found: Sequence[Blocks]) -> str:
-    """A line per trained network, means over seeds: the table of blocks in the report, for a terminal."""
+def _overview(networks: Sequence[Blocks]) -> str:
+    """Returns a line per trained network, means over seeds: the report's table of blocks, for a terminal."""
     lines = [
         f"{'network':24} {'seeds':>5} {'images':>14} {'branch':>6} {'distance':>8} {'CKA':>5} {'linear':>6} "
         f"{'probe':>7} {'intact':>7} {'lost':>5}"
     ]
-    for one in found:
-        branch, distance, cka, linear = one.late_told
-        lost = "-" if one.lost is None else f"{100 * one.lost.mean:.1f}"
-        probe = one.probes[1] if one.probes else None
+    for network in networks:
+        branch, distance, cka, linear = network.spelled_late
+        lost = "-" if network.lost is None else f"{100 * network.lost.mean:.1f}"
+        probe = network.probes[1] if network.probes else None
         lines.append(
-            f"{one.name:24} {one.seeds:>5} {one.images_shown:>14} "
+            f"{network.name:24} {network.seeds:>5} {network.spelled_images:>14} "
             f"{branch:>6} {distance:>8} {cka:>5} {linear:>6} "
-            f"{percent(probe):>7} {percent(one.intact):>7} {lost:>5}"
+            f"{percent(probe):>7} {percent(network.intact):>7} {lost:>5}"
         )
     return "\n".join(lines)
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """First, median and last over layers or blocks of every number but losses: a table per run, whose states
-    stand below each other in the order of its training.
+    """Returns a table per run: first, median and last over layers or blocks of every number but losses.
+
+    The states of a number stand below each other in the order of training.
     """
-    from resdeg.analysis.diagnosed import digest, when
+    from resdeg.analysis.diagnostics import digest, rank_state
 
     lines: list[str] = []
     for run_id, rows in digest(frame[~frame["name"].str.contains("loss")]).groupby("run_id", sort=False):
         spread = "".join(f" {column:>8}" for column in _SPREAD)
         lines += [f"{run_id}", f"  {'kind':10} {'number':30} {'state':>14} {'images':>6}{spread}"]
-        for (kind, name), of_name in rows.groupby(["kind", "name"], sort=False):
+        for (kind, name), measures in rows.groupby(["kind", "name"], sort=False):
             begins = f"  {kind:10} {name:30}"
-            for _, row in of_name.sort_values("state", key=lambda states: states.map(when)).iterrows():
+            ordered = measures.sort_values("state", key=lambda states: states.map(rank_state))
+            for _, row in ordered.iterrows():
                 state = row["state"] if isinstance(row["state"], str) else f"step {row['state']}"
                 lines.append(f"{begins:43} {state:>14} {row['images']:>6}{_cells(row)}")
                 begins = ""
@@ -166,6 +168,6 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def _cells(row: pd.Series[Any]) -> str:
-    """Three columns, of which a number of the whole net fills the last."""
+    """Returns three columns; a number of the whole network fills the last."""
     names = _SPREAD if row["places"] > 1 else ("last",)
     return "".join(f" {row[name]:8.4g}" for name in names).rjust(27)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resdeg.analysis.frame import SweepFrame
     from resdeg.config import SweepConfig
 
-# Of FIGURES, written out: matplotlib is not loaded for a help text.
+# The kinds of FIGURES are written out here, because a help text must not load matplotlib.
 KINDS = (
     "curve", "training", "arms", "responses", "identity", "development", "probes", "lesions", "gradients",
 )  # fmt: skip
@@ -88,10 +88,9 @@ def draw(
     from resdeg import files
     from resdeg.analysis.evidence import Evidence
     from resdeg.analysis.frame import load_sweep
-    from resdeg.report.captions import data_name, describe
     from resdeg.report.kinds import FIGURES
     from resdeg.report.style import FORMATS, render, theme
-    from resdeg.report.words import peak_line
+    from resdeg.report.text import describe_peak, describe_runs, name_data
 
     if kind not in FIGURES:
         raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
@@ -110,27 +109,28 @@ def draw(
         files.make_folder(out.parent)
     chosen = [_of_arm(sweep, arm, kind) for sweep in loaded] if arm else loaded
     shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in chosen]
-    about = f"{kind} of plain and residual networks on {data_name(shown[0].config)}. {describe(shown[0])}"
+    images = name_data(shown[0].config)
+    about = f"{kind} of plain and residual networks on {images}. {describe_runs(shown[0])}"
     files.write(path, render(FIGURES[kind](shown, look), form, about))
     written = {}
     for name, tables in (
-        ("curve", [sweep.with_arms(lambda of: of.curve) for sweep in loaded]),
-        ("runs", [sweep.with_arms(lambda of: of.runs) for sweep in loaded]),
+        ("curve", [sweep.with_arms(lambda frame: frame.curve) for sweep in loaded]),
+        ("runs", [sweep.with_arms(lambda frame: frame.runs) for sweep in loaded]),
     ):
         if len(loaded) > 1:
             tables = [table.assign(sweep=s.name) for table, s in zip(tables, loaded, strict=True)]
         written[name] = pd.concat(tables, ignore_index=True)
         text = written[name].to_csv(index=False, lineterminator="\n")
         files.write(path.parent / f"{name}.csv", text.encode())
-    return Drawn(path, shown[0].evaluation, written["curve"], peak_line(Evidence(shown[0])))
+    return Drawn(path, shown[0].evaluation, written["curve"], describe_peak(Evidence(shown[0])))
 
 
 def _of_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:
-    from resdeg.report.arms import armed
+    from resdeg.report.arm_charts import require_arms
 
     if kind == "arms":
         raise UsageError("--kind arms draws every arm", "leave out --arm")
-    arms = armed(sweep)
+    arms = require_arms(sweep)
     if arm not in arms:
         raise UsageError(f"{sweep.folder}: no arm {arm} has a record", did_you_mean(arm, arms))
     return arms[arm]

@@ -1,4 +1,4 @@
-"""`resdeg status`: what is finished, running, diverged, missing, and what is left to pay."""
+"""`resdeg status`: what is finished, running, diverged or missing, and what is left to pay."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False)
     from resdeg.analysis.status import read_status
 
     folder = options.sweep_folder(sweep)
-    found = read_status(folder)
+    overview = read_status(folder)
     if as_json:
-        emit(json.dumps(found.as_dict(), indent=1))
+        emit(json.dumps(overview.as_dict(), indent=1))
         return
     emit(
         f"{folder}: "
-        + ", ".join(f"{n} {state}" for state, n in found.counts.items())
-        + (f"; adopted from {found.adopted}, not trained here" if found.adopted else "")
+        + ", ".join(f"{count} {name}" for name, count in overview.counts.items())
+        + (f"; adopted from {overview.adopted}, not trained here" if overview.adopted else "")
     )
-    arms = any(row.arm for row in found.rows)
+    arms = any(row.arm for row in overview.rows)
     emit(
         f"{'run':32} {'state':>11} {'step':>16} {'test':>7} {'training':>8} {'time':>12}"
         + ("  arm" if arms else "")
     )
-    for row in found.rows:
+    for row in overview.rows:
         emit(
             f"{row.run_id:32} {row.state:>11} {f'{row.step:,}/{row.steps:,}' if row.steps else '-':>16} "
             f"{percent(row.test_accuracy):>7} {percent(row.train_accuracy):>8} "
             f"{duration(row.seconds) if row.seconds else '-':>12}" + (f"  {row.arm}" if row.arm else "")
         )
-    for row in found.rows:
+    for row in overview.rows:
         if row.reason and row.state in ("diverged", "failed"):
             emit(f"{row.run_id}: {row.reason}")
-    for problem in found.problems:
+    for problem in overview.problems:
         screen.insist(f"damaged: {problem}")
-    for line in found.mixed:
+    for line in overview.mixed:
         screen.insist(f"note: {line}")
-    if found.seconds_left is not None and found.seconds_left > 0:
-        emit(f"about {duration(found.seconds_left)} of one worker left, by the runs that are finished")
+    if overview.seconds_left is not None and overview.seconds_left > 0:
+        emit(f"about {duration(overview.seconds_left)} of one worker left, by the runs that are finished")

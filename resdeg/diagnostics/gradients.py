@@ -51,9 +51,11 @@ def gradient_directions(model: CifarNet, images: Tensor) -> Tensor:
         recompute_statistics(model, [images])
         x = images.detach().requires_grad_()
         logits = model(x)[:, :_LOGITS]
-        each = [torch.autograd.grad(logit.sum(), x, retain_graph=True)[0] for logit in logits.T]
+        gradients = [torch.autograd.grad(logit.sum(), x, retain_graph=True)[0] for logit in logits.T]
     smallest = torch.finfo(torch.float64).tiny
-    return torch.stack([functional.normalize(g.double().flatten(1), eps=smallest) for g in each])
+    return torch.stack(
+        [functional.normalize(gradient.double().flatten(1), eps=smallest) for gradient in gradients]
+    )
 
 
 def correlate(directions: Tensor) -> float:

@@ -1,1 +1,1 @@
-"""Ink: figures and tables from data frames. No torch in this wing."""
+"""Figures and pages from evidence. No torch in this wing."""

@@ -1,4 +1,4 @@
-"""What the report prints beside verdicts, and gives no verdict on."""
+"""Numbers that the report prints beside verdicts, and that get no verdict."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from resdeg.analysis.contrasts import parts_by_depth
+from resdeg.analysis.arms import compare_arms
+from resdeg.analysis.contrasts import compare_depths
 from resdeg.analysis.effects import Sample
-from resdeg.analysis.evidence import OWN, Cell, Evidence, NotAsked
+from resdeg.analysis.evidence import OWN, Evidence, NotAsked, Quantity
 from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.interventions import interventions
-from resdeg.analysis.stats import Estimate, mean_interval
-from resdeg.analysis.units import HALVINGS, NATS, POINTS, Unit
-from resdeg.report.tables import Table
+from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Estimate, Unit, mean_interval
+from resdeg.report.chart import Table
 from resdeg.report.units import changed, percent
 
 LENGTHS = {"training.epochs", "training.steps"}
 
 
-def beside(claim: str, evidence: Evidence) -> list[str]:
-    """Sentences beside the verdict of a claim, asked or not; none where a registered sweep is not whole."""
+def describe_beside(claim: str, evidence: Evidence) -> list[str]:
+    """Returns sentences beside the verdict of a claim, asked or not; none where a sweep is interim."""
     if claim not in LINES or not evidence.depths or evidence.interim is not None:
         return []
     return LINES[claim](evidence)
 
 
-def _spelled(estimate: Estimate, unit: Unit) -> str:
-    """Mean and 95 % interval."""
+def _spell(estimate: Estimate, unit: Unit) -> str:
+    """Returns mean and 95 % interval."""
     if estimate.low is None or estimate.high is None:
         return unit.spell(estimate.mean)
     return f"{unit.spell(estimate.mean)} ({unit.spell(estimate.low)} to {unit.spell(estimate.high)})"
@@ -37,18 +36,18 @@ def _estimate(sample: Sample) -> Estimate | None:
     return mean_interval(list(sample.by_seed.values())) if sample.by_seed else None
 
 
-def _means(evidence: Evidence, network: str, metric: str) -> dict[int, float]:
-    """Mean accuracy by depth, of depths with a block."""
+def _means(evidence: Evidence, network: str, *, metric: str) -> dict[int, float]:
+    """Returns mean accuracy by depth, for depths with a block."""
     return {
-        cell.depth: float(np.mean([outcome.value for outcome in by_seed.values()]))
-        for cell, by_seed in sorted(evidence.outcomes.items())
-        if (cell.network, cell.metric) == (network, metric) and cell.depth in evidence.depths
+        depth: float(np.mean(list(by_seed.values())))
+        for depth, by_seed in evidence.accuracies(network, metric).items()
+        if depth in evidence.depths
     }
 
 
 def _fall(evidence: Evidence) -> list[str]:
-    """C1: the fall from the best depth with a block, whatever the grid."""
-    means = _means(evidence, "plain", "test")
+    """Describes, for C1, the fall from the best depth with a block, whatever the grid."""
+    means = _means(evidence, "plain", metric="test")
     if evidence.deepest not in means or len(means) < 2:
         return []
     deepest = evidence.deepest
@@ -63,7 +62,8 @@ def _fall(evidence: Evidence) -> list[str]:
 
 
 def _best_training_depth(evidence: Evidence) -> list[str]:
-    means = _means(evidence, "plain", "train")
+    """Describes, for C2, the depth of the best clean training accuracy."""
+    means = _means(evidence, "plain", metric="train")
     if not means:
         return []
     best = max(means, key=lambda depth: means[depth])
@@ -71,41 +71,43 @@ def _best_training_depth(evidence: Evidence) -> list[str]:
 
 
 def _gain(evidence: Evidence) -> list[str]:
+    """Describes, for C3, what the deepest residual network gains over the shallowest."""
     first, deepest = evidence.depths[0], evidence.deepest
     if first == deepest:
         return []
-    sample, _ = evidence.contrast({Cell("residual", deepest, "test"): 1, Cell("residual", first, "test"): -1})
-    gain = _estimate(sample)
-    return (
-        []
-        if gain is None
-        else [f"Residual-{deepest} less residual-{first}: {_spelled(gain, POINTS)} points."]
+    sample, _ = evidence.contrast(
+        {Quantity("residual", deepest, "test"): 1, Quantity("residual", first, "test"): -1}
     )
+    gain = _estimate(sample)
+    if gain is None:
+        return []
+    return [f"Residual-{deepest} less residual-{first}: {_spell(gain, POINTS)} points."]
 
 
 def _gap(evidence: Evidence) -> list[str]:
-    """C4: the slope of the gap, and accuracy at dk against lambda."""
+    """Describes, for C4, the slope of the gap, and accuracy at dk against lambda."""
     lines = []
     depths = [
         depth
         for depth in evidence.depths
-        if all(Cell(family, depth, "test") in evidence.outcomes for family in ("plain", "residual"))
+        if all(Quantity(family, depth, "test") in evidence.outcomes for family in ("plain", "residual"))
     ]
     if len(depths) > 1:
         doublings = np.log2(depths)
         weights = (doublings - doublings.mean()) / ((doublings - doublings.mean()) ** 2).sum()
         gaps = {
-            Cell(family, depth, "test"): float(sign * weight)
+            Quantity(family, depth, "test"): float(sign * weight)
             for depth, weight in zip(depths, weights, strict=True)
             for family, sign in (("residual", 1), ("plain", -1))
         }
-        by_seed = {cell: evidence.outcomes[cell] for cell in gaps}
+        by_seed = {quantity: evidence.outcomes[quantity] for quantity in gaps}
         seeds = set.intersection(*map(set, by_seed.values()))
         slopes = [
-            sum(weight * by_seed[cell][seed].value for cell, weight in gaps.items()) for seed in sorted(seeds)
+            sum(weight * by_seed[quantity][seed].value for quantity, weight in gaps.items())
+            for seed in sorted(seeds)
         ]
         if slopes:
-            slope = _spelled(mean_interval(slopes), POINTS)
+            slope = _spell(mean_interval(slopes), POINTS)
             lines.append(f"The gap, residual less plain, grows by {slope} points per doubling of the depth.")
     scaled = evidence.arms_that_change("model.shortcut_scale")
     accuracies = {
@@ -123,7 +125,7 @@ def _gap(evidence: Evidence) -> list[str]:
 
 
 def _copy(evidence: Evidence) -> list[str]:
-    """C5: the constructed network against the shallow one that it was made of, at equal steps."""
+    """Describes, for C5, a constructed network against the shallow one it was made from, at equal steps."""
     try:
         columns = evidence.losses("train_loss")
     except NotAsked:
@@ -133,9 +135,9 @@ def _copy(evidence: Evidence) -> list[str]:
     margin = evidence.rules.claims["C5"].numbers["margin"]
     lines = []
     for name, losses in columns.items():
-        made = arms[name].constructed
-        assert made is not None
-        shallow = evidence.clean_losses(made.from_depth)
+        construction = arms[name].constructed
+        assert construction is not None
+        shallow = evidence.clean_losses(construction.from_depth)
         seeds = sorted({*losses} & {*shallow})
         if seeds:
             difference = mean_interval([losses[seed] - shallow[seed] for seed in seeds])
@@ -143,34 +145,34 @@ def _copy(evidence: Evidence) -> list[str]:
             if abs(difference.mean) > margin:
                 fate = "improved" if difference.mean < 0 else "spoiled"
             lines.append(
-                f"{name}: clean training loss less that of plain-{made.from_depth} after equal steps "
-                f"{_spelled(difference, NATS)} nats, so the copy was {fate}."
+                f"{name}: clean training loss less that of plain-{construction.from_depth} after equal steps "
+                f"{_spell(difference, NATS)} nats, so the copy was {fate}."
             )
     return lines
 
 
-def _branch_alone(evidence: Evidence) -> list[str]:
-    """C7: the norm of the branch by itself, because x grows."""
+def _branch_norm(evidence: Evidence) -> list[str]:
+    """Describes, for C7, the norm of the branch by itself, because x grows."""
     decrease = [
         states["initial"] - states["final"]
-        for states in evidence.branches("", evidence.deepest, "branch_norm").values()
+        for states in evidence.branches("", evidence.deepest, name="branch_norm").values()
         if {"initial", "final"} <= {*states}
     ]
     if not decrease:
         return []
-    spelled = _spelled(mean_interval(decrease), HALVINGS)
-    return [f"norm(F(x)) alone decreases by {spelled} halvings; x grows along the network by itself."]
+    halvings = _spell(mean_interval(decrease), HALVINGS)
+    return [f"norm(F(x)) alone decreases by {halvings} halvings; x grows along the network by itself."]
 
 
 def _first_parts(evidence: Evidence) -> list[str]:
-    """C10: the parts that need no orthogonal arm, where there is none."""
+    """Describes, for C10, the parts that need no orthogonal arm, where there is none."""
     if "orthogonal" in evidence.start_arms or "identity" not in evidence.start_arms:
         return []
     return [
         f"Without an orthogonal arm, at depth {depth}: "
         + "; ".join(f"{part.name} {POINTS.spell(part.sample.mean)}" for part in parts if part.sample.seeds)
         + "; in points."
-        for depth, parts in parts_by_depth("C10", evidence).items()
+        for depth, parts in compare_depths("C10", evidence).items()
         if any(part.sample.seeds for part in parts)
     ]
 
@@ -181,13 +183,16 @@ LINES: Mapping[str, Callable[[Evidence], list[str]]] = {
     "C3": _gain,
     "C4": _gap,
     "C5": _copy,
-    "C7": _branch_alone,
+    "C7": _branch_norm,
     "C10": _first_parts,
 }
 
 
-def gradient_ratios(sweep: SweepFrame) -> Table | None:
-    """The gradient's norm at the stem over that at the last 3x3 layer, before the first step."""
+def tabulate_gradients(sweep: SweepFrame) -> Table | None:
+    """Returns the gradient's norm at the stem over that at the last 3x3 layer, before the first step.
+
+    Each number is a geometric mean over seeds. None stands for a sweep without such a measure.
+    """
     frame, _ = sweep.diagnostics
     rows = frame[(frame["arm"] == "") & (frame["kind"] == "gradients") & (frame["name"] == "norm")]
     rows = rows[(rows["state"] == "initial") & (rows["depth"] > 2)]
@@ -210,19 +215,21 @@ def gradient_ratios(sweep: SweepFrame) -> Table | None:
     return ["depth", *families], table
 
 
-def longer_schedules(sweep: SweepFrame) -> list[str]:
-    """How a longer schedule changes the fall, where an arm has one."""
-    falls = {(row.arm, row.family): row for row in interventions(sweep)}
+def describe_longer_schedules(sweep: SweepFrame) -> list[str]:
+    """Describes how a longer schedule changes the fall, where an arm has one."""
+    curves = {(curve.arm, curve.family): curve for curve in compare_arms(sweep)}
     lines = []
-    for (arm, family), row in falls.items():
-        own = falls.get(("", family))
+    for (arm, family), curve in curves.items():
+        grid = curves.get(("", family))
         changes = sweep.config.changes(arm) if arm else {}
-        if own is None or row.fall is None or own.fall is None or not changes or not {*changes} <= LENGTHS:
+        if grid is None or not changes or not {*changes} <= LENGTHS:
             continue
-        fall, in_grid = (POINTS.spell(each, signed=False) for each in (row.fall, own.fall))
+        if curve.fall is None or grid.fall is None:
+            continue
+        fall, in_grid = (POINTS.spell(points, signed=False) for points in (curve.fall, grid.fall))
         lines.append(
             f"A longer schedule, {arm} ({changed(changes)}): test accuracy of {family} networks falls by "
-            f"{fall} points from depth {row.best} to {row.depths[-1]}; in the grid by {in_grid}, from depth "
-            f"{own.best} to {own.depths[-1]}."
+            f"{fall} points from depth {curve.best} to {curve.depths[-1]}; in the grid by {in_grid}, from "
+            f"depth {grid.best} to {grid.depths[-1]}."
         )
     return lines

@@ -8,15 +8,15 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from resdeg.analysis.frame import SweepFrame
-from resdeg.report.arms import arms_figure
-from resdeg.report.diagnosed import page_figure
-from resdeg.report.figures import curve_figure, training_figure
+from resdeg.report.arm_charts import draw_arms
+from resdeg.report.block_charts import draw_page
+from resdeg.report.curve_chart import draw_curves, draw_training
 from resdeg.report.panels import PAGES
 from resdeg.report.style import Theme
 
 FIGURES: dict[str, Callable[[Sequence[SweepFrame], Theme], Figure]] = {
-    "curve": curve_figure,
-    "training": training_figure,
-    "arms": arms_figure,
-    **{name: partial(page_figure, page) for name, page in PAGES.items()},
+    "curve": draw_curves,
+    "training": draw_training,
+    "arms": draw_arms,
+    **{name: partial(draw_page, page) for name, page in PAGES.items()},
 }

@@ -1,4 +1,4 @@
-"""What the figures of diagnostics show: pages of panels, over layers, blocks or steps."""
+"""The figures of diagnostics as a table: pages of panels, over layers, blocks or steps."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ Dashes = Literal["-", "--", ":"]
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of each family in a panel. ranked: values from the largest down, wherever they stand."""
+class Trace:
+    """One line of each family in a panel.
+
+    state: None stands for every state, each at its step. ranked: values from the largest down, wherever they
+    were measured. whole: a number of the whole network, one level instead of a line.
+    """
 
     name: str
-    state: str | None = "final"  # None: every state, each at its step
+    state: str | None = "final"
     dashes: Dashes = "-"
     ranked: bool = False
-    whole: bool = False  # of the whole net: one level, not a line over places
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A row of panels. floor: the axis starts at 0, or at what the values need."""
+    """A row of panels. floor: the axis starts at 0, or below it where values do."""
 
     label: str
-    lines: tuple[Line, ...]
+    traces: tuple[Trace, ...]
     floor: bool = True
     percent: bool = False
     log: bool = False
@@ -32,10 +36,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Page:
-    """One figure of one kind of evidence: its panels from the top.
+    """One figure of one kind of diagnostic: its panels from the top.
 
-    over: the places on the axis; over the steps, a line is of the median over the blocks.
-    note: what a reader of the figure must know of its places. images: which ones it is of.
+    over: what the axis counts; over steps, a line is the median over the blocks.
+    note: what a reader of the figure must know about the axis. images: which images were used.
     """
 
     kind: str
@@ -48,8 +52,8 @@ class Page:
     images: str = "held-out images"
 
 
-def _both_states(name: str, ranked: bool = False, whole: bool = False) -> tuple[Line, ...]:
-    return Line(name, "initial", "--", ranked, whole), Line(name, ranked=ranked, whole=whole)
+def _both_states(name: str, *, ranked: bool = False, whole: bool = False) -> tuple[Trace, ...]:
+    return Trace(name, "initial", "--", ranked=ranked, whole=whole), Trace(name, ranked=ranked, whole=whole)
 
 
 _BRANCH, _DISTANCE = "||F(x)|| / ||x||", "||H(x) - x|| / ||x||"
@@ -84,7 +88,7 @@ PAGES: dict[str, Page] = {
         "How far blocks are from the identity, while they are trained",
         "step",
         "median over the blocks that keep their shape; step 0: initial values",
-        (Panel(_BRANCH, (Line("branch", None),)), Panel(_DISTANCE, (Line("distance", None),))),
+        (Panel(_BRANCH, (Trace("branch", None),)), Panel(_DISTANCE, (Trace("distance", None),))),
         styles=(),
     ),
     "probes": Page(
@@ -103,9 +107,9 @@ PAGES: dict[str, Page] = {
             Panel(
                 label,
                 (
-                    Line(f"accuracy{extent}_recomputed", dashes="--"),
-                    Line(f"accuracy{extent}"),
-                    Line("intact_accuracy", dashes=":", whole=True),
+                    Trace(f"accuracy{extent}_recomputed", dashes="--"),
+                    Trace(f"accuracy{extent}"),
+                    Trace("intact_accuracy", dashes=":", whole=True),
                 ),
                 percent=True,
             )

@@ -1,4 +1,4 @@
-"""How figures look: two themes, one colour and one marker per family, bytes that repeat."""
+"""The look of figures: two themes, one colour and one marker per family, bytes that repeat."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ LineStyle = Literal["-", "--", "-.", ":"]
 
 @dataclass(frozen=True)
 class Ink:
-    """The look of one family. Colours from Okabe and Ito's set, told apart by every kind of eye;
-    in grey print the marker and its filling tell them apart."""
+    """The look of one family.
+
+    The colours come from Okabe and Ito's set, which every kind of eye can distinguish; in grey print the
+    marker and its filling differ.
+    """
 
     colour: str
     marker: str
@@ -52,6 +55,11 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def theme(name: str) -> Theme:
+    """Returns the theme of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
     if name not in THEMES:
         raise UsageError(f"theme '{name}' is not known", did_you_mean(name, THEMES))
     return THEMES[name]
@@ -59,7 +67,7 @@ def theme(name: str) -> Theme:
 
 @contextmanager
 def applied(look: Theme) -> Iterator[None]:
-    """matplotlib's settings for one figure; the user's own matplotlibrc has no part in it."""
+    """Sets matplotlib up for one figure, whatever the user's own matplotlibrc holds."""
     settings: dict[str, Any] = {
         "figure.facecolor": look.paper,
         "axes.facecolor": look.paper,
@@ -80,7 +88,7 @@ def applied(look: Theme) -> Iterator[None]:
         "axes.titlesize": 11,
         "legend.frameon": False,
         "legend.fontsize": 9,
-        "text.parse_math": False,  # a folder may be called $x
+        "text.parse_math": False,  # A folder may be called $x.
     }
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -89,7 +97,7 @@ def applied(look: Theme) -> Iterator[None]:
 
 
 def render(figure: Figure, kind: str, description: str) -> bytes:
-    """The figure as a file's bytes: no date, no version, so equal data gives equal bytes.
+    """Returns the figure as a file's bytes, without date and version, so that equal data gives equal bytes.
 
     Args:
         kind: one of FORMATS.
@@ -101,6 +109,8 @@ def render(figure: Figure, kind: str, description: str) -> bytes:
         "pdf": {"CreationDate": None, "Creator": "resdeg", "Producer": None, "Subject": description},
     }
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "resdeg", "svg.fonttype": "path"}):  # read when it is saved
+    with mpl.rc_context(
+        {"svg.hashsalt": "resdeg", "svg.fonttype": "path"}
+    ):  # They are read when a figure is saved.
         figure.savefig(buffer, format=kind, dpi=160, metadata=metadata[kind])
     return buffer.getvalue()

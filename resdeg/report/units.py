@@ -1,4 +1,4 @@
-"""Numbers as people say them; nothing heavy is imported here."""
+"""Numbers as people say them. Every command loads this module, so nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """Returns a time as people say it.
 
     >>> duration(8), duration(95), duration(4100)
     ('8 s', '1 min 35 s', '1 h 8 min')
@@ -22,7 +22,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as people say it.
+    """Returns a number of bytes as people say it.
 
     >>> size(48_000_000)
     '48.0 MB'
@@ -31,29 +31,29 @@ def size(count: float) -> str:
 
 
 def changed(settings: Mapping[str, Any]) -> str:
-    """What an arm changes, by dotted name, for people.
+    """Returns what an arm changes in words; the settings are given by dotted name.
 
     >>> changed({"model.init": "dirac-mixed", "model.dirac": 1.0, "training.epochs": 30})
     'init dirac-mixed, dirac 1, epochs 30'
     >>> changed({"constructed": {"from_depth": 20, "share": 0.5, "lr": 0.1}})
     'constructed from depth 20 after 50 % of the epochs, rates times 0.1'
     """
-    said = []
+    phrases = []
     for name, value in settings.items():
         if name == "constructed" and value:
             share = f"{100 * value['share']:.0f} %"
-            said.append(
+            phrases.append(
                 f"constructed from depth {value['from_depth']} after {share} of the epochs, "
                 f"rates times {value['lr']:g}"
             )
         else:
             shown = f"{value:g}" if isinstance(value, float) else str(value)
-            said.append(f"{name.rpartition('.')[2].replace('_', ' ')} {shown}")
-    return ", ".join(said)
+            phrases.append(f"{name.rpartition('.')[2].replace('_', ' ')} {shown}")
+    return ", ".join(phrases)
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction for people; a dash where there is none.
+    """Returns a fraction in percent; a dash where there is none.
 
     >>> percent(0.0712), percent(None)
     ('7.1 %', '-')

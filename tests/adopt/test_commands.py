@@ -19,7 +19,7 @@ from resdeg.data.augment import Standardiser
 from resdeg.errors import UsageError
 from resdeg.models.foreign import exported
 from resdeg.models.weights_file import write_weights
-from resdeg.report.captions import describe
+from resdeg.report.text import describe_runs
 from resdeg.runner import check, execute
 from resdeg.runner.adopting import read_network
 from resdeg.store import RunStore, SweepStore
@@ -206,7 +206,7 @@ def test_two_sweeps_of_which_one_has_no_known_schedule_are_not_drawn_together(
     assert (done.returncode, "unknown is adopted from someone" in done.stderr) == (2, True)
     done = resdeg("plot", known, other, "--out", "a.svg")
     assert (done.returncode, "draw them one by one" in done.stderr) == (2, True)
-    assert "10 epochs" in describe(load_sweep(tmp_path / known))
+    assert "10 epochs" in describe_runs(load_sweep(tmp_path / known))
 
 
 def test_anchors_set_the_paper_s_schedule_beside_the_published_numbers_and_no_other(

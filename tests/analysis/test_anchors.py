@@ -31,33 +31,33 @@ def full(folder: Path):
 
 def test_the_table_is_that_of_the_sources() -> None:
     table = load_anchors()
-    assert len(table) == len({(one.source, one.family, one.depth, one.metric) for one in table}) == 75
-    found = {(one.source, one.family, one.depth, one.metric): one for one in table}
-    ours = found["He et al. 2015", "residual", 110, "test_error"]
+    by_key = {(anchor.source, anchor.family, anchor.depth, anchor.metric): anchor for anchor in table}
+    assert len(table) == len(by_key) == 75
+    ours = by_key["He et al. 2015", "residual", 110, "test_error"]
     assert (ours.value, ours.deviation, ours.seeds, ours.provenance) == (0.0661, 0.0016, 5, "primary")
-    assert "Table 6" in ours.place
-    dead = found["He et al. 2015", "plain", 110, "test_error"]
+    assert "Table 6" in ours.location
+    dead = by_key["He et al. 2015", "plain", 110, "test_error"]
     assert (dead.bound, dead.value, dead.provenance) == ("above", 0.6, "digitised")
-    clipped = [one for one in table if "clipping" in one.note]
-    assert [(one.source, one.depth, one.value) for one in clipped] == [
+    clipped = [anchor for anchor in table if "clipping" in anchor.note]
+    assert [(anchor.source, anchor.depth, anchor.value) for anchor in clipped] == [
         ("wooyeolBaek", 56, 0.1186), ("wooyeolBaek", 56, 0.0436),
     ]  # fmt: skip
-    for one in table:
-        assert 0 < one.value < 1
-        assert one.seeds >= 1
-        assert (one.deviation is None) == (one.seeds == 1)
-        assert one.protocol
-        assert one.reported
-        assert one.provenance in ("primary", "digitised", "secondary")
+    for anchor in table:
+        assert 0 < anchor.value < 1
+        assert anchor.seeds >= 1
+        assert (anchor.deviation is None) == (anchor.seeds == 1)
+        assert anchor.protocol
+        assert anchor.reported
+        assert anchor.provenance in ("primary", "digitised", "secondary")
 
 
 @pytest.mark.parametrize("cell", BANDS, ids=str)
 def test_a_band_holds_the_sources_that_it_is_the_span_of(cell: tuple[str, int]) -> None:
     """Bounds, which are no numbers, aside: all lie in it, and some near each of its ends."""
-    of = [a for a in load_anchors() if (a.family, a.depth, a.metric) == (*cell, "test_error")]
-    values = [one.value for one in of if not one.bound]
+    anchors = [a for a in load_anchors() if (a.family, a.depth, a.metric) == (*cell, "test_error")]
+    values = [anchor.value for anchor in anchors if not anchor.bound]
     band = BANDS[cell]
-    assert {band.place(value) for value in values} == {"in band"}
+    assert {band.locate(value) for value in values} == {"in band"}
     if band.high < 1:
         assert min(values) - band.low < 0.002
         assert band.high - max(values) < 0.002
@@ -65,27 +65,27 @@ def test_a_band_holds_the_sources_that_it_is_the_span_of(cell: tuple[str, int]) 
 
 def test_a_band_is_seen_as_coarsely_as_its_ends() -> None:
     band = Band(0.087, 0.099)
-    places = [band.place(error) for error in (0.0864, 0.0865, 0.09, 0.0995, 0.0996)]
+    places = [band.locate(error) for error in (0.0864, 0.0865, 0.09, 0.0995, 0.0996)]
     assert places == ["below", "in band", "in band", "in band", "above"]
 
 
 def test_a_full_sweep_is_placed_cell_by_cell(tmp_path: Path) -> None:
     full(tmp_path / "s")
-    found = compare(load_sweep(tmp_path / "s"))
-    cells = {(cell.family, cell.depth, cell.metric): cell for cell in found.cells}
-    assert "64,000 steps of batch 128" in found.protocol
-    placed = {key[:2]: cell.placed for key, cell in cells.items() if key[2] == "test_error"}
+    comparison = compare(load_sweep(tmp_path / "s"))
+    cells = {(cell.family, cell.depth, cell.metric): cell for cell in comparison.cells}
+    assert "64,000 steps of batch 128" in comparison.protocol
+    placed = {key[:2]: cell.position for key, cell in cells.items() if key[2] == "test_error"}
     assert placed == {
         ("plain", 20): "in band", ("plain", 32): "above", ("residual", 20): "in band",
         ("residual", 32): "below", **{(f, d): None for f in ("plain", "residual") for d in (44, 56, 110)},
     }  # fmt: skip
-    one = cells["residual", 32, "test_error"]
-    assert one.ours is not None
-    assert (one.ours.seeds, one.wanted, one.ours.low) == (1, 3, None)
-    assert one.ours.mean == pytest.approx(0.06)
-    assert (cells["plain", 56, "test_error"].ours, cells["plain", 56, "test_error"].wanted) == (None, 0)
+    cell = cells["residual", 32, "test_error"]
+    assert cell.ours is not None
+    assert (cell.ours.seeds, cell.planned, cell.ours.low) == (1, 3, None)
+    assert cell.ours.mean == pytest.approx(0.06)
+    assert (cells["plain", 56, "test_error"].ours, cells["plain", 56, "test_error"].planned) == (None, 0)
     training = cells["plain", 20, "train_error"]
-    assert (training.band, training.placed) == (None, None)
+    assert (training.band, training.position) == (None, None)
     assert training.ours is not None
     assert training.ours.mean == pytest.approx(0.095), "the running one"
     assert [anchor.source for anchor in training.anchors] == [
@@ -99,9 +99,13 @@ def test_a_diverged_run_is_in_no_mean(tmp_path: Path) -> None:
     (run.folder / "summary.json").write_text(
         run.summary().model_copy(update={"status": "diverged"}).to_json()
     )
-    cell = next(c for c in compare(load_sweep(tmp_path / "s")).cells if (c.family, c.depth) == ("plain", 20))
+    cell = next(
+        candidate
+        for candidate in compare(load_sweep(tmp_path / "s")).cells
+        if (candidate.family, candidate.depth) == ("plain", 20)
+    )
     assert cell.ours is not None
-    assert (cell.ours.seeds, cell.wanted) == (2, 3)
+    assert (cell.ours.seeds, cell.planned) == (2, 3)
 
 
 def settings(**tables: object):
@@ -122,7 +126,7 @@ def test_what_the_sources_differ_in_themselves_is_free(tables: dict[str, object]
 
 
 @pytest.mark.parametrize(
-    ("tables", "told"),
+    ("tables", "message"),
     [
         ({}, r"its length is 10 epochs \(3,906 steps\) of batch 128, theirs is 64,000 steps of batch 128"),
         (
@@ -144,7 +148,7 @@ def test_what_the_sources_differ_in_themselves_is_free(tables: dict[str, object]
         ({"training": FULL, "model": {"shortcut": "projection"}}, "its model.shortcut is projection"),
     ],
 )
-def test_another_protocol_is_refused_by_name(tables: dict[str, object], told: str) -> None:
-    with pytest.raises(UsageError, match=told) as refused:
+def test_another_protocol_is_refused_by_name(tables: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
         check_protocol("s", settings(**tables))
     assert "--published" in refused.value.remedy

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resdeg.analysis.effects import Both, Joint, Part, Sample, Witness, peak, simes
+from resdeg.analysis.effects import Both, Joint, Part, Sample, Witness, locate_peak, simes
 
 numbers = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=6)
 
@@ -125,25 +125,25 @@ def curve(table: dict[int, list[float]]) -> dict[int, dict[int, float]]:
 
 
 def test_the_peak_reaches_to_the_next_trained_depths() -> None:
-    found = peak(curve(TABLE), [2, 8, 20, 56])
-    assert (found.best, found.possible, found.low, found.high) == (20, (20,), 8, 56)
-    assert found.confidence == 0.95
-    shallow = peak(curve({depth: TABLE[depth] for depth in (8, 56)}), [2, 8, 56])
+    peak = locate_peak(curve(TABLE), [2, 8, 20, 56])
+    assert (peak.best, peak.possible, peak.low, peak.high) == (20, (20,), 8, 56)
+    assert peak.confidence == 0.95
+    shallow = locate_peak(curve({depth: TABLE[depth] for depth in (8, 56)}), [2, 8, 56])
     assert (shallow.best, shallow.low, shallow.high) == (8, 2, 56)
-    rising = peak(curve({8: TABLE[56], 20: TABLE[20]}), [8, 20])
+    rising = locate_peak(curve({8: TABLE[56], 20: TABLE[20]}), [8, 20])
     assert (rising.best, rising.low, rising.high) == (20, 8, None), "it may lie deeper than was trained"
 
 
 def test_one_seed_excludes_no_depth() -> None:
-    found = peak(curve({depth: values[:1] for depth, values in TABLE.items()}), [8, 20, 56])
-    assert (found.possible, found.seeds) == ((8, 20, 56), 1)
-    assert peak({}, [2]) is None
+    peak = locate_peak(curve({depth: values[:1] for depth, values in TABLE.items()}), [8, 20, 56])
+    assert (peak.possible, peak.seeds) == ((8, 20, 56), 1)
+    assert locate_peak({}, [2]) is None
 
 
 def test_the_peak_is_one_of_the_depths_that_none_beats() -> None:
     noise = np.array([[0.1, -0.1, 0.0], [-0.1, 0.1, 0.0], [0.0, 0.0, 0.1]])
     noisy = {depth: list(np.array(values) + noise[:, n]) for n, (depth, values) in enumerate(TABLE.items())}
-    assert peak(curve(noisy), [8, 20, 56]).possible == (8, 20, 56)
+    assert locate_peak(curve(noisy), [8, 20, 56]).possible == (8, 20, 56)
 
 
 @pytest.mark.slow
@@ -158,8 +158,8 @@ def test_the_interval_of_the_peak_holds_the_peak(seeds: int, deviations: tuple[f
     held = pooled = 0
     for _ in range(1000):
         drawn = means + np.array(deviations) * generator.normal(size=(seeds, 4))
-        found = peak(curve({depth: list(drawn[:, n]) for n, depth in enumerate(depths)}), depths)
-        held += 20 in found.possible
+        peak = locate_peak(curve({depth: list(drawn[:, n]) for n, depth in enumerate(depths)}), depths)
+        held += 20 in peak.possible
         pooled += 2 in _dunnett(drawn, seeds)
     assert held >= 930
     if len(set(deviations)) > 1:
@@ -170,4 +170,6 @@ def _dunnett(drawn: np.ndarray, seeds: int) -> list[int]:
     """Columns that a pooled deviation does not exclude; critical values of one-sided Dunnett, 4 groups."""
     critical = {3: 2.42, 5: 2.23}[seeds]  # 3 comparisons, correlation 1/2, 8 and 16 degrees of freedom
     mean, error = drawn.mean(0), np.sqrt(2 * drawn.var(0, ddof=1).mean() / seeds)
-    return [c for c in range(4) if (np.delete(mean, c) - mean[c]).max() / error <= critical]
+    return [
+        column for column in range(4) if (np.delete(mean, column) - mean[column]).max() / error <= critical
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resdeg import files
-from resdeg.analysis.diagnosed import load_diagnostics
+from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.status import read_status
 from resdeg.config import ConstructedConfig, RunConfig, SweepConfig, resolve, sweep

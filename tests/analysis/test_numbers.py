@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resdeg.analysis.curve import curve, paired_difference
-from resdeg.analysis.ended import untrainable
+from resdeg.analysis.curve import curve
+from resdeg.analysis.ended import find_untrainable
 from resdeg.analysis.frame import load_sweep
+from resdeg.analysis.metrics import CURVE_METRICS, RUN_METRICS
 from resdeg.analysis.stats import mean_interval
 from resdeg.config import resolve
 from resdeg.errors import UsageError
+from resdeg.records import RunSummary
 from resdeg.store import RunStore
 from tests.planted import CELLS, planted
 
@@ -49,16 +51,6 @@ def test_points_of_a_planted_sweep(tmp_path: Path) -> None:
     assert (point["mean"], point["seeds"]) == (pytest.approx(0.62), 3)
     assert point["low"] == pytest.approx(0.62 - 4.302653 * 0.02 / 3**0.5)
     assert points.loc[("plain", 20, "train_error")]["mean"] == pytest.approx(0.37)
-
-
-def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
-    planted(tmp_path / "s", CELLS)
-    runs = load_sweep(tmp_path / "s").runs
-    fall = paired_difference(runs, "test_accuracy", ("plain", 8), ("plain", 20))
-    assert fall.mean == pytest.approx(0.09)
-    assert fall.low == pytest.approx(0.09 - 4.302653 * 0.01 / 3**0.5)
-    with pytest.raises(ValueError, match="at least one"):
-        paired_difference(runs, "test_accuracy", ("plain", 8), ("plain", 56))
 
 
 def test_a_missing_a_diverged_and_a_damaged_run_hide_no_other(tmp_path: Path) -> None:
@@ -106,8 +98,8 @@ def test_recomputed_numbers_have_points_where_they_were_recorded(tmp_path: Path)
     run = store.run(next(run_id for run_id in store.run_ids() if run_id.startswith("plain-d20")))
     changed(run, recomputed_train_accuracy=0.75, recomputed_train_loss=0.5)
     points = load_sweep(tmp_path / "s").curve
-    found = points[points["metric"].str.startswith("recomputed_")]
-    assert found[["family", "depth", "metric", "seeds", "mean"]].to_numpy().tolist() == [
+    recomputed = points[points["metric"].str.startswith("recomputed_")]
+    assert recomputed[["family", "depth", "metric", "seeds", "mean"]].to_numpy().tolist() == [
         ["plain", 20, "recomputed_train_accuracy", 1, 0.75], ["plain", 20, "recomputed_train_error", 1, 0.25],
     ]  # fmt: skip
     assert len(points) == len(old.curve) + 2, "and no other point moved"
@@ -128,19 +120,28 @@ def test_untrainable_is_near_chance_in_training_and_degraded_is_not(tmp_path: Pa
     store = planted(tmp_path / "s", cells)
     runs = {name: store.run(name) for name in store.run_ids()}
 
-    def of(cell: str) -> list[RunStore]:
+    def find_runs(cell: str) -> list[RunStore]:
         return [run for name, run in sorted(runs.items()) if name.startswith(f"{cell}-")]
 
-    for run in of("residual-d56"):
+    for run in find_runs("residual-d56"):
         changed(run, status="diverged", train_accuracy=None)
-    changed(of("residual-d110")[0], status="diverged", train_accuracy=None)
-    changed(of("residual-d110")[1], status="stopped", train_accuracy=None)
-    changed(of("plain-d56")[1], status="diverged", train_accuracy=None)
-    assert untrainable(load_sweep(tmp_path / "s")) == [
+    changed(find_runs("residual-d110")[0], status="diverged", train_accuracy=None)
+    changed(find_runs("residual-d110")[1], status="stopped", train_accuracy=None)
+    changed(find_runs("plain-d56")[1], status="diverged", train_accuracy=None)
+    assert find_untrainable(load_sweep(tmp_path / "s")) == [
         ("plain", 56), ("plain", 110), ("residual", 56), ("residual", 110),
     ]  # fmt: skip
 
 
 def test_the_published_demo_is_degraded_and_not_untrainable() -> None:
     demo = load_sweep(Path(__file__).parents[2] / "results" / "demo")
-    assert [network for network in untrainable(demo) if network[1] > 2] == []
+    assert [network for network in find_untrainable(demo) if network[1] > 2] == []
+
+
+def test_the_table_of_metrics_is_that_of_the_records() -> None:
+    """Every accuracy and loss that a run ends with is a column, and every point of the curve has one."""
+    recorded = {name for name in RunSummary.model_fields if name.endswith(("_accuracy", "_loss"))}
+    assert recorded == {*RUN_METRICS}
+    assert len(RUN_METRICS) == len({*RUN_METRICS})
+    columns = {name.replace("_error", "_accuracy") for name in CURVE_METRICS}
+    assert columns <= recorded

@@ -14,7 +14,14 @@ from resdeg.analysis.claims import CLAIMS
 from resdeg.analysis.effects import Joint, Part, Sample
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import load_sweep
-from resdeg.analysis.judge import Verdict, findings, holm, peaks, seeds_to_decide, verdict
+from resdeg.analysis.judge import (
+    Verdict,
+    count_seeds_to_decide,
+    judge_claims,
+    locate_peaks,
+    reach_verdict,
+    share_error,
+)
 from resdeg.analysis.rules import parse_rules, registered_rules
 from tests.planted import PLANTS, causes, planted
 from tests.simulated import BEYOND, BOUNDARIES, LEVEL, NOISES, normal, simulated, supported
@@ -29,7 +36,7 @@ def single(values: list[float], margin: float = 0.0) -> Joint:
 
 
 def said(folder: Path) -> dict[str, Verdict]:
-    return {finding.claim.id: finding.verdict for finding in findings(Evidence(load_sweep(folder)))}
+    return {finding.claim.id: finding.verdict for finding in judge_claims(Evidence(load_sweep(folder)))}
 
 
 # ---------------------------------------------------------------- the registered file
@@ -49,14 +56,14 @@ def test_margins_and_contrasts_are_read_from_that_file() -> None:
     """A margin that is changed there, and nowhere else, changes a verdict."""
     generator = np.random.default_rng(0)
     evidence = simulated(BEYOND["C1"], 5, generator, normal)
-    assert verdict(CLAIMS["C1"].effect(evidence), LEVEL) is Verdict.SUPPORTED
+    assert reach_verdict(CLAIMS["C1"].effect(evidence), LEVEL) is Verdict.SUPPORTED
     text = RULES.read_text()
     harder = parse_rules(
         text.replace("margin = 0.01\n\n[[C1.parts]]", "margin = 0.5\n\n[[C1.parts]]").encode()
     )
     assert harder.sha256 != evidence.rules.sha256
     vars(evidence).update(rules=harder)
-    assert verdict(CLAIMS["C1"].effect(evidence), LEVEL) is Verdict.REFUTED
+    assert reach_verdict(CLAIMS["C1"].effect(evidence), LEVEL) is Verdict.REFUTED
 
 
 def test_no_other_file_of_the_package_has_a_margin() -> None:
@@ -86,18 +93,18 @@ def test_no_other_file_of_the_package_has_a_margin() -> None:
 )
 def test_the_rule(values: list[float], reached: Verdict) -> None:
     """Fewer than three seeds decide nothing, and equal numbers are no certainty."""
-    assert verdict(single(values), LEVEL) is reached
+    assert reach_verdict(single(values), LEVEL) is reached
 
 
 def test_the_margin_is_what_counts() -> None:
     values = [0.10, 0.11, 0.12]
-    assert verdict(single(values, 0.05), LEVEL) is Verdict.SUPPORTED
-    assert verdict(single(values, 0.11), LEVEL) is Verdict.UNDECIDED
-    assert verdict(single(values, 0.50), LEVEL) is Verdict.REFUTED
+    assert reach_verdict(single(values, 0.05), LEVEL) is Verdict.SUPPORTED
+    assert reach_verdict(single(values, 0.11), LEVEL) is Verdict.UNDECIDED
+    assert reach_verdict(single(values, 0.50), LEVEL) is Verdict.REFUTED
 
 
 def test_holm_against_the_textbook() -> None:
-    shares = holm({"a": 0.001, "b": 0.04, "c": 0.013, "d": 0.6}, 0.05)
+    shares = share_error({"a": 0.001, "b": 0.04, "c": 0.013, "d": 0.6}, 0.05)
     assert shares == pytest.approx({"a": 0.0125, "c": 0.05 / 3, "b": 0.025, "d": 0.025})
     assert {name for name, p in {"a": 0.001, "b": 0.04, "c": 0.013}.items() if p < shares[name]} == {"a", "c"}
 
@@ -105,10 +112,10 @@ def test_holm_against_the_textbook() -> None:
 def test_the_error_is_shared_by_what_the_plan_can_ask(tmp_path: Path) -> None:
     """C6 and C7 are planned in any sweep of deep networks: that nobody measured them lends nothing to C5."""
     store = causes(tmp_path / "s", Verdict.SUPPORTED)
-    whole = {f.claim.id: f.confidence for f in findings(Evidence(load_sweep(store.folder)))}
+    whole = {f.claim.id: f.confidence for f in judge_claims(Evidence(load_sweep(store.folder)))}
     for diagnostics in store.folder.glob("runs/*/diagnostics.jsonl"):
         diagnostics.unlink()
-    alone = {f.claim.id: f.confidence for f in findings(Evidence(load_sweep(store.folder)))}
+    alone = {f.claim.id: f.confidence for f in judge_claims(Evidence(load_sweep(store.folder)))}
     assert alone["C7"] is None
     smallest = max(level for level in alone.values() if level is not None)
     assert smallest == pytest.approx(1 - LEVEL / 5), "C5 to C8 and C10 are planned"
@@ -117,14 +124,14 @@ def test_the_error_is_shared_by_what_the_plan_can_ask(tmp_path: Path) -> None:
 
 def test_the_seeds_that_would_decide_decide_as_often_as_promised() -> None:
     sample = np.array([0.03, 0.01, 0.02, 0.026])
-    count = seeds_to_decide(single(list(sample)), LEVEL)
+    count = count_seeds_to_decide(single(list(sample)), LEVEL)
     assert count is not None
     drawn = np.random.default_rng(0).normal(sample.mean(), sample.std(ddof=1), (4000, count))
-    decided = np.mean([verdict(single(list(row)), LEVEL) is Verdict.SUPPORTED for row in drawn])
+    decided = np.mean([reach_verdict(single(list(row)), LEVEL) is Verdict.SUPPORTED for row in drawn])
     assert 0.78 < decided < 0.97
-    fewer = [verdict(single(list(row[: count - 1])), LEVEL) is Verdict.SUPPORTED for row in drawn]
+    fewer = [reach_verdict(single(list(row[: count - 1])), LEVEL) is Verdict.SUPPORTED for row in drawn]
     assert np.mean(fewer) < 0.82
-    assert seeds_to_decide(single([0.001, -0.001, 0.0001]), LEVEL) is None
+    assert count_seeds_to_decide(single([0.001, -0.001, 0.0001]), LEVEL) is None
 
 
 # ---------------------------------------------------------------- all states, through the command line
@@ -141,14 +148,17 @@ def test_planted_records_give_every_state(outcome: Verdict, resdeg, tmp_path: Pa
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.startswith("C")}
     assert {lines[name][4:].startswith(str(outcome)) for name in PRIMARY} == {True}, lines
     assert all(lines[f"C{number}"][4:].startswith("NOT ASKED") for number in range(5, 11))
-    by_id = {c["id"]: c for c in json.loads(resdeg("report", tmp_path / "s", "--json").stdout)["claims"]}
+    by_id = {
+        claim["id"]: claim
+        for claim in json.loads(resdeg("report", tmp_path / "s", "--json").stdout)["claims"]
+    }
     assert {by_id[name]["verdict"] for name in PRIMARY} == {str(outcome)}
     assert by_id["C10"]["verdict"] == "NOT ASKED"
     for form in ("report.md", "report.html"):
         text = (tmp_path / "s" / form).read_text()
         assert text.count(str(outcome)) >= 4
         for claim in CLAIMS:
-            rule = registered_rules().spelled(claim, "short")
+            rule = registered_rules().spell(claim, "short")
             assert rule in html.unescape(text), "the rule that decides is printed"
     assert 'class="badge not-asked"' in (tmp_path / "s" / "report.html").read_text()
 
@@ -203,21 +213,21 @@ def test_the_bound_on_the_rate_of_collapse(seeds: int, bound: int) -> None:
 def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
     two = PLANTS[Verdict.NOT_ASKED]
     planted(tmp_path / "s", **two)
-    found = findings(Evidence(load_sweep(tmp_path / "s")))
-    assert {finding.verdict for finding in found} == {Verdict.NOT_ASKED}
-    assert found[0].needs == "3 seeds that have ended at every depth it compares; there are 2"
+    judged = judge_claims(Evidence(load_sweep(tmp_path / "s")))
+    assert {finding.verdict for finding in judged} == {Verdict.NOT_ASKED}
+    assert judged[0].needs == "3 seeds that have ended at every depth it compares; there are 2"
 
 
 def test_a_claim_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None:
     planted(tmp_path / "s", {("plain", 8): [0.70, 0.71, 0.72], ("plain", 20): [0.6, 0.61, 0.6]})
     evidence = Evidence(load_sweep(tmp_path / "s"))
-    by_id = {finding.claim.id: finding for finding in findings(evidence)}
+    by_id = {finding.claim.id: finding for finding in judge_claims(evidence)}
     assert by_id["C1"].needs == (
         "a plain network of depth 8, a deeper one, and one between them; 8, 20 with a block are planned"
     )
     assert by_id["C3"].needs == "residual networks of two depths with a block"
     assert by_id["C2"].verdict is Verdict.SUPPORTED
-    assert peaks(evidence)["plain"].possible == (8,)
+    assert locate_peaks(evidence)["plain"].possible == (8,)
 
 
 def test_a_sweep_without_a_block_is_asked_nothing(tmp_path: Path, resdeg) -> None:
@@ -255,7 +265,9 @@ def test_a_registered_sweep_that_is_not_whole_gives_no_verdict(tmp_path: Path, r
     assert "falls from" not in done.stdout, "nothing is read off an interim curve"
     planted(tmp_path / "whole", **PLANTS[Verdict.SUPPORTED], registration=registration)
     assert said(tmp_path / "whole")["C1"] is Verdict.SUPPORTED
-    fewer = {name: {cell: v[:2] for cell, v in t.items()} for name, t in PLANTS[Verdict.SUPPORTED].items()}
+    fewer = {
+        name: {cell: v[:2] for cell, v in table.items()} for name, table in PLANTS[Verdict.SUPPORTED].items()
+    }
     planted(tmp_path / "fewer", **fewer, registration=registration)
     done = resdeg("report", tmp_path / "fewer")
     assert "interim, 2 of 3 seeds" in done.stdout, "taking a seed out of the plan makes it no more whole"

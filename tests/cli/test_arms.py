@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import resdeg as package
-from resdeg.analysis.diagnosed import load_diagnostics
+from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.config import SweepConfig, resolve
 from resdeg.errors import UsageError
 from tests.conftest import TINY_TOML, Resdeg

@@ -12,7 +12,7 @@ import pytest
 
 import resdeg as package
 from resdeg import data, files
-from resdeg.analysis.diagnosed import load_diagnostics
+from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.analysis.judge import Verdict
 from resdeg.config import ConstructedConfig, DataConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
 from resdeg.diagnostics import DIAGNOSTICS, Diagnostic

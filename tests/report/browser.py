@@ -32,7 +32,7 @@ window.addEventListener("load", () => {
     ?? (e.getAttribute("aria-labelledby") ?? "").split(" ")
       .map((id) => page.getElementById(id)?.textContent ?? "").join(" ");
   const ids = [...page.querySelectorAll("[id]")].map((e) => e.id);
-  const told = {
+  const layout = {
     width, scrolls: page.documentElement.scrollWidth, wide: names(wide), figures: svgs.length,
     silent: names(svgs.filter((e) => text(e).trim().length < 20)),
     empty: names(svgs.filter((e) => e.getBoundingClientRect().height < 5)),
@@ -42,8 +42,8 @@ window.addEventListener("load", () => {
     tables: [...page.querySelectorAll(".table")].filter((e) => e.scrollWidth > e.clientWidth + 1).length,
   };
   const out = document.createElement("pre");
-  out.id = "told";
-  out.textContent = JSON.stringify(told);
+  out.id = "layout";
+  out.textContent = JSON.stringify(layout);
   document.body.append(out);
 });
 </script>
@@ -52,10 +52,10 @@ window.addEventListener("load", () => {
 
 def chromium() -> str:
     """Where the browser is; the test is skipped without one."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not found:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not browser:
         pytest.skip("needs Chromium (Debian: apt install chromium)")
-    return found
+    return browser
 
 
 def run(arguments: list[str], profile: Path) -> str:
@@ -78,7 +78,7 @@ def laid_out(page: Path, width: int, folder: Path, dark: bool = False) -> dict[s
     dumped = run(
         [*scheme, "--virtual-time-budget=5000", "--dump-dom", f"file://{holder}"], folder / "profile"
     )
-    found = re.search(r'<pre id="told">(.*?)</pre>', dumped, re.DOTALL)
-    assert found, dumped[-500:]
-    told: dict[str, Any] = json.loads(html.unescape(found[1]))
-    return told
+    match = re.search(r'<pre id="layout">(.*?)</pre>', dumped, re.DOTALL)
+    assert match, dumped[-500:]
+    layout: dict[str, Any] = json.loads(html.unescape(match[1]))
+    return layout

@@ -11,8 +11,8 @@ from matplotlib.colors import to_rgba
 
 from resdeg.analysis.frame import load_sweep
 from resdeg.errors import UsageError
-from resdeg.report import page
 from resdeg.report.kinds import FIGURES
+from resdeg.report.page import make_report, render_html, render_markdown
 from resdeg.report.style import THEMES
 from resdeg.store import SweepStore
 from tests.planted import CELLS, planted
@@ -74,8 +74,8 @@ def rows(text: str, title: str) -> list[list[str]]:
 
 
 def test_the_report_sets_each_arm_beside_the_grid(store: SweepStore) -> None:
-    told = page.context(load_sweep(store.folder))
-    text = page.markdown(told)
+    report = make_report(load_sweep(store.folder))
+    text = render_markdown(report)
     assert rows(text, "networks") == [
         ["the grid", "plain", "8, 20", "71.0\xa0%\xa0at\xa08", "62.0 %", "9.0", "9.0", "-"],
         ["the grid", "residual", "8, 20", "81.0\xa0%\xa0at\xa020", "81.0 %", "0.0", "0.0", "-"],
@@ -89,11 +89,11 @@ def test_the_report_sets_each_arm_beside_the_grid(store: SweepStore) -> None:
     (rate,) = rows(text, "network")
     assert rate[:4] == ["plain-20", "0.1, 0.01", "0.01", "70.0\xa0% (70.0\xa0to\xa070.0)"]
     assert (rate[4][:4], rate[5][:4]) == ("62.0", "75.0")
-    shown = told["interventions"].figure
+    shown = report.arms.figure
     assert (
         "wide: width 2. Plain networks, test accuracy: 90.0 % at depth 8, 90.0 % at depth 20." in shown.text
     )
-    whole = page.html(told)
+    whole = render_html(report)
     assert shown.text in whole
     assert re.search(r"#[0-9a-f]{6}\b", whole[whole.index("<body>") :]) is None, "colours are the page's"
 
@@ -111,9 +111,9 @@ def test_the_fall_that_chosen_rates_leave_is_said(tmp_path: Path) -> None:
         value = 0.5 + 0.1 * (config.training.lr == 0.01) + 0.05 * (config.depth == 8)
         summary = run.summary().model_copy(update={"validation_accuracy": value})
         (run.folder / "summary.json").write_text(summary.to_json())
-    told = page.context(load_sweep(made.folder))
+    report = make_report(load_sweep(made.folder))
     said = "From depth 8, the best of plain networks by validation, to depth 20 test accuracy falls by "
-    for text in (page.markdown(told), unescape(page.html(told))):
+    for text in (render_markdown(report), unescape(render_html(report))):
         assert f"{said}9.0 points at the chosen rates; at the recipe's, 9.0." in text
 
 
@@ -124,7 +124,7 @@ def test_an_arm_that_lost_runs_says_so(store: SweepStore) -> None:
             update = {"status": "diverged", "test_accuracy": None, "validation_accuracy": None}
             summary = run.summary().model_copy(update=update)
             (run.folder / "summary.json").write_text(summary.to_json())
-    text = page.markdown(page.context(load_sweep(store.folder)))
+    text = render_markdown(make_report(load_sweep(store.folder)))
     assert rows(text, "networks")[-1][2] == "20 (diverged: 20)"
     assert "deep_only: diverged: plain-20 seed 1 and plain-20 seed 2" in text
     assert rows(text, "network")[0][2] == "0.1", "a rate that lost seeds is not chosen"
@@ -133,18 +133,18 @@ def test_an_arm_that_lost_runs_says_so(store: SweepStore) -> None:
 
 def test_a_report_without_arms_has_no_such_section(tmp_path: Path) -> None:
     planted(tmp_path / "s", CELLS)
-    told = page.context(load_sweep(tmp_path / "s"))
-    assert "## Arms" not in page.markdown(told) + page.html(told)
-    assert "Nothing of the grid: every run" in page.markdown(told)
+    report = make_report(load_sweep(tmp_path / "s"))
+    assert "## Arms" not in render_markdown(report) + render_html(report)
+    assert "Nothing of the grid: every run" in render_markdown(report)
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 1440])
 def test_a_browser_lays_it_out_without_overflow(store: SweepStore, width: int, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(page.html(page.context(load_sweep(store.folder))))
-    told = laid_out(tmp_path / "report.html", width, tmp_path)
-    assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
-    assert told["scrolls"] <= width
+    (tmp_path / "report.html").write_text(render_html(make_report(load_sweep(store.folder))))
+    layout = laid_out(tmp_path / "report.html", width, tmp_path)
+    assert (layout["wide"], layout["silent"], layout["empty"], layout["twice"]) == ([], [], [], [])
+    assert layout["scrolls"] <= width
     if width == 1440:
-        assert told["tables"] == 0
+        assert layout["tables"] == 0

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from resdeg.analysis.blocks import measured_blocks
+from resdeg.analysis.diagnostics import load_diagnostics, summarise_blocks
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.judge import Verdict
 from resdeg.records import DiagnosticRecord
-from resdeg.report import page
-from resdeg.report.blocks import told
+from resdeg.report.block_charts import make_block_section
+from resdeg.report.page import make_report, render_html, render_markdown
 from resdeg.store import SweepStore
 from tests.planted import CELLS, causes, diagnosed, planted
 from tests.report.browser import laid_out
@@ -49,22 +49,29 @@ def store(tmp_path: Path) -> SweepStore:
 
 
 def test_each_number_is_of_the_right_blocks(store: SweepStore) -> None:
-    (one,) = measured_blocks(load_sweep(store.folder))
-    assert (one.arm, one.family, one.depth, one.seeds, one.images) == ("", "plain", 20, 2, (500,))
-    assert one.late["branch"] == pytest.approx(7.5), "the median of 5, 6, 8, 9, then the mean over seeds"
-    assert one.late["cka"] == pytest.approx((1 / 6 + 1 / 8) / 2)
-    assert "distance" not in one.late
-    assert one.probes == pytest.approx((0.5, 0.45))
-    assert one.intact == pytest.approx(0.85)
-    assert one.lost is not None
-    assert (one.lost.mean, one.lost.largest) == pytest.approx((0.05 * 34 / 7, 0.45))
-    assert one.recomputed is not None
-    assert one.recomputed.largest == pytest.approx(0.09)
+    frame, _ = load_diagnostics(store.folder)
+    (network,) = summarise_blocks(frame, [])
+    assert (network.arm, network.family, network.depth, network.seeds, network.images) == (
+        "",
+        "plain",
+        20,
+        2,
+        (500,),
+    )
+    assert network.late["branch"] == pytest.approx(7.5), "the median of 5, 6, 8, 9, then the mean over seeds"
+    assert network.late["cka"] == pytest.approx((1 / 6 + 1 / 8) / 2)
+    assert "distance" not in network.late
+    assert network.probes == pytest.approx((0.5, 0.45))
+    assert network.intact == pytest.approx(0.85)
+    assert network.lost is not None
+    assert (network.lost.mean, network.lost.largest) == pytest.approx((0.05 * 34 / 7, 0.45))
+    assert network.recomputed is not None
+    assert network.recomputed.largest == pytest.approx(0.09)
 
 
 def test_the_report_has_them(store: SweepStore) -> None:
-    said = page.context(load_sweep(store.folder))
-    for text in (page.markdown(said), page.html(said)):
+    report = make_report(load_sweep(store.folder))
+    for text in (render_markdown(report), render_html(report)):
         assert "plain-20" in text
         assert "24.3 (45.0)" in text
         assert "500" in text
@@ -73,19 +80,19 @@ def test_the_report_has_them(store: SweepStore) -> None:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_lays_it_out_without_overflow(store: SweepStore, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(page.html(page.context(load_sweep(store.folder))))
+    (tmp_path / "report.html").write_text(render_html(make_report(load_sweep(store.folder))))
     for width in (360, 1440):
-        told = laid_out(tmp_path / "report.html", width, tmp_path)
-        assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
-        assert told["scrolls"] <= width
+        layout = laid_out(tmp_path / "report.html", width, tmp_path)
+        assert (layout["wide"], layout["silent"], layout["empty"], layout["twice"]) == ([], [], [], [])
+        assert layout["scrolls"] <= width
 
 
 def test_figures_of_the_grid_are_in_the_page_and_can_be_read_out(store: SweepStore) -> None:
-    said = page.context(load_sweep(store.folder))
-    (drawn,) = said["blocks"].figures
+    report = make_report(load_sweep(store.folder))
+    (drawn,) = report.blocks.figures
     assert "||F(x)|| / ||x||, median of trained networks: 5.50 in plain-20." in drawn.text
     assert drawn.pixels > 400
-    whole = page.html(said)
+    whole = render_html(report)
     assert drawn.svg in whole
     assert f"{drawn.text}</desc>" in whole
 
@@ -103,7 +110,7 @@ def test_c10_has_the_nearness_of_every_start(tmp_path: Path) -> None:
             for block in (3, 5, 9)
         ]  # fmt: skip
         (folder / "diagnostics.jsonl").write_text("\n".join(records) + "\n")
-    text = page.markdown(page.context(load_sweep(made.folder)))
+    text = render_markdown(make_report(load_sweep(made.folder)))
     table = text[text.index("## C10") : text.index("## Arms")].splitlines()
     assert (
         "| depth | He's start | start as identities | orthogonal start | distance, late half | seeds |"
@@ -118,15 +125,15 @@ def test_c10_has_the_nearness_of_every_start(tmp_path: Path) -> None:
 @pytest.mark.browser
 def test_a_browser_lays_out_causes_arms_and_every_figure(tmp_path: Path) -> None:
     made = diagnosed(causes(tmp_path / "s", Verdict.SUPPORTED))
-    (tmp_path / "report.html").write_text(page.html(page.context(load_sweep(made.folder))))
+    (tmp_path / "report.html").write_text(render_html(make_report(load_sweep(made.folder))))
     for width in (360, 1440):
-        told = laid_out(tmp_path / "report.html", width, tmp_path)
-        assert (told["wide"], told["silent"], told["empty"], told["twice"]) == ([], [], [], [])
-        assert told["scrolls"] <= width
-        assert told["figures"] >= 12
+        layout = laid_out(tmp_path / "report.html", width, tmp_path)
+        assert (layout["wide"], layout["silent"], layout["empty"], layout["twice"]) == ([], [], [], [])
+        assert layout["scrolls"] <= width
+        assert layout["figures"] >= 12
 
 
 def test_without_measures_there_is_no_section(tmp_path: Path) -> None:
     sweep = load_sweep(planted(tmp_path / "s", CELLS).folder)
-    assert told(sweep) is None
-    assert "## Blocks" not in page.markdown(page.context(sweep))
+    assert make_block_section(sweep) is None
+    assert "## Blocks" not in render_markdown(make_report(sweep))

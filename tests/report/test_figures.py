@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 
 from resdeg.analysis.frame import load_sweep
 from resdeg.errors import UsageError
-from resdeg.report.captions import describe
-from resdeg.report.figures import CLEAN, TEST, TRAINING
+from resdeg.report.curve_chart import CLEAN, TEST, TRAINING
 from resdeg.report.kinds import FIGURES
 from resdeg.report.style import FORMATS, THEMES, render
+from resdeg.report.text import describe_runs
 from tests.planted import CELLS, diagnosed, planted
 
 
@@ -47,14 +47,16 @@ def test_the_points_drawn_are_the_points_of_the_table(sweep) -> None:
     assert [list(y) for y in drawn[:2]] == [pytest.approx([0.71, 0.62]), pytest.approx([0.71, 0.81])]
     dashed = [line for line in bottom.lines if line.get_linestyle() == TRAINING]
     assert list(dashed[0].get_ydata()) == pytest.approx([0.28, 0.37])
-    seeds = [len(c.get_offsets()) for c in top.collections if hasattr(c, "get_offsets")]
+    seeds = [
+        len(collection.get_offsets()) for collection in top.collections if hasattr(collection, "get_offsets")
+    ]
     assert 6 in seeds, "every seed is a point"
 
 
 def test_a_figure_says_what_made_it(sweep) -> None:
-    told = describe(sweep)
+    text = describe_runs(sweep)
     for part in ("2 epochs", "lr 0.1 triangle", "fp32", "seeds 0-2", "95 % Student-t"):
-        assert part in told
+        assert part in text
     figure = FIGURES["curve"]([sweep], THEMES["light"])
     assert "CIFAR-10" in figure.get_suptitle()
     assert "2 epochs" in figure.axes[0].get_title(loc="left")
@@ -67,7 +69,7 @@ def test_unfinished_and_diverged_runs_are_named(tmp_path: Path) -> None:
         summary = run.summary().model_copy(update={"status": status})
         (run.folder / "summary.json").write_text(summary.to_json())
     sweep = load_sweep(tmp_path / "s")
-    assert "10 of 12 points finished; 1 diverged, 1 stopped" in describe(sweep)
+    assert "10 of 12 points finished; 1 diverged, 1 stopped" in describe_runs(sweep)
     figure = FIGURES["curve"]([sweep], THEMES["light"])
     assert {"X", "v"} <= {line.get_marker() for line in figure.axes[0].lines}
 
@@ -84,7 +86,10 @@ def test_families_differ_in_light_and_dark_and_without_colour() -> None:
 
 
 def luminance(colour: str) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    linear = [
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+        for channel in to_rgb(colour)
+    ]
     return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
@@ -92,10 +97,10 @@ def test_a_sweep_with_two_evaluations_shows_the_one_it_says(tmp_path: Path) -> N
     store = planted(tmp_path / "s", CELLS)
     for run_id in store.run_ids():
         run = store.run(run_id)
-        told = {"image_test_accuracy": 0.9, "image_train_accuracy": 0.95}
-        summary = run.summary().model_copy(update=told)
+        numbers = {"image_test_accuracy": 0.9, "image_train_accuracy": 0.95}
+        summary = run.summary().model_copy(update=numbers)
         (run.folder / "summary.json").write_text(summary.to_json())
-        lines = [r.model_copy(update={"image_test_accuracy": 0.9}).to_json() for r in run.metrics()]
+        lines = [record.model_copy(update={"image_test_accuracy": 0.9}).to_json() for record in run.metrics()]
         (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     both = load_sweep(tmp_path / "s")
     assert both.evaluations == ["image", "running"]
@@ -105,7 +110,7 @@ def test_a_sweep_with_two_evaluations_shows_the_one_it_says(tmp_path: Path) -> N
         ("running", [0.71, 0.62], "running statistics"),
     ):
         shown = both.evaluated(by)
-        assert words in describe(shown)
+        assert words in describe_runs(shown)
         figure = FIGURES["curve"]([shown], THEMES["light"])
         plain = next(line for line in figure.axes[0].lines if len(line.get_ydata()) == 2)
         assert list(plain.get_ydata()) == pytest.approx(first)
@@ -113,7 +118,7 @@ def test_a_sweep_with_two_evaluations_shows_the_one_it_says(tmp_path: Path) -> N
 
 def test_an_evaluation_that_was_not_recorded_is_refused(sweep) -> None:
     assert sweep.evaluations == ["running"]
-    assert "evaluated" not in describe(sweep)
+    assert "evaluated" not in describe_runs(sweep)
     with pytest.raises(UsageError, match="'image' was not recorded"):
         sweep.evaluated("image")
 
@@ -122,14 +127,18 @@ def test_clean_training_error_is_drawn_where_it_was_recorded(sweep, tmp_path: Pa
     def drawn(shown) -> tuple[list[list[float]], list[str]]:
         figure = FIGURES["training"]([shown], THEMES["light"])
         lines = [line for line in figure.axes[0].lines if line.get_linestyle() == CLEAN]
-        return [list(line.get_ydata()) for line in lines], [t.get_text() for t in figure.legends[0].texts]
+        return [list(line.get_ydata()) for line in lines], [
+            text.get_text() for text in figure.legends[0].texts
+        ]
 
     assert drawn(sweep) == ([], ["plain", "residual", "test", "training (running mean)"])
     store = planted(tmp_path / "new", CELLS)
     for run_id in store.run_ids():
         run = store.run(run_id)
-        lines = [r.model_copy(update={"clean_train_accuracy": 0.9}).to_json() for r in run.metrics()]
+        lines = [
+            record.model_copy(update={"clean_train_accuracy": 0.9}).to_json() for record in run.metrics()
+        ]
         (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    dotted, told = drawn(load_sweep(tmp_path / "new"))
+    dotted, labels = drawn(load_sweep(tmp_path / "new"))
     assert dotted == [pytest.approx([0.1, 0.1])] * 2, "the mean of each family, no hair of seeds"
-    assert told[-1] == "training (clean, fixed images)"
+    assert labels[-1] == "training (clean, fixed images)"

@@ -12,9 +12,9 @@ import pytest
 from resdeg.analysis.claims import CLAIMS
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.judge import RULE, Verdict
-from resdeg.report import page
-from resdeg.report.inline import colours
+from resdeg.report.page import make_report, render_html, render_markdown
 from resdeg.report.style import THEMES
+from resdeg.report.svg import colour_variables
 from tests.planted import CELLS, PLANTS, planted
 from tests.report.browser import laid_out
 
@@ -29,8 +29,8 @@ def supported(tmp_path: Path) -> Path:
 
 def test_bytes_repeat(supported: Path) -> None:
     sweep = load_sweep(supported)
-    assert page.html(page.context(sweep)) == page.html(page.context(sweep))
-    assert page.markdown(page.context(sweep)) == page.markdown(page.context(load_sweep(supported)))
+    assert render_html(make_report(sweep)) == render_html(make_report(sweep))
+    assert render_markdown(make_report(sweep)) == render_markdown(make_report(load_sweep(supported)))
 
 
 class Outline(HTMLParser):
@@ -61,7 +61,7 @@ class Outline(HTMLParser):
 
 def test_it_is_one_whole_file_without_script(supported: Path) -> None:
     outline = Outline()
-    outline.feed(page.html(page.context(load_sweep(supported))))
+    outline.feed(render_html(make_report(load_sweep(supported))))
     assert outline.open == []
     assert outline.outside == []
     assert "script" not in outline.seen
@@ -69,15 +69,15 @@ def test_it_is_one_whole_file_without_script(supported: Path) -> None:
 
 
 def test_every_colour_of_a_figure_is_the_page_s(supported: Path) -> None:
-    text = page.html(page.context(load_sweep(supported)))
+    text = render_html(make_report(load_sweep(supported)))
     body = text[text.index("<body>") :]
     assert set(re.findall(r"#[0-9a-f]{6}\b", body)) == set()
-    for variable in colours(THEMES["dark"]):
+    for variable in colour_variables(THEMES["dark"]):
         assert f"var({variable})" in text
 
 
 def test_it_says_how_it_was_obtained_and_where_the_notes_go_further(supported: Path) -> None:
-    text = page.markdown(page.context(load_sweep(supported)))
+    text = render_markdown(make_report(load_sweep(supported)))
     for part in (
         RULE, "2 epochs", "fp32", "seeds 0-2", "sign-flip p of 0.2500", "not below .05",
         "Every verdict speaks for recipe short, 2 epochs, and for nothing longer", "Holm",
@@ -91,8 +91,8 @@ def test_it_says_how_it_was_obtained_and_where_the_notes_go_further(supported: P
 def test_generated_images_are_named_as_such(tmp_path: Path) -> None:
     planted(tmp_path / "s", CELLS, data={"name": "hierarchy"})
     sweep = load_sweep(tmp_path / "s")
-    assert "**Generated images, not a natural data set.**" in page.markdown(page.context(sweep))
-    assert "Generated images, not a natural data set." in page.html(page.context(sweep))
+    assert "**Generated images, not a natural data set.**" in render_markdown(make_report(sweep))
+    assert "Generated images, not a natural data set." in render_html(make_report(sweep))
 
 
 def test_a_diverged_a_missing_and_a_damaged_run_are_reported(tmp_path: Path, resdeg) -> None:
@@ -114,7 +114,7 @@ def test_a_diverged_a_missing_and_a_damaged_run_are_reported(tmp_path: Path, res
 def test_labels_are_text_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "<script>$x"
     planted(folder, CELLS)
-    text = page.html(page.context(load_sweep(folder)))
+    text = render_html(make_report(load_sweep(folder)))
     assert "<script" not in text
     assert "&lt;script&gt;$x" in text
 
@@ -124,9 +124,9 @@ def test_only_the_full_protocol_is_set_beside_published_numbers(tmp_path: Path) 
     short, full = tmp_path / "short", tmp_path / "full"
     planted(short, accuracy)
     planted(full, accuracy, training={"recipe": "he2015"})
-    refused = page.markdown(page.context(load_sweep(short)))
+    refused = render_markdown(make_report(load_sweep(short)))
     assert "short is not set beside the published numbers: its length is 2 epochs (781 steps)" in refused
-    compared = page.markdown(page.context(load_sweep(full)))
+    compared = render_markdown(make_report(load_sweep(full)))
     assert re.search(r"\| plain-20 \| 9.5\s%.*\| 8.7 to 9.9\s% \| in band \| 9.68 \(He", compared)
     assert re.search(r"\| residual-20 \| 5.0\s%.*\| below \|", compared)
     assert "is not set beside" not in compared
@@ -168,24 +168,24 @@ def test_a_browser_lays_it_out_without_overflow(width: int, name: str, tmp_path:
         planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED])
     sweep = load_sweep(tmp_path / "s" if name == "planted" else ROOT / "results" / name)
     shown = sweep.evaluated(sweep.evaluations[0])
-    (tmp_path / "report.html").write_text(page.html(page.context(shown)))
-    told = laid_out(tmp_path / "report.html", width, tmp_path)
-    assert told["width"] == width
-    assert told["scrolls"] <= width
-    assert told["wide"] == []
-    assert told["figures"] >= 5
-    assert told["silent"] == []
-    assert told["empty"] == []
-    assert told["twice"] == []
-    assert told["scripts"] == 0
+    (tmp_path / "report.html").write_text(render_html(make_report(shown)))
+    layout = laid_out(tmp_path / "report.html", width, tmp_path)
+    assert layout["width"] == width
+    assert layout["scrolls"] <= width
+    assert layout["wide"] == []
+    assert layout["figures"] >= 5
+    assert layout["silent"] == []
+    assert layout["empty"] == []
+    assert layout["twice"] == []
+    assert layout["scripts"] == 0
     if width == 1440:
-        assert told["tables"] == 0
+        assert layout["tables"] == 0
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 def test_it_is_dark_where_the_reader_is(supported: Path, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(page.html(page.context(load_sweep(supported))))
+    (tmp_path / "report.html").write_text(render_html(make_report(load_sweep(supported))))
     light = laid_out(tmp_path / "report.html", 360, tmp_path)
     dark = laid_out(tmp_path / "report.html", 360, tmp_path, dark=True)
     assert (light["paper"], dark["paper"]) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
@@ -198,7 +198,7 @@ def test_the_browser_sees_what_is_too_wide_or_silent(tmp_path: Path) -> None:
     (tmp_path / "bad.html").write_text(
         '<!DOCTYPE html><body><p style="width:900px">x</p><svg role="img" height="20"></svg></body>'
     )
-    told = laid_out(tmp_path / "bad.html", 360, tmp_path)
-    assert told["wide"] == ["P."]
-    assert told["scrolls"] > 360
-    assert told["silent"] == ["svg."]
+    layout = laid_out(tmp_path / "bad.html", 360, tmp_path)
+    assert layout["wide"] == ["P."]
+    assert layout["scrolls"] > 360
+    assert layout["silent"] == ["svg."]

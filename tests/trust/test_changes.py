@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import resdeg.runner
-from resdeg.analysis.provenance import differences, provenance
+from resdeg.analysis.reader import collect_provenance, describe_differences
 from resdeg.records import MAKES_BITS
 from resdeg.runner import execute
 from resdeg.runner.provenance import digest_code
@@ -43,14 +43,14 @@ def test_a_resumed_run_says_what_changed(tmp_path: Path, tiny_run, name: str) ->
     assert len(said) == 1
     assert "same bits are not claimed" in said[0]
     assert len(store.environment().segments) == 2
-    assert differences(provenance([store]))[0].startswith(f"the runs differ in {name}: ")
+    assert describe_differences(collect_provenance([store]))[0].startswith(f"the runs differ in {name}: ")
 
 
 def test_runs_that_differ_are_said_where_they_are_read(resdeg, tiny_toml, tmp_path: Path) -> None:
     done = resdeg("sweep", tiny_toml, "--depths", "8", "--seeds", "0", "--out", "out")
     assert done.returncode == 0, done.stderr
     store = SweepStore(tmp_path / "out")
-    assert differences(provenance(store.run(run_id) for run_id in store.run_ids())) == []
+    assert describe_differences(collect_provenance(store.run(run_id) for run_id in store.run_ids())) == []
     assert "differ" not in resdeg("plot", "out").stderr
     pretend(store.run(store.run_ids()[0]), "torch")
     for command in ("status", "plot"):
@@ -100,4 +100,4 @@ def test_records_from_before_the_digest_are_read(tmp_path: Path, tiny_run) -> No
     del tree["segments"][0]["code"]
     (store.folder / "environment.json").write_text(json.dumps(tree))
     assert store.environment().segments[0].code == ""
-    assert differences(provenance([store])) == []
+    assert describe_differences(collect_provenance([store])) == []

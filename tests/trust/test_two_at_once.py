@@ -130,7 +130,7 @@ def test_a_lock_of_the_dead_needs_no_hand(tmp_path: Path, tiny_run) -> None:
 _COMMAND = """
 import sys
 from resdeg.cli import app
-import resdeg.report.figures, resdeg.sweep.executors.local, resdeg.sweep.plan
+import resdeg.report.kinds, resdeg.sweep.executors.local, resdeg.sweep.plan
 print("ready", flush=True)
 sys.stdin.readline()
 app.main()

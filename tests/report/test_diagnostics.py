@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from resdeg.analysis.diagnosed import DIAGNOSTIC_COLUMNS, digest, load_diagnostics
+from resdeg.analysis.diagnostics import DIAGNOSTIC_COLUMNS, digest, load_diagnostics
 from resdeg.analysis.frame import load_sweep
 from resdeg.cli.plot import KINDS
 from resdeg.errors import UsageError
@@ -30,14 +30,14 @@ def sweep(tmp_path: Path):
 def drawn(axes, family: str, style: str = "-", bold: bool = True) -> list[tuple[list[float], list[float]]]:
     """Lines of a family as (x, y), in order of x."""
     colour = LOOK.families[family].colour
-    found = [
+    lines = [
         (list(map(float, line.get_xdata())), list(map(float, line.get_ydata())))
         for line in axes.lines
         if same_color(line.get_color(), colour)
         and line.get_linestyle() == style
         and (line.get_linewidth() > 1) == bold
     ]
-    return sorted(found)
+    return sorted(lines)
 
 
 def test_a_line_is_the_mean_over_seeds_and_each_seed_is_there(sweep) -> None:
@@ -119,9 +119,9 @@ def test_two_sweeps_stand_side_by_side_and_say_their_names(sweep) -> None:
 
 
 def test_a_figure_says_what_made_it(sweep) -> None:
-    told = FIGURES["identity"]([sweep], LOOK).get_suptitle()
+    title = FIGURES["identity"]([sweep], LOOK).get_suptitle()
     for part in ("CIFAR-10", "2 epochs", "seeds 0-2", "1,000 held-out images", "left out"):
-        assert part in told
+        assert part in title
 
 
 @pytest.mark.parametrize("kind", PAGES)
@@ -141,9 +141,9 @@ def test_the_median_block_goes_from_step_0_to_the_last(sweep) -> None:
             assert x == [0, 391, 782]
             assert y == pytest.approx([offset + 0.51, offset + 0.51 + 0.391, offset + 0.51])
             assert len(drawn(axes, family, bold=False)) == 3
-    told = figure.get_suptitle()
-    assert "median over the blocks" in told
-    assert "step 0" in told
+    title = figure.get_suptitle()
+    assert "median over the blocks" in title
+    assert "step 0" in title
 
 
 def test_without_snapshots_there_is_no_development_to_draw(sweep) -> None:
@@ -164,11 +164,11 @@ def test_the_command_names_every_figure() -> None:
 def test_the_frame_has_a_row_per_record(sweep) -> None:
     frame, _ = load_diagnostics(sweep.folder)
     assert list(frame.columns) == DIAGNOSTIC_COLUMNS
-    one = frame[(frame["family"] == "plain") & (frame["depth"] == 20) & (frame["seed"] == 2)]
-    layer = one[(one["kind"] == "responses") & (one["state"] == "final") & (one["layer"] == 19)]
+    rows = frame[(frame["family"] == "plain") & (frame["depth"] == 20) & (frame["seed"] == 2)]
+    layer = rows[(rows["kind"] == "responses") & (rows["state"] == "final") & (rows["layer"] == 19)]
     assert layer[["block", "stage", "images"]].to_numpy().tolist() == [[9, 3, 1000]]
     assert layer["value"].item() == pytest.approx(1.9 + 0.02 + 1)
-    intact = one[one["name"] == "intact_accuracy"]
+    intact = rows[rows["name"] == "intact_accuracy"]
     assert intact[["layer", "block", "stage"]].isna().all(axis=None)
 
 

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from resdeg.analysis import frame
-from resdeg.analysis.causes import activation_arms
-from resdeg.analysis.diagnosed import load_diagnostics
+from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.analysis.evidence import OWN, Evidence
 from resdeg.analysis.frame import load_sweep
-from resdeg.analysis.judge import Finding, Verdict, findings
+from resdeg.analysis.judge import Finding, Verdict, judge_claims
+from resdeg.analysis.mechanisms import list_activation_arms
 from resdeg.analysis.rules import registered_rules
-from resdeg.report import page
+from resdeg.report.page import make_report
 from resdeg.store import SweepStore
 from tests.planted import PLANTS, branches, causes, planted, probes
 
@@ -24,7 +24,7 @@ MEASURED = ("C5", "C6", "C7", "C8")
 
 
 def judged(store: SweepStore) -> dict[str, Finding]:
-    return {finding.claim.id: finding for finding in findings(Evidence(load_sweep(store.folder)))}
+    return {finding.claim.id: finding for finding in judge_claims(Evidence(load_sweep(store.folder)))}
 
 
 def test_the_report_says_them_to_programs(resdeg, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_relu_by_another_name_is_no_other_activation(tmp_path: Path) -> None:
     store = causes(tmp_path / "s", Verdict.SUPPORTED, same)
     branches(store, {("same", "residual", 20, state): [1.0] * 5 for state in ("initial", 100, 200, "final")})
     assert judged(store)["C8"].verdict is Verdict.SUPPORTED
-    assert activation_arms(Evidence(load_sweep(store.folder))) == ["linear"]
+    assert list_activation_arms(Evidence(load_sweep(store.folder))) == ["linear"]
 
 
 def test_two_snapshots_are_too_few(tmp_path: Path) -> None:
@@ -178,7 +178,9 @@ def test_a_branch_that_starts_smaller_is_no_merit_of_training(tmp_path: Path) ->
     before = judged(store)["C8"].excess
     for run in load_sweep(store.folder).config.arm_sweeps["linear"].grid():
         record = store.run(run.run_id)
-        doubled = [r.model_copy(update={"value": 2 * r.value}).to_json() for r in record.diagnostics()]
+        doubled = [
+            number.model_copy(update={"value": 2 * number.value}).to_json() for number in record.diagnostics()
+        ]
         (record.folder / "diagnostics.jsonl").write_text("\n".join(doubled) + "\n")
     assert judged(store)["C8"].excess == pytest.approx(before)
 
@@ -240,5 +242,5 @@ def test_diagnostics_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return load_diagnostics(folder)
 
     monkeypatch.setattr(frame, "load_diagnostics", counting)
-    page.context(load_sweep(store.folder))
+    make_report(load_sweep(store.folder))
     assert reads == [store.folder]

@@ -1,4 +1,4 @@
-"""Effects of C5 to C8: why accuracy falls, from arms beside the grid and from measured blocks."""
+"""Effects of C5 to C8: why accuracy falls, from arms and from measured blocks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import statistics
 from resdeg.analysis.effects import Joint, Part, Sample, Witness
 from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked, NotPlanned
 
-METRICS = {"own start less constructed": "train_loss", "with recomputed statistics": "recomputed_train_loss"}
+LOSSES = {"own start less constructed": "train_loss", "with recomputed statistics": "recomputed_train_loss"}
 
 
-def solver_gap(evidence: Evidence) -> Witness:
-    """C5: clean training loss from its own start less that of a constructed network, in nats.
+def compare_constructed(evidence: Evidence) -> Witness:
+    """Returns the effect of C5: clean training loss from its own start less that of a copy, in nats.
 
     Raises:
         NotAsked: no constructed network is planned, or too few seeds have ended.
@@ -21,7 +21,7 @@ def solver_gap(evidence: Evidence) -> Witness:
         raise NotPlanned(rule.asks)
     parts: dict[str, list[Part]] = {}
     columns: dict[str, dict[int, float]] = {}
-    for name, metric in METRICS.items():
+    for name, metric in LOSSES.items():
         losses = evidence.losses(metric)
         own = losses.pop(OWN)
         for arm, constructed in losses.items():
@@ -29,16 +29,16 @@ def solver_gap(evidence: Evidence) -> Witness:
             gap = {seed: own[seed] - loss for seed, loss in constructed.items() if seed in own}
             parts.setdefault(arm, []).append(Part(name, Sample(gap), rule.numbers["margin"], frozenset(gap)))
     candidates: dict[int | str, Joint] = {
-        arm: _asked(evidence, of_arm) for arm, of_arm in parts.items() if _have_seeds(evidence, of_arm)
+        arm: _join(evidence, own) for arm, own in parts.items() if _have_seeds(evidence, own)
     }
     if not candidates:
-        _asked(evidence, max(parts.values(), key=_fewest, default=[]))
+        _join(evidence, max(parts.values(), key=_fewest, default=[]))
     best = min(candidates, key=lambda arm: statistics.fmean(columns[str(arm)].values()))
     return Witness(candidates, "arm", best)
 
 
-def later_layers_spoil(evidence: Evidence) -> Witness:
-    """C6: a probe behind a block of the last stage less that behind the last block, as a fraction.
+def compare_probes(evidence: Evidence) -> Witness:
+    """Returns the effect of C6: a probe behind a block less that behind the last block, as a fraction.
 
     Raises:
         NotAsked: there are too few test images, or nothing was measured.
@@ -64,13 +64,13 @@ def later_layers_spoil(evidence: Evidence) -> Witness:
         part = Part(
             "probe behind it less behind the last", Sample(gap), rule.numbers["margin"], frozenset(gap)
         )
-        candidates[first + number] = _asked(evidence, [part])
+        candidates[first + number] = _join(evidence, [part])
     best = max(candidates, key=lambda block: candidates[block].excess)
     return Witness(candidates, "block", best)
 
 
-def branch_shrinks(evidence: Evidence) -> Joint:
-    """C7: log2 of norm(F) / norm(x) at initial values less that at the end, in halvings.
+def measure_branches(evidence: Evidence) -> Joint:
+    """Returns the effect of C7: log2 of norm(F) / norm(x) at initial values less that at the end.
 
     Raises:
         NotAsked: there are no such networks, or they were not measured at both ends.
@@ -85,34 +85,34 @@ def branch_shrinks(evidence: Evidence) -> Joint:
     }
     if not decrease:
         raise NotAsked(f"blocks of residual-{evidence.deepest}, measured at both ends (resdeg diagnose)")
-    return _asked(evidence, [Part("decrease", Sample(decrease), rule.numbers["margin"], frozenset(decrease))])
+    return _join(evidence, [Part("decrease", Sample(decrease), rule.numbers["margin"], frozenset(decrease))])
 
 
-def relu_helps(evidence: Evidence) -> Joint:
-    """C8: the decrease of C7 on the way and at the end with ReLU, less that with each other activation.
+def compare_activations(evidence: Evidence) -> Joint:
+    """Returns the effect of C8: the decrease of C7 with ReLU, less that with each other activation.
 
     Raises:
         NotAsked: there is no such arm, or too few snapshots were measured.
     """
     rule = evidence.rules.claims["C8"]
-    arms = activation_arms(evidence)
+    arms = list_activation_arms(evidence)
     if not arms or "residual" not in evidence.config.families:
         raise NotPlanned(rule.asks)
-    own = decreases_on_the_way(evidence, "")
+    own = average_decreases(evidence, "")
     parts = []
     for arm in arms:
-        other = decreases_on_the_way(evidence, arm) if arm in evidence.arms else {}
+        other = average_decreases(evidence, arm) if arm in evidence.arms else {}
         difference = {seed: own[seed] - other[seed] for seed in own if seed in other}
         name = f"{RELU} less {arm}"
         parts.append(Part(name, Sample(difference), rule.numbers["margin"], frozenset(difference)))
     if not any(part.ended for part in parts):
         least = rule.numbers["least_snapshots"]
         raise NotAsked(f"residual-{evidence.deepest} with ReLU and without, measured at {least} snapshots")
-    return _asked(evidence, parts)
+    return _join(evidence, parts)
 
 
-def activation_arms(evidence: Evidence) -> list[str]:
-    """The arms of residual networks of depth dk that have another activation than ReLU, and nothing else."""
+def list_activation_arms(evidence: Evidence) -> list[str]:
+    """Returns the arms of residual networks of depth dk that differ from the grid only in the activation."""
     if not evidence.is_relu or not evidence.depths:
         return []
     return [
@@ -124,8 +124,8 @@ def activation_arms(evidence: Evidence) -> list[str]:
     ]
 
 
-def decreases_on_the_way(evidence: Evidence, arm: str) -> dict[int, float]:
-    """Decrease of log2 norm(F) / norm(x) from initial values, mean over snapshots and the end, by seed."""
+def average_decreases(evidence: Evidence, arm: str) -> dict[int, float]:
+    """Returns the decrease of log2 norm(F) / norm(x), mean over snapshots and the end, by seed."""
     least = evidence.rules.claims["C8"].numbers["least_snapshots"]
     decreases = {}
     for seed, states in evidence.branches(arm, evidence.deepest).items():
@@ -143,7 +143,7 @@ def _have_seeds(evidence: Evidence, parts: list[Part]) -> bool:
     return _fewest(parts) >= evidence.rules.least_seeds
 
 
-def _asked(evidence: Evidence, parts: list[Part]) -> Joint:
+def _join(evidence: Evidence, parts: list[Part]) -> Joint:
     if not _have_seeds(evidence, parts):
         fewest = _fewest(parts)
         there = "there is 1" if fewest == 1 else f"there are {fewest}"

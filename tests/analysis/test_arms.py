@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from resdeg.analysis.arms import choose_rates, compare_arms, compute_falls
+from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import RUN_COLUMNS, SweepFrame
-from resdeg.analysis.interventions import chosen_falls, chosen_rates, interventions
 from resdeg.analysis.stats import mean_interval
 from resdeg.config import resolve
 
@@ -20,9 +21,13 @@ def frame(name: str, config, plant: Plant) -> SweepFrame:
     """Runs of these numbers, a seed each; one without numbers has diverged."""
     rows = [
         {"run_id": f"{name}-{family}-{depth}-{seed}", "family": family, "depth": depth, "seed": seed}
-        | ({"status": "diverged"} if of is None else dict(zip(NUMBERS, ("finished", *of), strict=True)))
+        | (
+            {"status": "diverged"}
+            if numbers is None
+            else dict(zip(NUMBERS, ("finished", *numbers), strict=True))
+        )
         for (family, depth), seeds in plant.items()
-        for seed, of in enumerate(seeds)
+        for seed, numbers in enumerate(seeds)
     ]
     runs = pd.DataFrame(rows).reindex(columns=RUN_COLUMNS)
     return SweepFrame(Path("s"), config, runs, pd.DataFrame(), [], arm=name)
@@ -37,8 +42,8 @@ def planted(grid: Plant, arms: dict[str, tuple[dict, Plant]], validation: int = 
         "arms": {name: changes for name, (changes, _) in arms.items()},
     }  # fmt: skip
     config = resolve(None, {}, [], base)
-    of = {name: frame(name, config.arm_sweeps[name], plant) for name, (_, plant) in arms.items()}
-    return replace(frame("", config, grid), arms=of)
+    frames = {name: frame(name, config.arm_sweeps[name], plant) for name, (_, plant) in arms.items()}
+    return replace(frame("", config, grid), arms=frames)
 
 
 def same(*means: float) -> list[tuple[float, float, float] | None]:
@@ -54,7 +59,7 @@ WIDE = {"families": "plain", "model": {"width": 2.0}}
 
 
 def test_a_row_is_the_fall_from_its_own_best_depth() -> None:
-    plain, residual = interventions(planted(GRID, {}))
+    plain, residual = compare_arms(planted(GRID, {}))
     assert (plain.arm, plain.family, plain.depths, plain.best) == ("", "plain", (8, 20, 56), 20)
     assert plain.best_accuracy == pytest.approx(0.81)
     assert plain.deepest_accuracy == pytest.approx(0.55)
@@ -66,13 +71,13 @@ def test_a_row_is_the_fall_from_its_own_best_depth() -> None:
 
 def test_an_arm_is_set_beside_the_grid_seed_by_seed_at_the_deepest_depth_of_both() -> None:
     arm: Plant = {("plain", 20): same(0.83, 0.83), ("plain", 56): [(0.56, 0.6, 0.5), None]}
-    *_, row = interventions(planted(GRID, {"wide": (WIDE, arm)}))
+    *_, row = compare_arms(planted(GRID, {"wide": (WIDE, arm)}))
     assert (row.arm, row.depths, row.common) == ("wide", (20, 56), 56)
     assert row.difference.mean == pytest.approx(0.06), "of seed 0 alone, not 0.56 - 0.55"
     assert row.difference.low is None
     assert row.diverged == (56,)
     arm[("plain", 56)] = [None, None]
-    *_, row = interventions(planted(GRID, {"wide": (WIDE, arm)}))
+    *_, row = compare_arms(planted(GRID, {"wide": (WIDE, arm)}))
     assert (row.depths, row.common, row.fall) == ((20,), 20, None)
     both = mean_interval([0.03, 0.01])
     assert vars(row.difference) == pytest.approx(vars(both))
@@ -80,10 +85,10 @@ def test_an_arm_is_set_beside_the_grid_seed_by_seed_at_the_deepest_depth_of_both
 
 def test_what_is_not_there_is_no_number() -> None:
     arm: Plant = {("plain", 110): same(0.1, 0.1), ("plain", 104): same(0.7, 0.7)}
-    *_, row = interventions(planted(GRID, {"deep": (WIDE, arm)}))
+    *_, row = compare_arms(planted(GRID, {"deep": (WIDE, arm)}))
     assert (row.common, row.difference, row.trained) == (None, None, False)
     only = {"dead": (WIDE, {("plain", 20): [None, None]})}
-    assert [row.arm for row in interventions(planted(GRID, only))] == ["", ""]
+    assert [row.arm for row in compare_arms(planted(GRID, only))] == ["", ""]
 
 
 def rates(fast: list, slow: list, grid: list, validation: int = 100, **more: object) -> list:
@@ -92,56 +97,62 @@ def rates(fast: list, slow: list, grid: list, validation: int = 100, **more: obj
         "fast": ({"training": {"lr": 0.3}}, {("plain", 20): fast}),
         "slow": ({"training": {"lr": 0.01}, **more}, {("plain", 20): slow}),
     }
-    return chosen_rates(planted({("plain", 20): grid, ("residual", 20): same(0.9, 0.9)}, arms, validation))
+    return choose_rates(
+        Evidence(planted({("plain", 20): grid, ("residual", 20): same(0.9, 0.9)}, arms, validation))
+    )
 
 
-def of(test: float, *validation: float) -> list:
+def trained(test: float, *validation: float) -> list:
     return [(test + 0.01 * seed, 0.9, value) for seed, value in enumerate(validation)]
 
 
 def test_a_rate_is_chosen_by_validation_and_not_by_test() -> None:
-    (one,) = rates(fast=of(0.95, 0.6, 0.6), slow=of(0.5, 0.75, 0.7), grid=of(0.7, 0.7, 0.7))
-    assert (one.family, one.depth, one.tried, one.chosen) == ("plain", 20, (0.1, 0.3, 0.01), 0.01)
-    assert one.validation.mean == pytest.approx(0.725)
-    assert vars(one.recipe) == pytest.approx(vars(mean_interval([0.7, 0.71])))
-    assert vars(one.test) == pytest.approx(vars(mean_interval([0.5, 0.51])))
+    (rate,) = rates(fast=trained(0.95, 0.6, 0.6), slow=trained(0.5, 0.75, 0.7), grid=trained(0.7, 0.7, 0.7))
+    assert (rate.family, rate.depth, rate.tried, rate.chosen) == ("plain", 20, (0.1, 0.3, 0.01), 0.01)
+    assert rate.validation.mean == pytest.approx(0.725)
+    assert vars(rate.recipe) == pytest.approx(vars(mean_interval([0.7, 0.71])))
+    assert vars(rate.test) == pytest.approx(vars(mean_interval([0.5, 0.51])))
 
 
 def test_the_fall_with_chosen_rates_is_between_depths_that_validation_names() -> None:
     """Test accuracy is the best at depth 8, validation at 20."""
     slow: Plant = {
-        ("plain", 8): of(0.9, 0.5, 0.5), ("plain", 20): of(0.8, 0.7, 0.7), ("plain", 56): of(0.7, 0.6, 0.6),
-    }  # fmt: skip
-    grid: Plant = {cell: of(0.9 if cell[1] < 56 else 0.2, 0.55, 0.55) for cell in slow}
+        ("plain", 8): trained(0.9, 0.5, 0.5),
+        ("plain", 20): trained(0.8, 0.7, 0.7),
+        ("plain", 56): trained(0.7, 0.6, 0.6),
+    }
+    grid: Plant = {cell: trained(0.9 if cell[1] < 56 else 0.2, 0.55, 0.55) for cell in slow}
     arms = {"slow": ({"families": "plain", "training": {"lr": 0.01}}, slow)}
-    chosen = chosen_rates(planted(grid, arms, 100))
-    assert [one.chosen for one in chosen] == [0.1, 0.01, 0.01]
-    (one,) = chosen_falls(chosen)
-    assert (one.family, one.best, one.deepest) == ("plain", 20, 56)
-    assert (one.chosen, one.recipe) == pytest.approx((0.1, 0.7))
-    assert chosen_falls(chosen[:1]) == []
+    chosen = choose_rates(Evidence(planted(grid, arms, 100)))
+    assert [rate.chosen for rate in chosen] == [0.1, 0.01, 0.01]
+    (fall,) = compute_falls(chosen)
+    assert (fall.family, fall.best, fall.deepest) == ("plain", 20, 56)
+    assert (fall.chosen, fall.recipe) == pytest.approx((0.1, 0.7))
+    assert compute_falls(chosen[:1]) == []
 
 
 def test_without_images_held_out_none_is_chosen() -> None:
-    assert rates(of(0.9, 0.6, 0.6), of(0.5, 0.7, 0.7), of(0.7, 0.7, 0.7), validation=0) == []
+    assert rates(trained(0.9, 0.6, 0.6), trained(0.5, 0.7, 0.7), trained(0.7, 0.7, 0.7), validation=0) == []
 
 
 def test_an_arm_that_changes_more_is_no_rate() -> None:
-    (one,) = rates(of(0.5, 0.6, 0.6), of(0.5, 0.99, 0.99), of(0.7, 0.7, 0.7), model={"width": 2.0})
-    assert (one.tried, one.chosen) == ((0.1, 0.3), 0.1)
+    (rate,) = rates(
+        trained(0.5, 0.6, 0.6), trained(0.5, 0.99, 0.99), trained(0.7, 0.7, 0.7), model={"width": 2.0}
+    )
+    assert (rate.tried, rate.chosen) == ((0.1, 0.3), 0.1)
 
 
 def test_a_rate_that_lost_a_seed_is_not_chosen() -> None:
-    (one,) = rates([*of(0.9, 0.9), None], of(0.5, 0.7, 0.7), [None, None])
-    assert (one.chosen, one.recipe) == (0.01, None)
+    (rate,) = rates([*trained(0.9, 0.9), None], trained(0.5, 0.7, 0.7), [None, None])
+    assert (rate.chosen, rate.recipe) == (0.01, None)
     assert rates([None, None], [None, None], [None, None]) == []
 
 
 def test_equal_rates_leave_the_recipe_s() -> None:
-    (one,) = rates(of(0.9, 0.7, 0.7), of(0.9, 0.7, 0.7), of(0.7, 0.7, 0.7))
-    assert one.chosen == 0.1
+    (rate,) = rates(trained(0.9, 0.7, 0.7), trained(0.9, 0.7, 0.7), trained(0.7, 0.7, 0.7))
+    assert rate.chosen == 0.1
 
 
 def test_rates_are_compared_over_the_seeds_that_all_have() -> None:
-    (one,) = rates(of(0.6, 0.6), of(0.5, 0.5, 0.99), of(0.4, 0.4, 0.99))
-    assert (one.chosen, one.seeds) == (0.3, 1)
+    (rate,) = rates(trained(0.6, 0.6), trained(0.5, 0.5, 0.99), trained(0.4, 0.4, 0.99))
+    assert (rate.chosen, rate.seeds) == (0.3, 1)

@@ -1,0 +1,261 @@
+"""Runs, findings and estimates in words, the same in figures, in the report and on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from resdeg import data
+from resdeg.analysis.effects import Peak
+from resdeg.analysis.evidence import Evidence
+from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.judge import MOST_SEEDS, Finding, Verdict, locate_peaks
+from resdeg.analysis.rules import registered_rules
+from resdeg.analysis.stats import Estimate
+from resdeg.config import Family, ModelConfig, SweepConfig
+from resdeg.report.units import changed, percent
+
+DEMO_EPOCHS = 5
+EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
+
+
+def join_words(items: Iterable[object], last: str = "and") -> str:
+    """Joins items as a sentence does.
+
+    >>> join_words([8, 20, 56])
+    '8, 20 and 56'
+    """
+    words = list(map(str, items))
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+# ---------------------------------------------------------------- estimates
+
+
+def spell_mean(point: Estimate, decimals: int | None = None) -> str:
+    """Returns the mean as a number of so many decimals; without them it is a fraction, in percent."""
+    return percent(point.mean) if decimals is None else f"{point.mean:.{decimals}f}"
+
+
+def spell_cell(point: Estimate | None, decimals: int | None = None) -> str:
+    """Returns a point for a table: mean and interval, with a line break only between them.
+
+    Args:
+        decimals: see `spell_mean`.
+    """
+    if point is None:
+        return "-"
+    if point.low is None or point.high is None:
+        return spell_mean(point, decimals)
+    low, high = (
+        f"{100 * end:.1f}" if decimals is None else f"{end:.{decimals}f}" for end in (point.low, point.high)
+    )
+    words = (spell_mean(point, decimals), f"({low} to {high})")
+    return " ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
+
+
+# ---------------------------------------------------------------- runs
+
+
+def describe_runs(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval of the mean") -> str:
+    """Returns what a figure must say about its runs: schedule, precision, seeds, how many are missing.
+
+    Args:
+        marks: how the figure shows several seeds.
+    """
+    training, adopted = sweep.config.training, sweep.config.adopted
+    rate = f"lr {training.lr:g} {training.schedule}" + (
+        f" after {training.warmup_steps} at {training.warmup_lr:g}" if training.warmup_steps else ""
+    )
+    budget = f"{training.length}, {rate}, batch {training.batch_size}, {training.precision}"
+    if adopted is None:
+        budget = f"recipe {training.recipe}: {budget}"
+    else:
+        budget = f"adopted from {adopted.source}, not trained here: " + (
+            budget if adopted.schedule_known else "how they were trained is not known"
+        )
+    seeds = sorted(set(sweep.runs["seed"]))
+    interval = "one seed: no interval" if len(seeds) == 1 else marks
+    lines = [budget, f"{_spell_seeds(seeds)}; {interval}", *_describe_network(sweep)]
+    counts = sweep.runs["status"].value_counts()
+    missing = {status: int(count) for status, count in counts.items() if status != "finished"}
+    if missing:
+        states = ", ".join(f"{count} {status}" for status, count in sorted(missing.items()))
+        lines.append(f"{int(counts.get('finished', 0))} of {len(sweep.runs)} points finished; {states}")
+    return "\n".join(lines)
+
+
+def _spell_seeds(seeds: list[int]) -> str:
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if seeds != list(range(seeds[0], seeds[-1] + 1)):
+        return f"{len(seeds)} seeds"
+    return f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 2 else "seeds " + ", ".join(map(str, seeds))
+
+
+def _describe_network(sweep: SweepFrame) -> list[str]:
+    """Returns how the network differs from that of He et al. 2015, and which of two evaluations is shown."""
+    usual = ModelConfig()
+    words = [
+        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in sweep.config.model
+        if value != getattr(usual, name)
+    ]
+    if sweep.config.constructed is not None:
+        words.append(changed({"constructed": sweep.config.constructed.model_dump()}))
+    if sweep.evaluations != ["running"]:
+        words.append(f"evaluated by {EVALUATIONS[sweep.evaluation]}")
+    return [", ".join(words)] if words else []
+
+
+def describe_budget(config: SweepConfig) -> str:
+    """Returns the recipe and the length that a verdict holds for, or whose weights were adopted."""
+    training, adopted = config.training, config.adopted
+    if adopted is None:
+        return f"recipe {training.recipe}, {training.length}"
+    length = training.length if adopted.schedule_known else "length not known"
+    return f"weights adopted from {adopted.source}, {length}"
+
+
+def name_data(config: SweepConfig) -> str:
+    """Returns the name of the images, and whether the sweep shows them early in training, as in the demo.
+
+    With three times the demo's epochs deep plain networks are as good as shallow ones (results/demo).
+    """
+    training = config.training
+    early = training.recipe == "demo" and training.epochs is not None and training.epochs <= DEMO_EPOCHS
+    return data.source(config.data.name).title + (", early in training" if early else "")
+
+
+def describe_registration(sweep: SweepFrame) -> str:
+    """Says whether the rules were fixed before the first step of a sweep, or are younger, or other ones."""
+    rules, begun = registered_rules(), sweep.config.registration
+    if begun is None:
+        return f"The rules (version {rules.version}, {rules.date}) are younger than these records."
+    fixed = f"version {begun.version}, {begun.date}, SHA-256 {begun.sha256[:12]}"
+    if begun.sha256 == rules.sha256:
+        line = f"The rules were fixed before the first step ({fixed})."
+    else:
+        line = (
+            f"This sweep was begun under other rules ({fixed}) than those that judge it here, which are "
+            f"younger than its records (version {rules.version}, {rules.date}, SHA-256 {rules.sha256[:12]})."
+        )
+    if begun.depth is not None:
+        line += f" Depth {begun.depth} was named before the first step."
+    if begun.extended_after is not None:
+        line += f" The sweep was extended after a look at {_count(begun.extended_after, 'seed')}."
+    return line
+
+
+# ---------------------------------------------------------------- findings
+
+
+def describe_finding(finding: Finding, sweep: SweepFrame) -> str:
+    """Returns the verdict of a claim as a sentence, with the data set, budget and seeds it holds for."""
+    claim = finding.claim
+    if finding.needs is not None:
+        needs = finding.needs if finding.needs.startswith("interim") else f"it needs {finding.needs}"
+        return f"Not asked: {needs}."
+    outcome = f"{claim.title}: these runs do not decide it."
+    if finding.verdict is Verdict.SUPPORTED:
+        outcome = claim.outcomes[0]
+    elif finding.verdict is Verdict.REFUTED:
+        outcome = claim.outcomes[1]
+    elif _has_no_fall(finding):
+        outcome = f"{claim.title}: no fall to explain."
+    scope = f"{name_data(sweep.config)}, {describe_budget(sweep.config)}, {_count(finding.seeds, 'seed')}"
+    few = ", few seeds" if finding.few_seeds else ""
+    return f"{outcome.removesuffix('.')} ({scope}{few})."
+
+
+def _has_no_fall(finding: Finding) -> bool:
+    guard = registered_rules().claims[finding.claim.id].numbers.get("guard")
+    return any(
+        part.name == guard and part.effect is not None and part.effect <= part.margin
+        for part in finding.parts
+    )
+
+
+def describe_numbers(finding: Finding) -> str:
+    """Returns parts, interval, seeds and deaths; empty where the claim was not asked."""
+    if finding.needs is not None:
+        return ""
+    unit = finding.claim.unit
+    witness = "" if finding.witness is None else f"At {finding.witness}: "
+    effects = ("-" if part.effect is None else unit.spell(part.effect) for part in finding.parts)
+    parts = (
+        f"{part.name} {effect} (margin {unit.spell(part.margin)})"
+        for part, effect in zip(finding.parts, effects, strict=True)
+    )
+    smallest = "" if finding.smallest is None else f", smallest {unit.spell(finding.smallest)}"
+    lines = [
+        f"{witness}{'; '.join(parts)}; in {unit.name}.",
+        _describe_interval(finding),
+        f"In {finding.beyond} of {_count(finding.seeds, 'seed')}{smallest}.",
+    ]
+    if finding.dead:
+        lines.append(f"Did not train: {join_words(finding.dead)}.")
+    if finding.collapse_bound is not None:
+        lines.append(f"No deepest one died; up to {100 * finding.collapse_bound:.0f} % of seeds may (95 %).")
+    return " ".join(line for line in lines if line)
+
+
+def _describe_interval(finding: Finding) -> str:
+    """Returns the interval of the excess, as far as it has ends."""
+    if finding.confidence is None or (finding.low is None and finding.high is None):
+        return ""
+    unit = finding.claim.unit
+    confidence = f"{100 * finding.confidence:.2f}".rstrip("0").rstrip(".")
+    low, high = (None if end is None else unit.spell(end) for end in (finding.low, finding.high))
+    if low is None or high is None:
+        ends = f"up to {high}" if low is None else f"from {low} up"
+    else:
+        ends = f"{low} to {high}"
+    return f"Beyond the margin{'s' * (len(finding.parts) > 1)} by {ends} ({confidence} % interval)."
+
+
+def describe_seeds(finding: Finding) -> str:
+    """Says how many seeds would decide a claim; empty where it is decided or cannot be asked."""
+    if finding.verdict is not Verdict.UNDECIDED:
+        return ""
+    if finding.deciding is None:
+        return f"If effect and spread are what they seem, not even {MOST_SEEDS} seeds will decide it."
+    if finding.deciding <= finding.seeds:
+        return ""
+    return (
+        f"If effect and spread are what they seem, {finding.deciding} seeds, "
+        f"{finding.deciding - finding.seeds} more, will probably decide it."
+    )
+
+
+# ---------------------------------------------------------------- peaks
+
+
+def describe_peak(evidence: Evidence, family: Family = "plain") -> str:
+    """Says where the curve of a family has its peak, or that the sweep is interim; empty without a peak."""
+    if evidence.interim is not None:
+        return evidence.interim
+    peak = locate_peaks(evidence).get(family)
+    return "" if peak is None else f"peak of the {family} curve: {_spell_peak(peak)}"
+
+
+def describe_peaks(evidence: Evidence) -> list[str]:
+    """Returns `describe_peak` of every family, once where the sweep is interim."""
+    lines = [describe_peak(evidence, family) for family in evidence.config.families]
+    return [line for line in dict.fromkeys(lines) if line]
+
+
+def _spell_peak(peak: Peak) -> str:
+    seeds = _count(peak.seeds, "seed")
+    if peak.seeds < registered_rules().least_seeds:
+        return f"best trained: {peak.best} ({seeds}: no interval)"
+    if peak.low is None and peak.high is None:
+        where = "not located"
+    elif peak.low is None:
+        where = f"below {peak.high}"
+    else:
+        where = f"above {peak.low}" if peak.high is None else f"between {peak.low} and {peak.high}"
+    return f"{where}; best trained: {peak.best} ({100 * peak.confidence:.0f} %, {seeds})"
