@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from resdeg.analysis.curve import by_seed
+from resdeg.analysis.curve import read_by_seed
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import resolve
@@ -23,7 +23,7 @@ def published() -> pd.DataFrame:
 
 def difference(runs: pd.DataFrame, metric: str, *networks: tuple[str, int]) -> Estimate:
     """The first network less the second, paired by seed."""
-    first, second = (by_seed(runs, metric, network=network) for network in networks)
+    first, second = (read_by_seed(runs, metric, network=network) for network in networks)
     return mean_interval([float(value) for value in (first - second).dropna()])
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from resdeg import data
-from resdeg.analysis.curve import with_errors
+from resdeg.analysis.curve import add_errors
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import DataConfig, Family, ModelConfig, SweepConfig, TrainingConfig
@@ -24,7 +24,7 @@ PUBLISHED = TrainingConfig.model_validate(recipe("he2015"))
 # The settings that may differ, or whose effect on the length is compared.
 _FREE = ("recipe", "epochs", "steps", "warmup_steps", "warmup_lr", "precision", "threads")
 # The keys of `resdeg anchors --json`, where they are not the names of the fields.
-_KEYS = {"location": "place", "planned": "wanted", "position": "placed"}
+_KEYS = {"location": "place", "planned": "wanted", "relation": "placed"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Cell:
     """One family, depth and metric.
 
     ours: None without a finished run. planned: how many seeds the grid has; 0 where it has no such network.
-    position: where our mean lies, None without a band or a mean.
+    relation: where our mean lies, None without a band or a mean.
     """
 
     family: Family
@@ -89,7 +89,7 @@ class Cell:
     ours: Estimate | None
     planned: int
     band: Band | None
-    position: str | None
+    relation: str | None
     anchors: tuple[Anchor, ...]
 
 
@@ -201,10 +201,10 @@ def compare(sweep: SweepFrame) -> Comparison:
 
 def _cell(sweep: SweepFrame, metric: Metric, *, network: tuple[Family, int], anchors: list[Anchor]) -> Cell:
     family, depth = network
-    runs = with_errors(sweep.runs)
+    runs = add_errors(sweep.runs)
     runs = runs[(runs["family"] == family) & (runs["depth"] == depth)]
     errors = [float(error) for error in runs.loc[runs["status"] == "finished", OURS[metric]].dropna()]
     ours = mean_interval(errors) if errors else None
     band = BANDS.get(network) if metric == "test_error" else None
-    position = band.locate(ours.mean) if band and ours else None
-    return Cell(family, depth, metric, ours, len(runs), band, position, tuple(anchors))
+    relation = band.locate(ours.mean) if band and ours else None
+    return Cell(family, depth, metric, ours, len(runs), band, relation, tuple(anchors))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from resdeg.analysis.curve import by_seed
+from resdeg.analysis.curve import read_by_seed
 from resdeg.analysis.ended import find_untrainable
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
@@ -86,7 +86,7 @@ def _compare_with_grid(
 ) -> tuple[int | None, Estimate | None]:
     for depth in sorted(set(sweep.runs["depth"]), reverse=True):
         own, in_grid = (
-            by_seed(frame.runs, "test_accuracy", network=(family, depth)) for frame in (sweep, grid)
+            read_by_seed(frame.runs, "test_accuracy", network=(family, depth)) for frame in (sweep, grid)
         )
         difference = (own - in_grid).dropna()
         if len(difference):
@@ -165,7 +165,7 @@ def _choose_rate(
     common = sorted(set.intersection(*planned.values()))
 
     def accuracies(rate: float, metric: str) -> list[float]:
-        finished = by_seed(by_rate[rate], metric, network=network)
+        finished = read_by_seed(by_rate[rate], metric, network=network)
         return [float(value) for value in finished.reindex(common).dropna()]
 
     # A rate at which a seed was lost is not chosen: the mean of the others would flatter it.

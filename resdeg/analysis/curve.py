@@ -12,19 +12,19 @@ from resdeg.analysis.stats import Estimate, mean_interval
 CURVE_COLUMNS = ["family", "depth", "metric", "seeds", "mean", "low", "high"]
 
 
-def with_errors(runs: pd.DataFrame) -> pd.DataFrame:
+def add_errors(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns `runs` with an error for each accuracy: 1 - accuracy, as a fraction."""
     accuracies = [name for name in runs.columns if name.endswith("accuracy")]
     return runs.assign(**{n.replace("accuracy", "error"): 1 - runs[n].astype(float) for n in accuracies})
 
 
-def curve(runs: pd.DataFrame) -> pd.DataFrame:
+def compute_curve(runs: pd.DataFrame) -> pd.DataFrame:
     """Returns CURVE_COLUMNS: one row per family, depth and metric, over the finished runs only.
 
     Accuracies and errors are fractions, losses nats; `low` and `high` are missing with one seed.
     A run that diverged or is not finished has no final number and is in no mean.
     """
-    finished = with_errors(runs[runs["status"] == "finished"])
+    finished = add_errors(runs[runs["status"] == "finished"])
     rows: list[Mapping[str, object]] = []
     for (family, depth), group in finished.groupby(["family", "depth"], sort=True):
         for metric in [name for name in CURVE_METRICS if name in finished]:
@@ -49,7 +49,7 @@ def read_points(points: pd.DataFrame, family: str, *, metric: str) -> dict[int, 
     return by_depth
 
 
-def by_seed(runs: pd.DataFrame, metric: str, *, network: tuple[str, int]) -> pd.Series[float]:
+def read_by_seed(runs: pd.DataFrame, metric: str, *, network: tuple[str, int]) -> pd.Series[float]:
     """Returns `metric` of the finished runs of one (family, depth), by seed."""
     family, depth = network
     rows = runs[(runs["status"] == "finished") & (runs["family"] == family) & (runs["depth"] == depth)]

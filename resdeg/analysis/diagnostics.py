@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from resdeg.analysis.reader import key_columns, list_runs, read_runs
+from resdeg.analysis.reader import identify_run, list_runs, read_runs
 from resdeg.config import FAMILIES, RunConfig
 from resdeg.records import DiagnosticRecord, State
 from resdeg.store import RunStore, SweepStore
@@ -52,7 +52,7 @@ def load_diagnostics(folder: Path | str) -> tuple[pd.DataFrame, list[str]]:
         for arm, settings_id, families in grids:
             for family in FAMILIES if run.depth == 2 else (run.family,):
                 if settings_id == run.settings_id and family in families:
-                    key = {**key_columns(run), "arm": arm, "family": family}
+                    key = {**identify_run(run), "arm": arm, "family": family}
                     rows += [{**key, **record} for record in records]
     frame = pd.DataFrame(rows, columns=DIAGNOSTIC_COLUMNS)
     numbers = dict.fromkeys(("layer", "block", "stage"), "Int64")

@@ -34,7 +34,7 @@ class EndedRun:
     numbers: Mapping[str, float]
 
 
-def ended_runs(sweep: SweepFrame) -> list[EndedRun]:
+def list_ended_runs(sweep: SweepFrame) -> list[EndedRun]:
     """Returns the runs of a sweep that have ended, by family, depth and seed.
 
     A run is dead where its clean training accuracy is nearer to chance than the registered share of the way
@@ -63,6 +63,6 @@ def ended_runs(sweep: SweepFrame) -> list[EndedRun]:
 
 def find_untrainable(sweep: SweepFrame) -> list[tuple[str, int]]:
     """Returns each (family, depth) whose ended runs are all dead, which is another thing than degraded."""
-    runs = ended_runs(sweep)
+    runs = list_ended_runs(sweep)
     alive = {(run.family, run.depth) for run in runs if run.alive}
     return sorted({(run.family, run.depth) for run in runs} - alive)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from resdeg import data
 from resdeg.analysis.effects import Sample
-from resdeg.analysis.ended import METRICS, ended_runs
+from resdeg.analysis.ended import METRICS, list_ended_runs
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.rules import Rules, Schedule, registered_rules
 from resdeg.config import SweepConfig
@@ -286,7 +286,7 @@ class Evidence:
         frame, _ = self.sweep.diagnostics
         family, depth = network
         sweep = self.arms[arm] if arm else self.sweep
-        runs = [run for run in ended_runs(sweep) if (run.family, run.depth) == network]
+        runs = [run for run in list_ended_runs(sweep) if (run.family, run.depth) == network]
         alive = {run.seed for run in runs if run.alive}
         chosen = (frame["arm"] == arm) & (frame["family"] == family) & (frame["depth"] == depth)
         chosen &= (frame["kind"] == kind) & (frame["name"] == name) & frame["seed"].isin(alive)
@@ -304,7 +304,7 @@ def _whole_seeds(sweep: SweepFrame) -> list[int]:
 def _clean_losses(sweep: SweepFrame, depth: int, *, metric: str, only_alive: bool) -> dict[int, float]:
     return {
         run.seed: run.numbers[metric]
-        for run in ended_runs(sweep)
+        for run in list_ended_runs(sweep)
         if (run.family, run.depth) == ("plain", depth)
         and metric in run.numbers
         and (run.alive or not only_alive)
@@ -317,7 +317,7 @@ def _collect(
     """Adds the outcomes of a sweep to `outcomes`; `networks` names the network of each family."""
     shape = data.shape(sweep.config.data)
     images = {"test": shape.test, "train": shape.train, "recomputed": shape.train}
-    for run in ended_runs(sweep):
+    for run in list_ended_runs(sweep):
         for metric, column in METRICS.items():
             if run.family in networks and column in run.numbers:
                 quantity = Quantity(networks[run.family], run.depth, metric)

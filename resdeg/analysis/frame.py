@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from resdeg.analysis.curve import curve
+from resdeg.analysis.curve import compute_curve
 from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.analysis.metrics import OPTIONAL, RUN_METRICS
 from resdeg.analysis.reader import (
     Provenance,
     collect_provenance,
     describe_differences,
-    key_columns,
+    identify_run,
     list_runs,
     read_runs,
 )
@@ -85,7 +85,7 @@ class SweepFrame:
     @cached_property
     def curve(self) -> pd.DataFrame:
         """CURVE_COLUMNS, mean and interval over seeds: a row per family, depth and metric."""
-        return curve(self.runs)
+        return compute_curve(self.runs)
 
     @property
     def evaluations(self) -> list[str]:
@@ -168,7 +168,7 @@ def _tables(
         for family in FAMILIES if run.depth == 2 else (run.family,):
             if family in config.families:
                 rows.append({**row, "family": family})
-                metrics.extend({**key_columns(run), "family": family, **line} for line in lines)
+                metrics.extend({**identify_run(run), "family": family, **line} for line in lines)
     frame = pd.DataFrame(rows, columns=RUN_COLUMNS).sort_values(
         ["family", "depth", "seed"], ignore_index=True
     )
@@ -178,7 +178,7 @@ def _tables(
 
 def _read(store: RunStore, run: RunConfig) -> tuple[dict[str, object], list[dict[str, object]]]:
     summary, records = store.summary(), store.metrics()
-    row: dict[str, object] = {**key_columns(run), "status": store.state()}
+    row: dict[str, object] = {**identify_run(run), "status": store.state()}
     if summary is not None:
         row |= {name: value for name, value in summary if name in RUN_COLUMNS and name not in row}
     row["epochs"] = records[-1].epoch if records else 0

@@ -17,8 +17,8 @@ Provenance = Mapping[str, Mapping[str, int]]
 Records = TypeVar("Records")
 
 
-def key_columns(run: RunConfig) -> dict[str, object]:
-    """The columns that identify a run in every table."""
+def identify_run(run: RunConfig) -> dict[str, object]:
+    """Returns the columns that identify a run in every table."""
     return {"run_id": run.run_id, "family": run.family, "depth": run.depth, "seed": run.seed}
 
 

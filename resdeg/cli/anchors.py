@@ -105,7 +105,7 @@ def _ours(title: str, cells: Sequence[Cell | None]) -> Iterable[str]:
         yield _row("  95 % interval", [_interval(mean.low, mean.high) if mean else "" for mean in means])
     yield _row("  seeds", [_seeds(cell) if cell else "" for cell in cells])
     if any(cell and cell.band for cell in cells):
-        yield _row("  where it lies", [(cell.position or "-") if cell else "" for cell in cells])
+        yield _row("  where it lies", [(cell.relation or "-") if cell else "" for cell in cells])
 
 
 def _row(name: str, columns: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from resdeg.report.curve_chart import (
     draw_points,
     draw_seeds,
     draw_unfinished,
-    family_handles,
+    make_family_handles,
     set_depth_axis,
 )
 from resdeg.report.style import Ink, Theme, applied
@@ -121,7 +121,7 @@ def _draw_panels(
     low, high = grid[0][0].get_ylim()
     # Beyond 0 and 1 there is no accuracy, only the half of a mark.
     grid[0][0].set_ylim(max(low, -0.02), min(high, 1.05))
-    handles = family_handles(panels[0][0], look)
+    handles = make_family_handles(panels[0][0], look)
     handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8, label="without the intervention"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure

@@ -19,7 +19,7 @@ from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
 from resdeg.report.chart import Chart, Table
-from resdeg.report.curve_chart import family_handles
+from resdeg.report.curve_chart import make_family_handles
 from resdeg.report.panels import PAGES, Page, Trace
 from resdeg.report.style import Ink, Theme, applied
 from resdeg.report.svg import Picture, embed
@@ -91,7 +91,7 @@ def draw_page(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
                 axes.set_ylim(bottom=min(0, *(panel_axes.dataLim.y0 for panel_axes in row)))
             if panel.percent:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        handles = family_handles(shown[0], look)
+        handles = make_family_handles(shown[0], look)
         handles += [
             Line2D([], [], color=look.text, linestyle=style, label=label) for style, label in page.styles
         ]

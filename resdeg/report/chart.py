@@ -104,7 +104,7 @@ def narrate(
     return " ".join(f"{clause}." for clause in clauses)
 
 
-def new_figure() -> tuple[Figure, Axes]:
+def make_figure() -> tuple[Figure, Axes]:
     """Returns an empty figure of the size that a page has."""
     figure = Figure(figsize=SIZE, layout="constrained")
     return figure, figure.subplots()

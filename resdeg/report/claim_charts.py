@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resdeg.analysis.curve import by_seed
+from resdeg.analysis.curve import read_by_seed
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.judge import locate_peaks
 from resdeg.analysis.stats import mean_interval
-from resdeg.report.chart import Chart, narrate, new_figure, read_lines, tabulate
+from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
 from resdeg.report.curve_chart import (
     DODGE,
     draw_chance,
@@ -47,7 +47,7 @@ def chart_rise_and_fall(evidence: Evidence) -> Chart:
 
     def draw(look: Theme) -> Figure:
         with applied(look):
-            figure, axes = new_figure()
+            figure, axes = make_figure()
             ink = look.families["plain"]
             draw_points(axes, points, ink=ink)
             draw_seeds(axes, sweep.runs, numbers=("plain", "test_accuracy"), ink=ink)
@@ -78,7 +78,7 @@ def chart_errors(evidence: Evidence) -> Chart:
 
     def draw(look: Theme) -> Figure:
         with applied(look):
-            figure, axes = new_figure()
+            figure, axes = make_figure()
             ink, handles = look.families["plain"], []
             for number, ((_, metric), line) in enumerate(lines.items()):
                 label, style = ERRORS[metric]
@@ -108,7 +108,7 @@ def chart_residual(evidence: Evidence) -> Chart:
     def draw(look: Theme) -> Figure:
         best = max(point.mean for depth, point in points.items() if depth < max(points))
         with applied(look):
-            figure, axes = new_figure()
+            figure, axes = make_figure()
             ink = look.families["residual"]
             draw_points(axes, points, ink=ink)
             draw_seeds(axes, runs, numbers=("residual", "test_accuracy"), ink=ink)
@@ -134,15 +134,15 @@ def chart_gap(evidence: Evidence) -> Chart:
     runs = evidence.sweep.runs
     lines = read_lines(evidence.sweep, ("plain", "residual"), metrics=("test_accuracy",))
     columns = {
-        depth: by_seed(runs, "test_accuracy", network=("residual", depth))
-        - by_seed(runs, "test_accuracy", network=("plain", depth))
+        depth: read_by_seed(runs, "test_accuracy", network=("residual", depth))
+        - read_by_seed(runs, "test_accuracy", network=("plain", depth))
         for depth in evidence.depths
     }
     gaps = 100 * pd.DataFrame(columns).dropna(axis="columns", how="all").dropna(axis="index")
 
     def draw(look: Theme) -> Figure:
         with applied(look):
-            figure, axes = new_figure()
+            figure, axes = make_figure()
             for _, seed in gaps.iterrows():
                 axes.plot(gaps.columns, seed, color=look.text, linewidth=0.8, alpha=0.45)
             axes.plot(gaps.columns, gaps.mean(), color=look.text, linewidth=1.8, marker="D", markersize=5)

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from resdeg import data
-from resdeg.analysis.curve import read_points, with_errors
+from resdeg.analysis.curve import add_errors, read_points
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate
-from resdeg.report.chart import Chart, narrate, new_figure, read_lines, tabulate
+from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
 from resdeg.report.style import Ink, LineStyle, Theme, applied
 from resdeg.report.text import describe_peak, describe_runs, name_data
 
@@ -36,7 +36,7 @@ def draw_curves(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         grid = figure.subplots(2, len(sweeps), squeeze=False, sharex="col", sharey="row")
         for column, sweep in enumerate(sweeps):
             top, bottom = grid[0][column], grid[1][column]
-            points, runs = sweep.curve, with_errors(sweep.runs)
+            points, runs = sweep.curve, add_errors(sweep.runs)
             for family in sweep.config.families:
                 ink, shift = look.families[family], dodge(family)
                 for axes, metric in ((top, "test_accuracy"), (bottom, "test_error")):
@@ -70,14 +70,14 @@ def chart_accuracy(sweep: SweepFrame) -> Chart:
 
     def draw(look: Theme) -> Figure:
         with applied(look):
-            figure, axes = new_figure()
+            figure, axes = make_figure()
             for (family, metric), line in lines.items():
                 ink, shift = look.families[family], dodge(family)
                 draw_points(axes, line.points, ink=ink, shift=shift)
                 draw_seeds(axes, sweep.runs, numbers=(family, metric), ink=ink, shift=shift)
             draw_chance(axes, sweep, look=look)
             finish_accuracy_axes(axes, sorted(set(sweep.runs["depth"])), label="test accuracy")
-            axes.legend(handles=family_handles(sweep, look), loc="best")
+            axes.legend(handles=make_family_handles(sweep, look), loc="best")
             return figure
 
     caption = "Test accuracy against depth: dots are seeds, bars 95 % intervals of the mean over them."
@@ -180,7 +180,7 @@ def finish_accuracy_axes(axes: Axes, depths: Sequence[int], *, label: str, decim
     axes.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
-def family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
+def make_family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
     """Returns the legend entries of the families in the grid."""
     handles = []
     for family in sweep.config.families:
@@ -195,7 +195,7 @@ def family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
 
 
 def _add_legends(top: Axes, bottom: Axes, *, sweep: SweepFrame, look: Theme) -> None:
-    handles = family_handles(sweep, look)
+    handles = make_family_handles(sweep, look)
     statuses = set(sweep.runs["status"])
     if "diverged" in statuses:
         handles.append(Line2D([], [], color=look.text, marker="X", linestyle="none", label="diverged"))
@@ -246,7 +246,7 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         for axes in grid[-1]:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles = family_handles(sweeps[0], look)
+        handles = make_family_handles(sweeps[0], look)
         styles: list[tuple[str, LineStyle]] = [("test", TEST), ("training (running mean)", TRAINING)]
         if any("clean_train_accuracy" in sweep.metrics for sweep in sweeps):
             styles.append(("training (clean, fixed images)", CLEAN))

@@ -15,7 +15,7 @@ from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked
 from resdeg.analysis.mechanisms import average_decreases, list_activation_arms
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family
-from resdeg.report.chart import Chart, Draw, Line, narrate, new_figure, tabulate
+from resdeg.report.chart import Chart, Draw, Line, make_figure, narrate, tabulate
 from resdeg.report.curve_chart import DODGE, set_depth_axis
 from resdeg.report.style import LineStyle, Theme, applied
 from resdeg.report.text import spell_cell, spell_mean
@@ -49,7 +49,7 @@ def chart_losses(evidence: Evidence) -> Chart | None:
 
     def draw(look: Theme) -> Figure:
         with applied(look):
-            figure, axes = new_figure()
+            figure, axes = make_figure()
             colour = look.families["plain"].colour
             for position, (name, point) in enumerate(points.items()):
                 _draw_bar(axes, point, position=position, colour=colour)
@@ -237,7 +237,7 @@ def _chart_kinds(
 def _draw_kinds(lines: Sequence[Line], *, label: str, family: Family, percent: bool, axis: str) -> Draw:
     def draw(look: Theme) -> Figure:
         with applied(look):
-            figure, axes = new_figure()
+            figure, axes = make_figure()
             ink = look.families[family]
             for number, line in enumerate(lines):
                 shift = 1.0 if axis != "depth" else DODGE ** (number - (len(lines) - 1) / 2)

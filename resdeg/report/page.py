@@ -11,7 +11,7 @@ import pandas as pd
 
 from resdeg.analysis.anchors import check_protocol, compare
 from resdeg.analysis.effects import Peak
-from resdeg.analysis.ended import ended_runs
+from resdeg.analysis.ended import list_ended_runs
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.judge import RULE, Finding, judge_claims, locate_peaks
@@ -237,7 +237,7 @@ def _compare_published(sweep: SweepFrame) -> tuple[str, Table | None]:
             f"{cell.family}-{cell.depth}",
             spell_cell(cell.ours),
             f"{100 * cell.band.low:.1f} to {100 * cell.band.high:.1f}\N{NO-BREAK SPACE}%",
-            cell.position or "-",
+            cell.relation or "-",
             ", ".join(f"{100 * anchor.value:.2f} ({anchor.source})" for anchor in cell.anchors),
         ]
         for cell in comparison.cells
@@ -270,7 +270,7 @@ def _list_missing_runs(sweep: SweepFrame) -> list[str]:
     """Returns a line for each network that did not train, and for each state but finished."""
     arm = f"{sweep.arm}: " if sweep.arm else ""
     dead: dict[str, list[int]] = {}
-    for ended in ended_runs(sweep):
+    for ended in list_ended_runs(sweep):
         if not ended.alive and not ended.diverged and ended.depth > 2:
             dead.setdefault(f"{ended.family}-{ended.depth}", []).append(ended.seed)
     lines = [

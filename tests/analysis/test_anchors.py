@@ -74,7 +74,7 @@ def test_a_full_sweep_is_placed_cell_by_cell(tmp_path: Path) -> None:
     comparison = compare(load_sweep(tmp_path / "s"))
     cells = {(cell.family, cell.depth, cell.metric): cell for cell in comparison.cells}
     assert "64,000 steps of batch 128" in comparison.protocol
-    placed = {key[:2]: cell.position for key, cell in cells.items() if key[2] == "test_error"}
+    placed = {key[:2]: cell.relation for key, cell in cells.items() if key[2] == "test_error"}
     assert placed == {
         ("plain", 20): "in band", ("plain", 32): "above", ("residual", 20): "in band",
         ("residual", 32): "below", **{(f, d): None for f in ("plain", "residual") for d in (44, 56, 110)},
@@ -85,7 +85,7 @@ def test_a_full_sweep_is_placed_cell_by_cell(tmp_path: Path) -> None:
     assert cell.ours.mean == pytest.approx(0.06)
     assert (cells["plain", 56, "test_error"].ours, cells["plain", 56, "test_error"].planned) == (None, 0)
     training = cells["plain", 20, "train_error"]
-    assert (training.band, training.position) == (None, None)
+    assert (training.band, training.relation) == (None, None)
     assert training.ours is not None
     assert training.ours.mean == pytest.approx(0.095), "the running one"
     assert [anchor.source for anchor in training.anchors] == [

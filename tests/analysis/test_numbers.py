@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resdeg.analysis.curve import curve
+from resdeg.analysis.curve import compute_curve
 from resdeg.analysis.ended import find_untrainable
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.metrics import CURVE_METRICS, RUN_METRICS
@@ -46,7 +46,7 @@ def test_points_of_a_planted_sweep(tmp_path: Path) -> None:
     planted(tmp_path / "s", CELLS)
     sweep = load_sweep(tmp_path / "s")
     assert len(sweep.runs) == 12
-    points = curve(sweep.runs).set_index(["family", "depth", "metric"])
+    points = compute_curve(sweep.runs).set_index(["family", "depth", "metric"])
     point = points.loc[("plain", 20, "test_accuracy")]
     assert (point["mean"], point["seeds"]) == (pytest.approx(0.62), 3)
     assert point["low"] == pytest.approx(0.62 - 4.302653 * 0.02 / 3**0.5)
@@ -64,7 +64,7 @@ def test_a_missing_a_diverged_and_a_damaged_run_hide_no_other(tmp_path: Path) ->
     assert sweep.runs["status"].value_counts().to_dict() == {"finished": 9, "missing": 1, "diverged": 1}
     assert len(sweep.problems) == 1
     assert "metrics.jsonl:1: damaged" in sweep.problems[0]
-    counted = curve(sweep.runs)
+    counted = compute_curve(sweep.runs)
     assert counted[counted["metric"] == "test_accuracy"]["seeds"].sum() == 9
 
 
@@ -88,7 +88,7 @@ def test_a_sweep_without_a_record_is_said(tmp_path: Path) -> None:
 
 def test_an_empty_table_has_the_columns() -> None:
     empty = pd.DataFrame(columns=["status", "family", "depth", "test_accuracy"])
-    assert list(curve(empty).columns) == ["family", "depth", "metric", "seeds", "mean", "low", "high"]
+    assert list(compute_curve(empty).columns) == ["family", "depth", "metric", "seeds", "mean", "low", "high"]
 
 
 def test_recomputed_numbers_have_points_where_they_were_recorded(tmp_path: Path) -> None:
