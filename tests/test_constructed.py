@@ -120,7 +120,7 @@ def test_what_cannot_be_constructed_is_refused_before_a_step(tiny_run) -> None:
         check(tiny_run(depth=20, training={"epochs": 1}, constructed=as_ever), CPU)
     with pytest.raises(UsageError, match="has no setting that undoes it"):
         check(tiny_run(depth=20, model={"norm": "instance"}, constructed=as_ever), CPU)
-    with pytest.raises(UsageError, match="with relu alone"):
+    with pytest.raises(UsageError, match="basic blocks with relu"):
         check(tiny_run(depth=20, model={"inner_activation": "gelu"}, constructed=as_ever), CPU)
     for wrong in ({"family": "residual", "depth": 20}, {"depth": 8}, {"training": {"precision": "bf16"}}):
         with pytest.raises(ValueError, match="constructed"):

@@ -177,8 +177,8 @@ def little_cifar(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None
     (folder / "given.tgz").write_bytes(archive)
     write_folder(folder / PYTHON.folder, content)
     with serving(**{PYTHON.archive: lambda handler: handler.wfile.write(handler.rest(archive))}) as server:
-        of = trusting(archive, PYTHON, urls=(server.url(f"/{PYTHON.archive}"),))
-        monkeypatch.setitem(data.DATASETS, "cifar10", data._distributed(of))
+        distribution = trusting(archive, PYTHON, urls=(server.url(f"/{PYTHON.archive}"),))
+        monkeypatch.setitem(data.DATASETS, "cifar10", data.Source.from_distribution(distribution))
         monkeypatch.setenv("RESDEG_OFFLINE", "")
         monkeypatch.setenv("RESDEG_DATA_DIR", str(folder))
         yield

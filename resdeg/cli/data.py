@@ -1,4 +1,4 @@
-"""`resdeg data`: get CIFAR, take it from a file, verify it, say where it is."""
+"""`resdeg data`: fetch CIFAR, import it from a file, verify it, and show its path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resdeg.data.images import Dataset
 
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-_BEAT = 10.0  # seconds between two lines where there is no terminal
+_BEAT = 10.0  # seconds between two lines if there is no terminal
 
 Name = Annotated[
     str, typer.Option("--data", help="cifar10 or cifar100.", autocompletion=options.complete_data)
@@ -38,16 +38,16 @@ def fetch(
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Download a data set into the cache; again resumes, and does nothing once it is there."""
+    """Download a data set into the cache; repeated, it resumes, and does nothing once the set is there."""
     from resdeg.data import cifar
 
-    of = distribution(name)
+    distribution = find_distribution(name)
     try:
-        found = cifar.load(None, of)
+        dataset = cifar.load(None, distribution)
     except DataError:
         forbidden = offline or is_true(os.environ.get("RESDEG_OFFLINE", ""))
-        found = download(of, forbidden, tuple(mirror or ()))
-    _tell(found, cifar.find(None, of).path, of, as_json)
+        dataset = download(distribution, forbidden, tuple(mirror or ()))
+    _print_facts(dataset, cifar.find(None, distribution).path, distribution, as_json)
 
 
 @data.command("import")
@@ -59,9 +59,9 @@ def import_(
     """Verify an archive or folder, and make it the data set that every sweep finds."""
     from resdeg.data import cifar
 
-    of = distribution(name)
-    found = cifar.keep(file, of)
-    _tell(found, cifar.find(None, of).path, of, as_json)
+    distribution = find_distribution(name)
+    dataset = cifar.keep(file, distribution)
+    _print_facts(dataset, cifar.find(None, distribution).path, distribution, as_json)
 
 
 @data.command()
@@ -69,9 +69,9 @@ def verify(name: Name = "cifar10", data_dir: options.DataDir = None, as_json: op
     """Read every file again, past the cache, and compare the data hash with the genuine one."""
     from resdeg.data import cifar
 
-    of = distribution(name)
-    place = cifar.find(options.place(data_dir), of)
-    _tell(cifar.read(place, of), place.path, of, as_json)
+    distribution = find_distribution(name)
+    location = cifar.find(options.resolve_data_dir(data_dir), distribution)
+    _print_facts(cifar.read(location, distribution), location.path, distribution, as_json)
 
 
 @data.command()
@@ -79,72 +79,72 @@ def path(name: Name = "cifar10", data_dir: options.DataDir = None, as_json: opti
     """Print where a data set would be read from; exit 4 where there is none."""
     from resdeg.data import cifar
 
-    found = cifar.find(options.place(data_dir), distribution(name))
-    layout = found.layout.kind if found.layout else "cache"
-    emit(json.dumps({"path": str(found.path), "layout": layout}) if as_json else str(found.path))
+    location = cifar.find(options.resolve_data_dir(data_dir), find_distribution(name))
+    layout = location.layout.kind if location.layout else "cache"
+    emit(json.dumps({"path": str(location.path), "layout": layout}) if as_json else str(location.path))
 
 
-def distribution(name: str) -> Distribution:
-    """What is distributed under this name.
+def find_distribution(name: str) -> Distribution:
+    """Finds what is distributed under this name.
 
     Raises:
-        UsageError: nothing is.
+        UsageError: the name is not known, or the data set is built in.
     """
     from resdeg.data import source
 
-    of = source(name).files
-    if of is None:
+    distribution = source(name).files
+    if distribution is None:
         raise UsageError(f"{name} is built in: there is nothing to get", f"use it with --data {name}")
-    return of
+    return distribution
 
 
-def download(of: Distribution, offline: bool, mirrors: tuple[str, ...] = ()) -> Dataset:
-    """Get the data set from its sources, with progress on stderr.
+def download(distribution: Distribution, offline: bool, mirrors: tuple[str, ...] = ()) -> Dataset:
+    """Downloads the data set from its sources, with progress on stderr.
 
     Raises:
-        DataError: offline, or no source gave it.
+        DataError: downloads are off, or no source gave it.
     """
     from resdeg.data import cifar
 
     if offline:
         raise DataError(
-            f"{of.title} is not there, and downloads are off (--offline or RESDEG_OFFLINE)",
+            f"{distribution.title} is not there, and downloads are off (--offline or RESDEG_OFFLINE)",
             "give --data-dir, or `resdeg data import FILE`, or --data hierarchy, which needs no file",
         )
-    with _Bytes() as shown:
-        found = cifar.get(of, mirrors, screen.say, shown)
-    screen.say(f"{of.title} is there: {len(found.train):,} + {len(found.test):,} images, verified")
-    return found
+    with _ByteProgress() as progress:
+        dataset = cifar.get(distribution, mirrors, say=screen.say, progress=progress)
+    images = f"{len(dataset.train):,} + {len(dataset.test):,} images"
+    screen.say(f"{distribution.title} is there: {images}, verified")
+    return dataset
 
 
-def _tell(found: Dataset, path: Path, of: Distribution, as_json: bool) -> None:
+def _print_facts(dataset: Dataset, path: Path, distribution: Distribution, as_json: bool) -> None:
     facts = {
-        "data": of.name,
+        "data": distribution.name,
         "path": str(path),
-        "train": len(found.train),
-        "test": len(found.test),
-        "classes": found.classes,
-        "hash": found.hash,
-        "genuine": None if of.content is None else found.hash == of.content,
+        "train": len(dataset.train),
+        "test": len(dataset.test),
+        "classes": dataset.classes,
+        "hash": dataset.hash,
+        "genuine": None if distribution.content is None else dataset.hash == distribution.content,
     }
     if as_json:
         emit(json.dumps(facts, indent=1))
         return
     genuine = "verified" if facts["genuine"] else "no published data hash to compare with"
-    emit(
-        f"{of.title}: {len(found.train):,} training and {len(found.test):,} test images, {of.classes} classes"
-    )
-    emit(f"hash {found.hash} ({genuine})")
+    images = f"{len(dataset.train):,} training and {len(dataset.test):,} test images"
+    emit(f"{distribution.title}: {images}, {distribution.classes} classes")
+    emit(f"hash {dataset.hash} ({genuine})")
     emit(f"in {path}")
 
 
-class _Bytes:
-    """Bytes there of bytes in all: a bar on a terminal, a line now and then elsewhere."""
+class _ByteProgress:
+    """The bytes that came of all bytes: a bar on a terminal, or else a line every few seconds."""
 
     def __init__(self) -> None:
         self._beat = time.monotonic()
 
-    def __enter__(self) -> _Bytes:
+    def __enter__(self) -> _ByteProgress:
         from rich.progress import (
             BarColumn,
             DownloadColumn,

@@ -82,7 +82,7 @@ def diagnose(
     side_by_side = options.given_jobs(jobs)
     if side_by_side is None:
         side_by_side = options.fitting_jobs(len(able), cores, WORKER_BYTES)
-    request = Request(wanted, images, options.place(data_dir), again)
+    request = Request(wanted, images, options.resolve_data_dir(data_dir), again)
     for count, done in enumerate(measure(store, able, request, side_by_side, cores), start=1):
         for notice in done.notices:
             screen.insist(notice)

@@ -1,4 +1,4 @@
-"""`resdeg doctor`: what this machine has, in one table."""
+"""`resdeg doctor`: a table of what this machine has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "pydantic", "typer", "sa
 
 def doctor(data_dir: options.DataDir = None, as_json: options.AsJson = False) -> None:
     """Show Python, torch, devices, threads, data and disk; nothing is changed."""
-    facts = dict([*_software(), *_hardware(), *_data(options.place(data_dir)), *_disk()])
+    facts = dict([*_software(), *_hardware(), *_data(options.resolve_data_dir(data_dir)), *_disk()])
     if as_json:
         emit(json.dumps(facts, indent=1))
         return
@@ -47,7 +47,7 @@ def _hardware() -> Iterator[tuple[str, str]]:
     yield "torch", torch.__version__
     yield "norms", "with addition and relu, compiled here" if library() else _NOT_COMPILED
     yield "cores", f"{options.cores()} of {os.cpu_count()} usable; runs side by side unless --jobs says other"
-    there = []
+    devices = []
     for name in ("cpu", "cuda", "mps"):
         try:
             device = resolve_device(name)
@@ -58,13 +58,13 @@ def _hardware() -> Iterator[tuple[str, str]]:
             precisions = "fp32, bf16"
         except ResdegError:
             precisions = "fp32"
-        called = torch.cuda.get_device_name(device) if name == "cuda" else name
-        there.append(f"{called} ({precisions})")
-    yield "devices", ", ".join(there)
+        title = torch.cuda.get_device_name(device) if name == "cuda" else name
+        devices.append(f"{title} ({precisions})")
+    yield "devices", ", ".join(devices)
     yield "chosen", f"{resolve_device(os.environ.get('RESDEG_DEVICE') or 'auto').type} (--device)"
 
 
-def _data(place: Path | None) -> Iterator[tuple[str, str]]:
+def _data(data_dir: Path | None) -> Iterator[tuple[str, str]]:
     from resdeg.data import DATASETS, cifar
 
     for name, source in DATASETS.items():
@@ -72,18 +72,16 @@ def _data(place: Path | None) -> Iterator[tuple[str, str]]:
             yield name, "built in"
             continue
         try:
-            found = cifar.find(place, source.files)
-            yield name, f"{found.path} ({found.layout.kind if found.layout else 'cache'})"
+            location = cifar.find(data_dir, source.files)
+            yield name, f"{location.path} ({location.layout.kind if location.layout else 'cache'})"
         except ResdegError:
-            yield (
-                name,
-                "not here; " + (f"not in {place}" if place else f"`resdeg data fetch --data {name}` gets it"),
-            )
+            hint = f"not in {data_dir}" if data_dir else f"`resdeg data fetch --data {name}` gets it"
+            yield name, f"not here; {hint}"
 
 
 def _disk() -> Iterator[tuple[str, str]]:
     from resdeg.data.cache import cache_folder
 
-    there = next(folder for folder in (cache_folder(), *cache_folder().parents) if folder.exists())
-    yield "cache", f"{cache_folder()} ({size(shutil.disk_usage(there).free)} free)"
+    folder = next(path for path in (cache_folder(), *cache_folder().parents) if path.exists())
+    yield "cache", f"{cache_folder()} ({size(shutil.disk_usage(folder).free)} free)"
     yield "results", f"{Path.cwd() / 'results'} ({size(shutil.disk_usage(Path.cwd()).free)} free)"

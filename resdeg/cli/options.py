@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean together."""
+"""The options that several commands share, and their meaning in combination."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from resdeg.errors import UsageError
 if TYPE_CHECKING:
     from resdeg.sweep.calibration import Facts
 
-MEMORY_SHARE = 0.8  # of what is available, for workers
+MEMORY_SHARE = 0.8  # the share of the available memory that workers may use
 POINTER = Path("results") / "local" / "last-sweep"
 
 
 def complete_data(incomplete: str) -> list[str]:
-    """Names for the shell; the tables are read when it asks, not before."""
+    """Completes names for the shell; tables are read only when it asks."""
     from resdeg.data import DATASETS
 
     return [name for name in DATASETS if name.startswith(incomplete)]
@@ -34,7 +34,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:
-    """Completion of an option that has few values."""
+    """Makes the completion of an option that has few values."""
     return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
@@ -108,9 +108,9 @@ def flags(
     offline: bool,
     **grid: str | None,
 ) -> Settings:
-    """What was given on the command line, as the tables of a configuration file."""
+    """Puts the options of the command line into the tables of a configuration file."""
     if epochs is not None and steps is not None:
-        raise UsageError("--epochs and --steps are two ways to say one length", "give one of them")
+        raise UsageError("--epochs and --steps are two ways to give the length", "give only one of them")
     tables: dict[str, Settings] = {
         "data": {"name": data},
         "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
@@ -130,34 +130,37 @@ def flags(
 
 
 def parse_time(text: str) -> float:
-    """Seconds of '90s', '170m' or '2h'.
+    """Reads a time such as '90s', '170m' or '2h', in seconds.
 
     >>> parse_time("170m")
     10200.0
+
+    Raises:
+        UsageError: the text is no time, or zero.
     """
-    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)", text, re.ASCII)
-    if not found or float(found[1]) == 0:
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)", text, re.ASCII)
+    if not match or float(match[1]) == 0:
         raise UsageError(f"--time-limit {text}: not a time", "write e.g. 90s, 170m or 2h")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def sweep_folder(given: Path | None) -> Path:
-    """The folder a reading command is about: the one given, else the one `resdeg sweep` last wrote.
+    """Returns the folder that a command reads: the given one, or else the one `resdeg sweep` last wrote.
 
     Raises:
         UsageError: none was given and no sweep has run here.
     """
-    found = given or last_sweep()
-    if found is None:
+    folder = last_sweep() if given is None else given
+    if folder is None:
         raise UsageError(
             "no sweep has run here yet",
             "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light",
         )
-    return found
+    return folder
 
 
 def last_sweep() -> Path | None:
-    """The folder that `resdeg sweep` last wrote; None where none has run here, or it is gone."""
+    """Returns the folder that `resdeg sweep` last wrote; None if none has run here, or it is gone."""
     try:
         last = Path(os.fsdecode(POINTER.read_bytes().removesuffix(b"\n")))
     except OSError:
@@ -166,21 +169,21 @@ def last_sweep() -> Path | None:
 
 
 def remember(folder: Path) -> None:
-    """Make `folder` the last sweep of this place."""
+    """Makes `folder` the last sweep of the current folder."""
     from resdeg import files
 
     files.make_folder(POINTER.parent)
     files.write(POINTER, os.fsencode(f"{os.path.relpath(folder)}\n"))
 
 
-def place(data_dir: Path | None) -> Path | None:
-    """Where the user says the data set is: the option, else RESDEG_DATA_DIR."""
-    given = os.environ.get("RESDEG_DATA_DIR")
-    return data_dir or (Path(given) if given else None)
+def resolve_data_dir(option: Path | None) -> Path | None:
+    """Returns the path that the user gave for the data set: the option, or else RESDEG_DATA_DIR."""
+    variable = os.environ.get("RESDEG_DATA_DIR")
+    return option or (Path(variable) if variable else None)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Counts the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     count = os.cpu_count()
@@ -188,7 +191,7 @@ def cores() -> int:
 
 
 def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
-    """Runs side by side: as many as cores and memory allow on a CPU, one group on an accelerator."""
+    """Chooses the runs side by side: as many as cores and memory allow on a CPU, else one group."""
     if config.execution.jobs != "auto":
         return config.execution.jobs
     if facts.device != "cpu":
@@ -197,10 +200,10 @@ def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
 
 
 def given_jobs(jobs: str | None) -> int | None:
-    """`--jobs`, else RESDEG_JOBS, of a command without a configuration; None: auto.
+    """Reads `--jobs`, or else RESDEG_JOBS, for a command without a configuration; None stands for auto.
 
     Raises:
-        UsageError: it is no number of workers.
+        UsageError: the value is no number of workers.
     """
     text = jobs or os.environ.get("RESDEG_JOBS") or "auto"
     name = "command line" if jobs else "RESDEG_JOBS"
@@ -209,9 +212,9 @@ def given_jobs(jobs: str | None) -> int | None:
 
 
 def fitting_jobs(runs: int, cores: int, worker_bytes: int) -> int:
-    """Workers for `runs` that find a core each, and memory."""
+    """Counts the workers for `runs` runs that have a core each, and enough memory."""
     from resdeg.sweep.estimate import available_bytes
 
-    room = available_bytes()
-    fitting = runs if room is None else int(MEMORY_SHARE * room // worker_bytes)
+    available = available_bytes()
+    fitting = runs if available is None else int(MEMORY_SHARE * available // worker_bytes)
     return max(1, min(cores, runs, fitting))

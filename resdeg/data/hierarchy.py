@@ -1,9 +1,9 @@
-"""`hierarchy`: images drawn from a seeded random hierarchy of production rules.
+"""The data set `hierarchy`: images drawn from a seeded random hierarchy of production rules.
 
-After the Random Hierarchy Model (Cagnetta et al. 2024, "How Deep Neural Networks Learn
-Compositional Data"): a class expands over L levels into 2x2 tuples of symbols, each symbol by one
-of m synonymous productions. No two symbols share a production, so the label can be read off by
-undoing one level after another: a task on which depth is supposed to matter.
+It follows the Random Hierarchy Model (Cagnetta et al. 2024, "How Deep Neural Networks Learn Compositional
+Data"): a class expands over L levels into 2x2 tuples of symbols, each symbol by a random choice among m
+synonymous productions. No two symbols share a production, so undoing one level after another gives the
+label: depth is supposed to matter for this task.
 """
 
 from __future__ import annotations
@@ -25,18 +25,23 @@ def _settings(config: DataConfig) -> HierarchyConfig:
 
 
 def shape(config: DataConfig) -> Shape:
+    """Returns the sizes of the images and splits that `load` makes."""
     rules = _settings(config)
     side = rules.cell * 2**rules.levels
     return Shape(rules.classes, side, rules.train_images, rules.test_images)
 
 
 def load(config: DataConfig) -> Dataset:
-    """Training and test images from one set of rules, independently drawn."""
+    """Draws training and test images independently from the same rules.
+
+    Raises:
+        UsageError: there are not enough tuples of symbols for the productions.
+    """
     rules, size = _settings(config), shape(config)
     tables = _productions(rules)
     palette = _stream(rules, "palette").integers(32, 224, (rules.symbols, 3))
     parts = [
-        canonical(_draw(rules, tables, palette, name, count))
+        canonical(_draw(rules, tables, palette, name=name, count=count))
         for name, count in (("train", size.train), ("test", size.test))
     ]
     train, test = (split(part, size.side) for part in parts)
@@ -48,7 +53,7 @@ def _stream(rules: HierarchyConfig, purpose: str) -> np.random.Generator:
 
 
 def _productions(rules: HierarchyConfig) -> list[Ints]:
-    """Per level, (symbols above, synonyms, 4): distinct 2x2 tuples of symbols, none used twice."""
+    """Draws for each level (symbols above, synonyms, 4): 2x2 tuples of symbols, none used twice."""
     tables = []
     for level in range(rules.levels):
         above = rules.classes if level == 0 else rules.symbols
@@ -64,8 +69,8 @@ def _productions(rules: HierarchyConfig) -> list[Ints]:
     return tables
 
 
-def _draw(rules: HierarchyConfig, tables: list[Ints], palette: Ints, name: str, count: int) -> Bytes:
-    """(count, 1 + 3·side²) records: labels balanced, productions and noise independent."""
+def _draw(rules: HierarchyConfig, tables: list[Ints], palette: Ints, *, name: str, count: int) -> Bytes:
+    """Draws (count, 1 + 3·side²) records with balanced labels and independent productions and noise."""
     stream = _stream(rules, name)
     labels = np.arange(count) % rules.classes
     grid = labels.reshape(-1, 1, 1)  # (N, s, s) symbols, one level finer each time
@@ -76,7 +81,7 @@ def _draw(rules: HierarchyConfig, tables: list[Ints], palette: Ints, name: str, 
         grid = tiles.reshape(n, 2 * side, 2 * side)
     cells = grid.repeat(rules.cell, axis=1).repeat(rules.cell, axis=2)
     pixels = palette[cells].transpose(0, 3, 1, 2)  # (N, 3, side, side)
-    # Integers, not normals: the same bytes from every build of numpy.
+    # The noise is of integers, not normals, because every build of numpy draws the same ones.
     noise = stream.integers(-rules.noise, rules.noise + 1, pixels.shape, dtype=np.int16)
     pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
     return np.concatenate([labels[:, None].astype(np.uint8), pixels.reshape(count, -1)], axis=1)

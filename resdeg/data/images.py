@@ -1,4 +1,4 @@
-"""Labelled images in one canonical order, and the hash that names them."""
+"""Labelled images in a canonical order, and the hash that names them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a data set: square images of `side` pixels, 3 channels."""
+    """The sizes of a data set of square images with `side` pixels and 3 channels."""
 
     classes: int
     side: int
@@ -26,9 +26,15 @@ class Shape:
 
     @property
     def fixed(self) -> int:
+        """The number of training images that are scored after every epoch, see `fixed_images`."""
         return fixed_images(self.train, self.test)
 
     def hold_out(self, count: int) -> Shape:
+        """Moves `count` images from training to validation.
+
+        Raises:
+            UsageError: no training image would be left.
+        """
         if count >= self.train:
             raise UsageError(f"data.validation={count} leaves no training image of {self.train:,}")
         return replace(self, train=self.train - count, validation=count)
@@ -36,7 +42,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Split:
-    """Images (N, H, W, 3) uint8, channels last as the engine reads them; labels (N,) uint8."""
+    """Images (N, H, W, 3) uint8, with channels last as the engine reads them, and labels (N,) uint8."""
 
     images: Bytes
     labels: Bytes
@@ -50,7 +56,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits in canonical order. `hash` is over what was read, before any split was held out."""
+    """The splits in canonical order. `hash` covers all that was read, before a split was held out."""
 
     name: str
     classes: int
@@ -64,25 +70,31 @@ class Dataset:
         return int(self.train.images.shape[1])
 
     def hold_out(self, count: int) -> Dataset:
-        """The same `count` training images for every seed, so that choices are made on one split."""
+        """Holds out the same `count` training images for every seed, so that choices rest on one split.
+
+        Raises:
+            UsageError: no training image would be left.
+        """
         if not count:
             return self
         Shape(self.classes, self.side, len(self.train), len(self.test)).hold_out(count)
         generator = np.random.Generator(np.random.Philox(key=derive(0, "validation")))
         order = generator.permutation(len(self.train))
-        held, kept = np.sort(order[:count]), np.sort(order[count:])
-        return replace(self, train=self.train.take(kept), validation=self.train.take(held))
+        held, rest = np.sort(order[:count]), np.sort(order[count:])
+        return replace(self, train=self.train.take(rest), validation=self.train.take(held))
 
 
 def fixed_images(train: int, test: int) -> int:
-    """How many training images are scored after every epoch: the first ones of the canonical order, which
-    is that of hashes, so that they are a random sample; as many as test images, for the same noise.
+    """Returns the number of training images that are scored after every epoch.
+
+    They are the first ones of the canonical order, which is that of hashes, so they are a random sample.
+    There are as many as test images, so that both scores have the same noise.
     """
     return min(train, test)
 
 
 def canonical(records: Bytes) -> Bytes:
-    """Records sorted by their SHA-256, so that every source and layout gives one order.
+    """Sorts records by their SHA-256, so that every source and layout gives the same order.
 
     Args:
         records: (N, 1 + 3·H·W), label first, then pixels channel by channel.
@@ -92,7 +104,7 @@ def canonical(records: Bytes) -> Bytes:
 
 
 def content_hash(train: Bytes, test: Bytes) -> str:
-    """SHA-256 over both splits' canonical records."""
+    """Returns the SHA-256 over the canonical records of both splits."""
     digest = hashlib.sha256()
     for records in (train, test):
         digest.update(f"{records.shape[0]}x{records.shape[1]}\n".encode())
@@ -101,12 +113,12 @@ def content_hash(train: Bytes, test: Bytes) -> str:
 
 
 def split(records: Bytes, side: int) -> Split:
-    """Records (N, 1 + 3·side²) as images and labels."""
+    """Splits records (N, 1 + 3·side²) into images and labels."""
     planes = records[:, 1:].reshape(-1, 3, side, side)
     return Split(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].copy())
 
 
 def records_of(part: Split) -> Bytes:
-    """The records (N, 1 + 3·side²) that `split` was given."""
+    """Joins images and labels to the records (N, 1 + 3·side²) that `split` had split."""
     planes = part.images.transpose(0, 3, 1, 2).reshape(len(part), -1)
     return np.concatenate([part.labels[:, None], planes], axis=1)

@@ -1,8 +1,8 @@
-"""The one unpickler: a batch of CIFAR's python layout and nothing else.
+"""The one unpickler. It reads a batch of CIFAR's python layout and nothing else.
 
-Two gates. The opcodes are read first, without running one: only those that build plain data, and two
-that call, pass. Then every name that a pickle asks for is answered by an inert stand-in of this
-file, so no function of numpy or of anything else ever runs on what the pickle says.
+A pickle passes two gates. First its opcodes are read, and none is run: only those that build plain data,
+and those that call, may pass. Then an inert stand-in from this file answers every name that the pickle
+asks for, so no function of numpy or of anything else ever runs on what the pickle says.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _PLAIN = frozenset([
     "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET",
 ])  # fmt: skip
 _CALLS = frozenset(["GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"])
-_MOST_OPCODES = 1_000_000  # CIFAR-100's training file has about 300,000
+_MOST_OPCODES = 1_000_000  # the training file of CIFAR-100 has about 300,000
 
 
-class Refused(Exception):  # noqa: N818 - the answer to a hostile file, not a failure of ours
-    """The pickle is not a batch of CIFAR; nothing in it was run."""
+class Refused(Exception):  # noqa: N818 - it answers a hostile file, and is no failure of the program
+    """The pickle is not a batch of CIFAR. Nothing in it was run."""
 
 
 def read_batch(content: bytes, label_key: str) -> tuple[Bytes, Bytes]:
-    """Pixels (N, 3072) and labels (N,), uint8, of one file of the python layout.
+    """Reads pixels (N, 3072) and labels (N,), uint8, from a file of the python layout.
 
     Args:
         label_key: "labels" (CIFAR-10) or "fine_labels" (CIFAR-100).
 
     Raises:
-        Refused: it is anything else.
+        Refused: the content is anything else.
     """
     _check_opcodes(content)
     try:
@@ -62,7 +62,7 @@ def _check_opcodes(content: bytes) -> None:
                 raise Refused(f"uses the pickle opcode {opcode.name}")
             if count > _MOST_OPCODES:
                 raise Refused("has too many opcodes")
-            # A memo is an array as long as its largest index: one opcode could ask for gigabytes.
+            # A memo is an array as long as its largest index, so one opcode could ask for gigabytes.
             if opcode.name in ("PUT", "LONG_BINPUT") and (
                 argument is None or not 0 <= int(argument) <= count
             ):
@@ -87,7 +87,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Array:
-    """What numpy's `_reconstruct` would give; filled once, with uint8 alone."""
+    """The stand-in for an array that numpy's `_reconstruct` makes; it holds only uint8."""
 
     __slots__ = ("value",)
 
@@ -98,11 +98,11 @@ class _Array:
         if type(state) is not tuple or len(state) != 5:
             raise Refused("an array has an unknown state")
         _, shape, dtype, fortran, content = state
-        self.value = _array(content, dtype, shape, bool(fortran))
+        self.value = _array(content, dtype, shape, fortran=bool(fortran))
 
 
 class _Dtype:
-    """uint8; its state (byte order, no fields) says nothing more."""
+    """The stand-in for the dtype uint8, whose state (byte order, no fields) adds nothing."""
 
     __slots__ = ()
 
@@ -136,13 +136,13 @@ class _FromBuffer:
     __slots__ = ()
 
     def __call__(self, content: object, dtype: object, shape: object, order: object) -> _Array:
-        found = _Array()
-        found.value = _array(content, dtype, shape, order not in (b"C", "C"))
-        return found
+        array = _Array()
+        array.value = _array(content, dtype, shape, fortran=order not in (b"C", "C"))
+        return array
 
 
 class _Encode:
-    """`_codecs.encode(text, 'latin1')`: how Python 3 writes bytes in protocol 2."""
+    """The stand-in for `_codecs.encode(text, 'latin1')`, as which Python 3 writes bytes in protocol 2."""
 
     __slots__ = ()
 
@@ -156,13 +156,13 @@ _ALLOWED: dict[tuple[str, str], type] = {
     ("numpy", "ndarray"): _NdarrayName,
     ("numpy", "dtype"): _NewDtype,
     ("_codecs", "encode"): _Encode,
-    # numpy.core became numpy._core in numpy 2; protocol 5 writes arrays by _frombuffer.
+    # numpy 2 renamed numpy.core to numpy._core. Protocol 5 writes arrays by _frombuffer.
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _Reconstruct for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _FromBuffer for core in ("core", "_core")},
 }
 
 
-def _array(content: object, dtype: object, shape: object, fortran: bool) -> Bytes:
+def _array(content: object, dtype: object, shape: object, *, fortran: bool) -> Bytes:
     if not isinstance(dtype, _Dtype) or fortran or not isinstance(content, (bytes, bytearray)):
         raise Refused("an array is not uint8 in C order")
     if not _is_shape(shape) or math.prod(shape) != len(content):

@@ -1,4 +1,4 @@
-"""How far each block is from the identity: in norm, in direction, and up to a change of coordinates."""
+"""The distance of each block from the identity: in norm, in direction, and up to a change of coordinates."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from resdeg.diagnostics.sample import Number, Sample, of_block
+from resdeg.diagnostics.sample import Number, Sample
 from resdeg.models import CifarNet
 from resdeg.models.contexts import in_mode
 from resdeg.models.structure import NumberedBlock, passes
 
-_RANK = 1e-10  # eigenvalues below this share of the largest are a dead channel's, not a direction
+_RANK = 1e-10  # an eigenvalue below this share of the largest belongs to a dead channel, not to a direction
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """One block H with branch F against the identity, all images taken together.
+    """A block H with branch F compared with the identity, over all images together.
 
     branch: ||F(x)|| / ||x||; distance: ||H(x) - x|| / ||x||; cosine: of x and H(x).
-    branch_norm: ||F(x)|| alone, the root mean square over images of the norm of an image's whole map. It
-        stands beside `branch`, which falls where x grows by itself.
+    branch_norm: ||F(x)|| by itself, the root mean square over images of the norm of an image's whole map. It
+        is measured because `branch` also falls when x grows.
     cka: debiased linear CKA of x and H(x), see `_Alignment`.
     linear_residual: share of the variance of H(x) that no linear map of a pixel's channels explains.
     """
@@ -37,7 +37,7 @@ class Nearness:
 
 @torch.no_grad()
 def nearness(model: CifarNet, batches: Iterable[Tensor]) -> list[tuple[NumberedBlock, Nearness]]:
-    """`Nearness` of every block that keeps its shape, in evaluation mode, with the block's real input.
+    """Measures `Nearness` of every block that keeps its shape, in evaluation mode, with its real input.
 
     Blocks that change the shape cannot be the identity and are left out.
 
@@ -47,15 +47,16 @@ def nearness(model: CifarNet, batches: Iterable[Tensor]) -> list[tuple[NumberedB
     sums: dict[int, tuple[NumberedBlock, _Norms, _Alignment, _LinearMap]] = {}
     with in_mode(model, training=False):
         for images in batches:
-            for place, x, out in passes(model, images):
-                if place.keeps_shape:
-                    of = sums.setdefault(place.number, (place, _Norms(), _Alignment(), _LinearMap()))
-                    of[1].add(x, place.block.residual(x), out)
-                    of[2].add(x, out)
-                    of[3].add(x, out)
+            for block, x, out in passes(model, images):
+                if block.keeps_shape:
+                    new = (block, _Norms(), _Alignment(), _LinearMap())
+                    _, norms, alignment, linear = sums.setdefault(block.number, new)
+                    norms.add(x, block.module.residual(x), out)
+                    alignment.add(x, out)
+                    linear.add(x, out)
     return [
-        (place, Nearness(**norms.result(), cka=alignment.result(), linear_residual=linear.result()))
-        for place, norms, alignment, linear in sums.values()
+        (block, Nearness(**norms.result(), cka=alignment.result(), linear_residual=linear.result()))
+        for block, norms, alignment, linear in sums.values()
     ]
 
 
@@ -65,7 +66,7 @@ def _zero() -> Tensor:
 
 @dataclass
 class _Norms:
-    """Norms over all images, positions and channels: one vector each, so the law of cosines holds."""
+    """Norms over all images, positions and channels as one vector, so that the law of cosines holds."""
 
     images: int = 0
     x: Tensor = field(default_factory=_zero)
@@ -96,10 +97,10 @@ class _Norms:
 class _Alignment:
     """Debiased linear CKA (Kornblith et al. 2019) of the maps, from batches (Nguyen et al. 2021, Sec. 3.1).
 
-    The features of an image are its whole map, flattened: pooled over positions, a block that moves
-    everything to another place would pass for the identity. HSIC_1 (Song et al. 2012, eq. 5) is unbiased
-    on any number of images, so its mean over batches has the same expectation as on all of them at
-    once, in bounded memory. A rotation of the features, a permutation of channels for one, leaves it at 1.
+    The features of an image are its whole map, flattened, because a block that moves everything to another
+    position would pass for the identity if positions were pooled. HSIC_1 (Song et al. 2012, eq. 5) is
+    unbiased for any number of images, so its mean over batches has the same expectation as over all of them
+    at once, in bounded memory. A rotation of the features, such as a permutation of channels, leaves it at 1.
     """
 
     products: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64, device="cpu"))
@@ -115,12 +116,12 @@ class _Alignment:
 
 
 def _centred_gram(maps: Tensor) -> Tensor:
-    """(N, N) Gram matrix without its diagonal, centred so that products of two such are unbiased."""
+    """Computes the (N, N) Gram matrix without its diagonal, centred so that products of two are unbiased."""
     n = len(maps)
     if n < 4:
         raise ValueError(f"{n} images in a batch: debiased CKA needs at least 4")
     features = maps.double().flatten(1)
-    features = features - features.mean(dim=0)  # changes nothing below but the rounding
+    features = features - features.mean(dim=0)  # only changes the rounding of what follows
     gram = features @ features.T
     gram.fill_diagonal_(0)
     rows = gram.sum(dim=0) / (n - 2)
@@ -130,7 +131,7 @@ def _centred_gram(maps: Tensor) -> Tensor:
 
 @dataclass
 class _LinearMap:
-    """Least squares of H(x)'s channels on x's at the same pixel, with a bias; every pixel is a case."""
+    """The least squares of H(x)'s channels on x's at the same pixel, with a bias; every pixel is a case."""
 
     cases: int = 0
     first: Tensor | None = None  # (2C,) sums of [x, H(x)]
@@ -148,16 +149,17 @@ class _LinearMap:
         assert self.second is not None
         mean = self.first / self.cases
         covariance = self.second / self.cases - torch.outer(mean, mean)
-        c = len(mean) // 2
-        of_x, across, of_out = covariance[:c, :c], covariance[:c, c:], covariance[c:, c:]
-        explained = across.T @ torch.linalg.pinv(of_x, rtol=_RANK, hermitian=True) @ across
-        return 1 - float(explained.trace() / of_out.trace())
+        channels = len(mean) // 2
+        before, across = covariance[:channels, :channels], covariance[:channels, channels:]
+        after = covariance[channels:, channels:]
+        explained = across.T @ torch.linalg.pinv(before, rtol=_RANK, hermitian=True) @ across
+        return 1 - float(explained.trace() / after.trace())
 
 
 def measure(model: CifarNet, sample: Sample) -> list[Number]:
-    """The six numbers of `Nearness` for every block that keeps its shape, on held-out images."""
+    """Measures the six numbers of `Nearness` for every block that keeps its shape, on held-out images."""
     return [
-        of_block(place, name, value, len(sample))
-        for place, found in nearness(model, sample.batches())
-        for name, value in vars(found).items()
+        Number.from_block(block, name, value, images=len(sample))
+        for block, values in nearness(model, sample.batches())
+        for name, value in vars(values).items()
     ]

@@ -1,4 +1,4 @@
-"""What a linear classifier can read after the stem and after each block."""
+"""Linear probes: the accuracy of a linear classifier after the stem and after each block."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from resdeg.models import CifarNet
 from resdeg.models.contexts import in_mode
 from resdeg.models.structure import blocks, passes
 
-RIDGE = 1e-3  # beside features of variance 1; fixed, so that nothing is chosen on the images it is scored on
+RIDGE = 1e-3  # for features of variance 1; fixed, so that no choice rests on the images that score the probe
 
 
 @torch.no_grad()
 def pooled_features(model: CifarNet, batches: Iterable[Tensor]) -> list[Tensor]:
-    """Globally pooled output of the stem and of each block, in evaluation mode.
+    """Pools the outputs of the stem and of each block globally, in evaluation mode.
 
     Returns:
         A (N, C) float64 tensor for the stem, as it enters the first block, and for each block.
@@ -35,14 +35,14 @@ def pooled_features(model: CifarNet, batches: Iterable[Tensor]) -> list[Tensor]:
 
 
 class RidgeProbe:
-    """Ridge regression onto one-hot targets, in closed form.
+    """A ridge regression onto one-hot targets, in closed form.
 
-    Features are centred and scaled by the deviations of the images it is fitted on (a constant one is
-    dropped by its zeros), the targets are centred, and RIDGE is added to the mean squares.
+    Features are centred and scaled by their deviations over the images of the fit (a constant feature becomes
+    zero and drops out), the targets are centred, and RIDGE is added to the mean squares.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
-        """features: (N, C) float64; labels: (N,) int64."""
+        """Fits the probe to features (N, C) float64 and labels (N,) int64."""
         self.mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
         self.scale = torch.where(deviation > 0, deviation, 1.0)
         targets = functional.one_hot(labels, classes).double()
@@ -52,16 +52,16 @@ class RidgeProbe:
         self.weight = torch.linalg.solve(squares, z.T @ (targets - self.bias) / len(z))  # (C, classes)
 
     def accuracy(self, features: Tensor, labels: Tensor) -> float:
-        """Fraction of `labels` that have the highest score."""
+        """Computes the fraction of `labels` that have the highest score."""
         scores = (features - self.mean) / self.scale @ self.weight + self.bias
         return float((scores.argmax(dim=1) == labels).double().mean())
 
 
 def measure(model: CifarNet, sample: Sample) -> list[Number]:
-    """`accuracy` on held-out images, fitted on training images, after the stem (block 0) and each block."""
+    """Measures `accuracy` on held-out images, fitted on training images, for stem (block 0) and blocks."""
     fitted = pooled_features(model, sample.train_batches())
     held = pooled_features(model, sample.batches())
-    stages = [1, *(place.stage for place in blocks(model))]
+    stages = [1, *(block.stage for block in blocks(model))]
     classes = model.head.out_features
     note = f"fitted on {len(sample.train_labels)} training images"
     return [

@@ -1,4 +1,4 @@
-"""Standard deviation of each layer's response."""
+"""The standard deviation of each layer's response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from resdeg.diagnostics.sample import Number, Sample, of_layer
+from resdeg.diagnostics.sample import Number, Sample
 from resdeg.models import CifarNet
 from resdeg.models.contexts import in_mode
 from resdeg.models.structure import layers
@@ -15,10 +15,10 @@ from resdeg.models.structure import layers
 
 @torch.no_grad()
 def response_std(model: CifarNet, batches: Iterable[Tensor]) -> Tensor:
-    """Standard deviation of each 3x3 layer's response (He et al. 2015, Sec. 4.2, Fig. 7).
+    """Measures the standard deviation of each 3x3 layer's response (He et al. 2015, Sec. 4.2, Fig. 7).
 
-    Evaluation mode. The deviation is over all images, positions and channels of a layer together, so
-    differences between the means of its channels count.
+    The network is in evaluation mode. The deviation is over all images, positions and channels of a layer
+    together, so differences between the means of its channels count.
 
     Args:
         batches: (N, 3, H, W) each, standardised; a few hundred images are enough.
@@ -26,18 +26,18 @@ def response_std(model: CifarNet, batches: Iterable[Tensor]) -> Tensor:
     Returns:
         (depth - 1,) float64, stem first.
     """
-    places = layers(model)
-    sums = torch.zeros(len(places), 3, dtype=torch.float64, device="cpu")
+    numbered = layers(model)
+    sums = torch.zeros(len(numbered), 3, dtype=torch.float64, device="cpu")
 
     def add(index: int, response: Tensor) -> None:
-        # At once: the nonlinearity behind it may write into the same memory.
+        # The sums are taken at once, because the nonlinearity behind may write into the same memory.
         values = response.double()
         sums[index] += torch.stack([torch.ones_like(values).sum(), values.sum(), values.square().sum()]).cpu()
 
     def hook(index: int, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         return module.register_forward_hook(lambda module, inputs, output: add(index, output))
 
-    hooks = [hook(index, place.response) for index, place in enumerate(places)]
+    hooks = [hook(index, layer.response) for index, layer in enumerate(numbered)]
     try:
         with in_mode(model, training=False):
             for images in batches:
@@ -51,8 +51,9 @@ def response_std(model: CifarNet, batches: Iterable[Tensor]) -> Tensor:
 
 
 def measure(model: CifarNet, sample: Sample) -> list[Number]:
-    """`std` of every layer, on held-out images."""
-    found = response_std(model, sample.batches()).tolist()
+    """Measures `std` of every layer on held-out images."""
+    deviations = response_std(model, sample.batches()).tolist()
     return [
-        of_layer(place, "std", value, len(sample)) for place, value in zip(layers(model), found, strict=True)
+        Number.from_layer(layer, "std", value, images=len(sample))
+        for layer, value in zip(layers(model), deviations, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Plain and residual networks of depth 6n+2 that differ in the shortcut alone."""
+"""Plain and residual networks of depth 6n+2, which differ only in the shortcut."""
 
 from resdeg.models.contexts import image_statistics
 from resdeg.models.network import CifarNet, build_model

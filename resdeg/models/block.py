@@ -1,4 +1,4 @@
-"""Blocks: F(x) and the shortcut around it. A plain block is the same class without a shortcut."""
+"""Blocks: F(x) and the shortcut around it. A plain block is of the same class and has no shortcut."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from resdeg.models.parts import Activation, Norm
-
-
-@dataclass(frozen=True)
-class BlockShape:
-    """Channels that enter and leave a block, its stride, and whether it is the first of the network."""
-
-    entering: int
-    leaving: int
-    stride: int = 1
-    first: bool = False
+from resdeg.models.parts import Activation, BlockShape, Norm
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a block is made of besides its convolutions.
+    """The parts of a block besides its convolutions.
 
     inner_activation: between the convolutions of F; activation: everywhere else.
     shortcut: the path around F, None in the plain family; scale: the factor on it (lambda).
@@ -37,12 +27,12 @@ class Parts:
 
 
 def conv3x3(entering: int, leaving: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution without bias, zeros around the map: (N, entering, H, W) to (N, leaving, H/s, W/s)."""
+    """Makes a 3x3 convolution without bias, zero-padded: (N, entering, H, W) to (N, leaving, H/s, W/s)."""
     return nn.Conv2d(entering, leaving, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with their norms, and the addition; a kind says in which order.
+    """Two 3x3 convolutions with their norms, and the addition. Subclasses put them in order.
 
     `residual` is F: (N, entering, H, W) to (N, leaving, H/stride, W/stride).
     """
@@ -63,11 +53,14 @@ class Block(nn.Module):
         return out
 
     def add(self, out: Tensor, x: Tensor) -> Tensor:
-        """`out` + lambda · shortcut(x); `out` itself in the plain family."""
+        """Returns `out` + lambda · shortcut(x), and `out` itself in the plain family."""
         return out if self.shortcut is None else torch.add(out, self.shortcut(x), alpha=self.scale)
 
     def responses(self) -> tuple[nn.Module, nn.Module]:
-        """The modules that give the responses of conv1 and conv2: the norm behind each, or itself."""
+        """Returns the modules whose outputs are the responses of conv1 and conv2: the norm behind each.
+
+        A convolution without a norm behind it is its own response.
+        """
         return self.norm1, self.norm2
 
 
@@ -80,9 +73,9 @@ class BasicBlock(Block):
 
 
 class StarganBlock(Block):
-    """F(x) + shortcut(x), with no activation behind it: the residual unit of the notes.
+    """F(x) + shortcut(x) without an activation behind it: the residual unit of the notes.
 
-    With norm "instance" it is StarGAN's unit to the letter (Choi et al. 2018).
+    With norm "instance" it is exactly StarGAN's unit (Choi et al. 2018).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +85,7 @@ class StarganBlock(Block):
 class PreactBlock(Block):
     """F(x) + shortcut(x), F = conv(relu(norm(conv(relu(norm(x)))))) (He et al. 2016, Fig. 1b and Sec. 3).
 
-    The first block of the network activates before the two paths part, as the paper's does.
+    The first block of the network activates before the two paths part, as in the paper.
     """
 
     def __init__(self, shape: BlockShape, parts: Parts) -> None:
@@ -105,7 +98,7 @@ class PreactBlock(Block):
         return out
 
     def convolved(self, active: Tensor) -> Tensor:
-        """F without its first norm and activation."""
+        """Computes F without its first norm and activation."""
         out: Tensor = self.conv2(self.inner_activation(self.norm2(self.conv1(active))))
         return out
 
@@ -128,9 +121,9 @@ class _Build(Protocol):
 class Kind:
     """A kind of block, and what the network around it must do.
 
-    stem: whether norm and activation follow the stem, or the first block brings its own.
-    closing: what stands between the last block and pooling. A block that ends in the addition needs a
-        nonlinearity there: the spatial mean of an affine InstanceNorm is its bias, for any image.
+    stem: whether norm and activation follow the stem; if not, the first block brings its own.
+    closing: the layers between the last block and pooling. A block that ends in the addition needs a
+        nonlinearity there, because the spatial mean of an affine InstanceNorm is its bias for any image.
     """
 
     build: _Build

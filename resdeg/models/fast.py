@@ -1,9 +1,9 @@
-"""The fast forward pass of a training: what the networks compute is defined elsewhere, and stays the same.
+"""The fast forward pass of a training. It computes what `block.py` and `network.py` define.
 
-Norm, addition and ReLU of a step are one compiled pass over a map, forward and backward (`norm_relu.cpp`).
-torch writes and reads the map between each of the three, in bf16 with a conversion each time. A 3x3
+Norm, addition and ReLU of a step are one compiled pass over a map, forward and backward (`norm_relu.cpp`),
+while torch writes and reads the map between each of the three, in bf16 with a conversion each time. A 3x3
 convolution of a 2x2 map is one matrix. Activations overwrite what nobody else uses. docs/performance.md says
-what each gives. Results differ by rounding, and what does not fit is left to torch.
+what each of these gains. Results differ by rounding, and torch computes what does not fit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.nn import functional
 from resdeg.models.block import BasicBlock, Block, PreactBlock, StarganBlock
 from resdeg.models.network import CifarNet
 
-LANES = 64  # of norm_relu.cpp
+LANES = 64  # the constant of the same name in norm_relu.cpp
 # Maps the dtype of a feature map to the dtype of the norm's parameters.
 _ARITHMETIC = {
     torch.bfloat16: torch.float32,
@@ -35,7 +35,7 @@ _LAST = torch.channels_last
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled part; None where none was made when resdeg was installed, or it is of another source."""
+    """Loads the compiled part; None if the installation made none, or made it from another source."""
     source = hashlib.sha256(Path(__file__).with_name("norm_relu.cpp").read_bytes()).hexdigest()
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"_norm_relu{suffix}")
@@ -48,11 +48,11 @@ def library() -> ctypes.CDLL | None:
 
 
 def can_compile(device: torch.device, threads: int) -> bool:
-    """Whether a training there can use the compiled part."""
+    """Says whether a training on `device` with `threads` threads can use the compiled part."""
     return library() is not None and device.type == "cpu" and threads == 1
 
 
-def use_fast_forward(model: nn.Module, compiled: bool) -> None:
+def use_fast_forward(model: nn.Module, *, compiled: bool) -> None:
     """Exchanges the forward passes of a network for fast ones; its parameters and their names stay.
 
     Args:
@@ -67,7 +67,7 @@ def use_fast_forward(model: nn.Module, compiled: bool) -> None:
 
 
 class FastNorms:
-    """Whether the norms of a module use the compiled part."""
+    """A module whose norms use the compiled part if `compiled` says so."""
 
     compiled = False
 
@@ -76,17 +76,27 @@ class FastNorms:
         norm: nn.Module,
         activation: nn.Module,
         x: Tensor,
+        *,
         added: Tensor | None = None,
         scale: float = 1.0,
     ) -> Tensor:
-        """activation(norm(x) + scale · added), all of shape (N, C, H, W); x is not written into."""
-        return norm_activation(norm, activation, x, added, scale, self.compiled)
+        """Computes activation(norm(x) + scale · added) of maps (N, C, H, W); `x` is not written into."""
+        return norm_activation(norm, activation, x, added=added, scale=scale, compiled=self.compiled)
 
 
 def norm_activation(
-    norm: nn.Module, activation: nn.Module, x: Tensor, added: Tensor | None, scale: float, compiled: bool
+    norm: nn.Module,
+    activation: nn.Module,
+    x: Tensor,
+    *,
+    added: Tensor | None = None,
+    scale: float = 1.0,
+    compiled: bool,
 ) -> Tensor:
-    """activation(norm(x) + scale · added), by the compiled part where that is asked for and fits."""
+    """Computes activation(norm(x) + scale · added) of maps (N, C, H, W); `x` is not written into.
+
+    The compiled part computes it if `compiled` asks for that and the maps fit.
+    """
     if (
         compiled
         and isinstance(activation, nn.ReLU)
@@ -109,7 +119,7 @@ def norm_activation(
 
 class _FastResidual(FastNorms, Block):
     def second(self, x: Tensor) -> Tensor:
-        """What leaves conv2, before its norm."""
+        """Computes what leaves conv2, before its norm."""
         out: Tensor = self.conv2(self.normed(self.norm1, self.inner_activation, self.conv1(x)))
         return out
 
@@ -121,7 +131,7 @@ class _FastResidual(FastNorms, Block):
 class FastBasicBlock(_FastResidual, BasicBlock):
     def forward(self, x: Tensor) -> Tensor:
         added = None if self.shortcut is None else self.shortcut(x)
-        return self.normed(self.norm2, self.activation, self.second(x), added, self.scale)
+        return self.normed(self.norm2, self.activation, self.second(x), added=added, scale=self.scale)
 
 
 class FastStarganBlock(_FastResidual, StarganBlock):
@@ -146,16 +156,16 @@ class FastNet(FastNorms, CifarNet):
         return self.normed(self.closing_norm, self.activation, x) if self.closes else x
 
 
-# For each output position of a 2x2 map and each input position: the tap that leads from one to the other.
+# The tap that leads from each input position of a 2x2 map to each output position.
 _POSITIONS = [(y, x) for y in range(2) for x in range(2)]
 _TAPS = torch.tensor([3 * (y - v + 1) + (x - u + 1) for v, u in _POSITIONS for y, x in _POSITIONS])
 
 
 class Fast3x3(nn.Conv2d):
-    """On a 2x2 map, the last stage of 8x8 images, every output sees every input by exactly one tap.
+    """A 3x3 convolution that is one matrix on a 2x2 map, which the last stage of 8x8 images has.
 
-    So the layer is one matrix. On a CPU a product with it takes a third of the time of the library's
-    convolution and its gradients.
+    There every output sees every input by exactly one tap. On a CPU the product with the matrix takes a third
+    of the time of the library's convolution and its gradients.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -200,14 +210,14 @@ def _fits(norm: nn.BatchNorm2d, x: Tensor, added: Tensor | None) -> bool:
 
 
 def _evaluates(x: Tensor) -> bool:
-    # In fp32 evaluation is torch's: whoever scores the weights again, `resdeg diagnose` first of all, finds
-    # the same bits. In bf16 it is the rounding of the maps that makes the difference anyway.
+    # In fp32 torch evaluates, so that whoever scores the weights again, such as `resdeg diagnose`, finds the
+    # same bits. In bf16 the rounding of the maps makes a difference anyway.
     return x.dtype == torch.bfloat16 and not torch.is_grad_enabled()
 
 
 class _NormReLU(torch.autograd.Function):
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917 - torch's `apply` takes no keywords
         ctx: Any,
         x: Tensor,
         added: Tensor | None,
@@ -246,9 +256,12 @@ def call(
     tensors: tuple[Tensor | None, ...],
     numbers: tuple[Any, ...] = (),
 ) -> None:
-    """Call `name` of the library for the type of `maps`: (N, C, H, W) channels_last each, the first not None.
+    """Calls the function `name` of the library for the dtype of `maps`.
 
-    tensors: (C,) each; numbers: the settings behind them.
+    Args:
+        maps: (N, C, H, W) each, channels_last; the first is not None.
+        tensors: (C,) each.
+        numbers: the settings that follow them.
     """
     first = maps[0]
     assert first is not None

@@ -1,4 +1,4 @@
-"""Weights of these networks under other programs' names: recognised by names and shapes, and mapped."""
+"""Weights of these networks under the names of other programs, recognised by names and shapes and mapped."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ Padding = Literal["behind", "around"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a program names the parts of such a network.
+    """The names of a program for the parts of such a network.
 
-    block: the name of a block by its stage and its position there, both from 0; position: reads the latter
-    from a name of the first stage. norm: of a block's norms, before their number. shortcut: of option B's
-    convolution and norm; None where the program has no option B. padding: where its option A puts the new
-    channels; None where others use the same names for either.
+    block: makes the name of a block from its stage and its position there, both from 0.
+    position: a pattern that reads the position from a name of the first stage.
+    norm: the name of a block's norms, before their number.
+    shortcut: the name of option B's convolution and norm; None if the program has no option B.
+    padding: where its option A puts the new channels; None if programs of these names do either.
     """
 
     title: str
@@ -40,7 +41,7 @@ class Layout:
     padding: Padding | None
 
     def name(self, own: str) -> str:
-        """The name here of what resdeg calls `own`, as in "stages.0.2.norm1.weight"."""
+        """Translates `own`, a name of resdeg such as "stages.0.2.norm1.weight"."""
         part, _, rest = own.partition(".")
         top = {"stem": self.stem, "stem_norm": self.stem_norm, "head": self.head}
         if part in top:
@@ -80,7 +81,7 @@ RECOGNISED = {**NAMED, "resdeg": _OWN}
 
 @dataclass(frozen=True)
 class Recognised:
-    """A network that was known by its names and shapes; `model` has its weights, in evaluation mode."""
+    """A network that was recognised by names and shapes; `model` has its weights, in evaluation mode."""
 
     layout: str
     family: Family
@@ -95,23 +96,24 @@ def recognise(
     where: str,
     named: Mapping[str, Tensor],
     family: Family | None = None,
+    *,
     depth: int | None = None,
     padding: Padding | None = None,
 ) -> Recognised:
-    """The network that the tensors in `named` are.
+    """Recognises the network of the tensors in `named`.
 
     Args:
         where: the file, for messages.
-        family: asked for where the names do not tell: only option B's do.
-        depth: the one it must have; None takes the one that it has.
-        padding: where option A puts its new channels; None where the layout tells.
+        family: must be given unless the names show it, and only those of option B do.
+        depth: the depth that the network must have; None accepts the depth that it has.
+        padding: where option A puts its new channels; must be given unless the layout fixes it.
 
     Raises:
         UsageError: the family or the padding must be given.
-        DataError: it is not such a network: the first name or shape that differs is named.
+        DataError: the tensors are no such network; the message has the first name or shape that differs.
     """
     named = {name: value for name, value in named.items() if not name.endswith(".num_batches_tracked")}
-    key, layout = _layout(where, named)
+    key, layout = _recognise_layout(where, named)
     projects = any(f".{layout.shortcut}." in name for name in named)
     if family is None and not projects:
         raise UsageError(
@@ -138,26 +140,23 @@ def recognise(
                 f"{where}: the names do not tell where option A puts its new channels",
                 "give --padding behind (after the old ones) or --padding around (a quarter on either side)",
             )
-    model = build_model(family, depth, 0, config, classes).eval()
+    model = build_model(family, depth, 0, config, classes=classes).eval()
     title = f"{family}-{depth} in {layout.title} layout"
     own = model.state_dict()
-    _check(where, title, named, {layout.name(name): value for name, value in own.items()})
+    _check_names(named, {layout.name(name): value for name, value in own.items()}, where=where, title=title)
     theirs = {name: named[layout.name(name)].float() for name in own}
     if pads and padding == "around":
-        theirs = _permuted(where, theirs, config)
+        theirs = _reorder_channels(where, theirs, config)
     with torch.no_grad():
-        for name, value in own.items():  # load_state_dict would put in the counters that our norms leave out
+        for name, value in own.items():  # load_state_dict would add the counters that these norms leave out
             value.copy_(theirs[name])
     return Recognised(key, family, depth, config, classes, padding if pads else None, model)
 
 
-def _layout(where: str, named: Mapping[str, Tensor]) -> tuple[str, Layout]:
+def _recognise_layout(where: str, named: Mapping[str, Tensor]) -> tuple[str, Layout]:
     for key, layout in RECOGNISED.items():
         if {f"{layout.stem}.weight", f"{layout.head}.weight"} <= named.keys():
-            for shortcut in (
-                "shortcut",
-                "downsample",
-            ):  # either is met under the other names of both programs
+            for shortcut in ("shortcut", "downsample"):  # files mix either with the other names of a program
                 if layout.shortcut and any(f".{shortcut}." in name for name in named):
                     return key, replace(layout, shortcut=shortcut)
             return key, layout
@@ -165,37 +164,39 @@ def _layout(where: str, named: Mapping[str, Tensor]) -> tuple[str, Layout]:
         f"{each.stem}.weight with {each.head}.weight ({key})" for key, each in RECOGNISED.items()
     )
     raise DataError(
-        f"{where}: of no known layout; its first name is {str(next(iter(named), 'absent'))[:60]}",
-        f"known by {known}",
+        f"{where}: its layout is not known; its first name is {str(next(iter(named), 'absent'))[:60]}",
+        f"known layouts have {known}",
     )
 
 
-def _check(where: str, title: str, named: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """That names and shapes are those expected, in the order of the network."""
+def _check_names(
+    named: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: str, title: str
+) -> None:
+    """Checks that names and shapes are those expected, in the order of the network."""
     for name, value in expected.items():
         if name not in named:
             raise DataError(f"{where} is not {title}: {name} is missing")
         given = named[name]
         if given.shape != value.shape:
-            raise DataError(f"{where} is not {title}: {name} is {_spelt(given)}, expected {_spelt(value)}")
+            raise DataError(f"{where} is not {title}: {name} is {_spell(given)}, expected {_spell(value)}")
         if given.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise DataError(f"{where} is not {title}: {name} is of {given.dtype}, expected torch.float32")
         if not bool(given.isfinite().all()):
             raise DataError(f"{where} is not {title}: {name} holds a number that is not finite")
     for name in named:
         if name not in expected:
-            raise DataError(f"{where} is not {title}: {name[:80]} is in it and has no place")
+            raise DataError(f"{where} is not {title}: {name[:80]} is in it and does not belong there")
 
 
-def _spelt(value: Tensor) -> str:
+def _spell(value: Tensor) -> str:
     return "x".join(map(str, value.shape)) or "one number"
 
 
 def exported(model: CifarNet, family: Family, config: ModelConfig, layout: str) -> dict[str, Tensor]:
-    """The weights of `model` by the names of `layout`, and for its padding.
+    """Returns the weights of `model` under the names of `layout`, with channels in its padding's order.
 
     Raises:
-        UsageError: `layout` is not known, or has no place for such a network.
+        UsageError: `layout` has no names for such a network.
     """
     target, usual = NAMED[layout], ModelConfig()
     for name, value in config:
@@ -208,16 +209,16 @@ def exported(model: CifarNet, family: Family, config: ModelConfig, layout: str) 
         raise UsageError(f"{target.title} layout has no option B", "give --layout torchvision or akamaster")
     pads = family == "residual" and config.shortcut == "identity" and len(model.stages) > 0
     if pads and target.padding == "around":
-        own = _permuted(layout, own, config, back=True)
+        own = _reorder_channels(layout, own, config, back=True)
     return {target.name(name): value for name, value in own.items()}
 
 
-def _permuted(
-    where: str, named: Mapping[str, Tensor], config: ModelConfig, back: bool = False
+def _reorder_channels(
+    where: str, named: Mapping[str, Tensor], config: ModelConfig, *, back: bool = False
 ) -> dict[str, Tensor]:
-    """Channels in the order of a padding behind the old ones, of weights for one around them; or `back`.
+    """Reorders the channels of weights for a padding around the old ones to those for one behind, or `back`.
 
-    A block's middle channels need no order; those that are added to a shortcut have that of their stage.
+    A block's middle channels need no order. Those that are added to a shortcut have the order of their stage.
     """
     orders = [order.argsort() if back else order for order in _orders(where, config)]
     moved = dict(named)
@@ -238,7 +239,7 @@ def _permuted(
 
 
 def _orders(where: str, config: ModelConfig) -> list[Tensor]:
-    """Of each stage, where in a padding around stands what a padding behind has at each place."""
+    """Lists, for each stage, the channels of a padding around the old ones in the order of one behind."""
     channels = [max(1, round(width * config.width)) for width in LAYOUTS[config.layout]]
     orders = [torch.arange(channels[0])]
     for before, now in pairwise(channels):

@@ -1,4 +1,4 @@
-"""Initial values, keyed by parameter name: what is added to a net moves nothing that was there."""
+"""Initial values, keyed by parameter name, so that a part that is added to a net moves no other part."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from resdeg.randomness import derive
 
 
 def _he(weight: Tensor, generator: torch.Generator, config: ModelConfig) -> Tensor:
-    """N(0, 2/fan) (He et al. 2015, "Delving deep", eq. 10 and 14).
+    """Draws from N(0, 2/fan) (He et al. 2015, "Delving deep", eq. 10 and 14).
 
-    fan_out for convolutions, as in the paper's code; fan_in for the classifier, whose ten outputs
+    Convolutions have fan_out, as in the paper's code. The classifier has fan_in, because its ten outputs
     would otherwise start with logits several nats wide.
     """
     fan = weight.shape[0] * weight[0][0].numel() if weight.dim() == 4 else weight.shape[1]
@@ -23,10 +23,10 @@ def _he(weight: Tensor, generator: torch.Generator, config: ModelConfig) -> Tens
 
 
 def _dirac_mixed(weight: Tensor, generator: torch.Generator, config: ModelConfig) -> Tensor:
-    """a · Dirac + (1 - a) · He, a = `model.dirac` (after Zagoruyko and Komodakis 2017).
+    """Draws a · Dirac + (1 - a) · He, a = `model.dirac` (after Zagoruyko and Komodakis 2017).
 
-    Mixed in where a 3x3 convolution keeps its number of channels. One that does not cannot be the
-    identity, and its unmatched filters would start, and stay, at zero: it keeps He's values.
+    Dirac is mixed in where a 3x3 convolution keeps its number of channels. Another one cannot be the
+    identity, and its unmatched filters would start, and stay, at zero, so it has He's values.
     """
     he = _he(weight, generator, config)
     if config.dirac is None or not _keeps_channels(weight):
@@ -35,13 +35,13 @@ def _dirac_mixed(weight: Tensor, generator: torch.Generator, config: ModelConfig
 
 
 def _orthogonal(weight: Tensor, generator: torch.Generator, config: ModelConfig) -> Tensor:
-    """Delta-orthogonal (Xiao et al. 2018, arXiv:1806.05393): an isometry that is not the identity.
+    """Draws delta-orthogonal weights (Xiao et al. 2018, arXiv:1806.05393): an isometry, not the identity.
 
     The centre of a kernel is an orthogonal matrix drawn from the Haar measure, and its other taps are 0, so
     the layer turns the channels of every pixel alike and keeps the norm of its input. It is the control of
-    the identity start (`_dirac_mixed` with a = 1), and a control differs in one thing only: so it changes
-    the layers that the identity start changes, and no other. The stem, the convolutions that do not keep
-    their number of channels, and the classifier have He's values.
+    the identity start (`_dirac_mixed` with a = 1). A control differs in only one thing, so it changes the
+    layers that the identity start changes, and no other. The stem, the convolutions that do not keep their
+    number of channels, and the classifier have He's values.
     """
     if not _keeps_channels(weight):
         return _he(weight, generator, config)
@@ -51,15 +51,15 @@ def _orthogonal(weight: Tensor, generator: torch.Generator, config: ModelConfig)
 
 
 def _keeps_channels(weight: Tensor) -> bool:
-    """Whether `weight` is of a convolution that could be the identity: as many channels leave as enter."""
+    """Says whether `weight` is a convolution that could be the identity: as many channels leave as enter."""
     return weight.dim() == 4 and weight.shape[0] == weight.shape[1]
 
 
 def _haar(size: int, generator: torch.Generator) -> Tensor:
-    """A (size, size) orthogonal matrix from the Haar measure (Mezzadri 2007, arXiv:math-ph/0609050).
+    """Draws a (size, size) orthogonal matrix from the Haar measure (Mezzadri 2007, arXiv:math-ph/0609050).
 
-    The Q of a Gaussian matrix is Haar-distributed once the diagonal of R is positive; LAPACK leaves its signs
-    as they fall. In float64, so that the float32 values hardly depend on how a machine rounds.
+    The Q of a Gaussian matrix is Haar-distributed once the diagonal of R is positive, and LAPACK does not fix
+    its signs. The work is done in float64, so that the float32 values hardly depend on a machine's rounding.
     """
     gaussian = torch.randn(size, size, generator=generator, dtype=torch.float64, device="cpu")
     orthogonal, triangular = torch.linalg.qr(gaussian)
@@ -73,15 +73,15 @@ INITS: dict[str, Callable[[Tensor, torch.Generator, ModelConfig], Tensor]] = {
 }
 
 
-LAST_NORM = ".norm2.weight"  # of blocks whose branch ends in a norm; config refuses the others
+LAST_NORM = ".norm2.weight"  # names it in blocks whose branch ends in a norm; config refuses the others
 
 
 @torch.no_grad()
 def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
-    """Draw every weight matrix from the stream (seed, its name); norm scales 1, all biases 0.
+    """Draws every weight matrix from the stream (seed, its name); norm scales start at 1, all biases at 0.
 
-    The norm that ends a branch starts at scale `model.last_scale` (Goyal et al. 2017, Sec. 5.1: 0). Drawn
-    on the CPU, so every device starts from the same values.
+    The norm that ends a branch starts at scale `model.last_scale` (Goyal et al. 2017, Sec. 5.1: 0). The CPU
+    draws, so every device starts from the same values.
     """
     draw = INITS[config.init]
     for name, parameter in model.named_parameters():

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from resdeg.config import Family, ModelConfig, check_depth
 from resdeg.errors import UsageError, did_you_mean
-from resdeg.models.block import BLOCKS, BlockShape, Parts, conv3x3
+from resdeg.models.block import BLOCKS, Parts, conv3x3
 from resdeg.models.init import INITS, initialise
-from resdeg.models.parts import ACTIVATIONS, NORMS, SHORTCUTS, build_shortcut
+from resdeg.models.parts import ACTIVATIONS, NORMS, SHORTCUTS, BlockShape, build_shortcut
 
-# Channels of each stage; each stage after the first halves the map. A depth has the same blocks and
-# multiply-adds in either: 3n blocks, shared out over the stages.
+# The channels of each stage; each stage after the first halves the map. A depth has the same 3n blocks and
+# the same multiply-adds in both layouts, as the blocks are shared out over the stages.
 LAYOUTS: dict[str, tuple[int, ...]] = {"staged": (16, 32, 64), "isotropic": (16,)}
 TABLES: dict[str, Mapping[str, object]] = {
     "layout": LAYOUTS,
@@ -44,39 +44,36 @@ class CifarNet(nn.Module):
             stage = nn.Sequential()
             for position in range(blocks // len(channels)):
                 stride = 2 if number > 0 and position == 0 else 1
-                # The one line in which the families differ.
-                residual = family == "residual"
-                around = (
-                    build_shortcut(config.shortcut, entering, leaving, stride, norm) if residual else None
-                )
-                parts = Parts(norm, activation, inner, around, config.shortcut_scale)
                 shape = BlockShape(entering, leaving, stride, first=number == position == 0)
+                # The families differ only in this line.
+                shortcut = build_shortcut(config.shortcut, shape, norm) if family == "residual" else None
+                parts = Parts(norm, activation, inner, shortcut, config.shortcut_scale)
                 stage.append(kind.build(shape, parts))
                 entering = leaving
             self.stages.append(stage)
         self.closing_norm = norm(entering) if kind.closing == "norm and activation" else nn.Identity()
-        # A network without a block activates behind its stem already.
+        # A network without a block has already activated behind its stem.
         self.closes = kind.closing != "nothing" and not (kind.stem and not blocks)
         self.head = nn.Linear(entering, classes)
 
     def entering(self, images: Tensor) -> Tensor:
-        """What enters the first block: (N, C, H, W)."""
+        """Computes what enters the first block, (N, C, H, W), from standardised images (N, 3, H, W)."""
         x: Tensor = self.stem(images)
         return self.activation(self.stem_norm(x)) if self.kind.stem else x
 
     def closed(self, x: Tensor) -> Tensor:
-        """What is pooled, from what leaves the last block: (N, C, H', W')."""
+        """Computes what is pooled from what leaves the last block: (N, C, H', W') both."""
         return self.activation(self.closing_norm(x)) if self.closes else x
 
     def leaving(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of what leaves the last block: (N, C, H', W')."""
-        # Pooled over the middle dimension, whose gradient is channels_last like the rest.
+        """Computes logits (N, classes) from what leaves the last block, (N, C, H', W')."""
+        # The mean over the middle dimension has a gradient that is channels_last like the rest.
         pixels = self.closed(x).permute(0, 2, 3, 1).flatten(1, 2)  # (N, H'W', C)
         logits: Tensor = self.head(pixels.mean(dim=1))
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of standardised images (N, 3, H, W)."""
+        """Computes logits (N, classes) of standardised images (N, 3, H, W)."""
         x = self.entering(images)
         for stage in self.stages:
             x = stage(x)
@@ -84,12 +81,12 @@ class CifarNet(nn.Module):
 
 
 def build_model(
-    family: Family, depth: int, seed: int = 0, config: ModelConfig | None = None, classes: int = 10
+    family: Family, depth: int, seed: int = 0, config: ModelConfig | None = None, *, classes: int = 10
 ) -> CifarNet:
-    """A network with its initial values; `plain` and `residual` of one seed share them all.
+    """Builds a network with its initial values; `plain` and `residual` share them all at one seed.
 
     Args:
-        depth: weighted layers, 6n+2; 2 is stem and classifier alone, the same in both families.
+        depth: weighted layers, 6n+2; 2 is only stem and classifier, the same network in both families.
 
     Raises:
         UsageError: `depth` is not 6n+2, or a name in `config` is not in its table.
@@ -99,7 +96,7 @@ def build_model(
         name = getattr(config, setting)
         if name is not None and name not in table:
             raise UsageError(f"model.{setting}: '{name}' is not known", did_you_mean(name, table))
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw values of their own, unasked
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw values that nobody needs
         model = CifarNet(family, (check_depth(depth) - 2) // 2, config, classes)
     initialise(model, config, seed)
     return model

@@ -1,16 +1,29 @@
-"""What a network is made of besides its convolutions: norms, activations and shortcuts, each by its name."""
+"""The parts of a network besides its convolutions: norms, activations and shortcuts, each by its name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-Norm = Callable[[int], nn.Module]  # from the number of channels
+Norm = Callable[[int], nn.Module]  # makes a norm for this number of channels
 Activation = Callable[[], nn.Module]
-Shortcut = Callable[[int, int, int, Norm], nn.Module]  # from channels that enter and leave, stride and norm
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """The channels that enter and leave a block, its stride, and whether it is the first of the network."""
+
+    entering: int
+    leaving: int
+    stride: int = 1
+    first: bool = False
+
+
+Shortcut = Callable[[BlockShape, Norm], nn.Module]  # makes the shortcut of a block of this shape
 
 
 # ---------------------------------------------------------------- norms
@@ -19,21 +32,23 @@ Shortcut = Callable[[int, int, int, Norm], nn.Module]  # from channels that ente
 class InstanceNorm(nn.InstanceNorm2d):
     """StarGAN's norm: per image and channel, affine, with running statistics for evaluation.
 
-    In evaluation mode it scales by the running statistics; within `contexts.image_statistics` by each image's
-    own, as in training, and leaves the running ones alone.
+    In evaluation mode it scales by the running statistics. Within `contexts.image_statistics` it scales by
+    each image's own, as in training, and does not change the running ones.
     """
 
     own_statistics = False
 
     def forward(self, x: Tensor) -> Tensor:
         if self.own_statistics:
-            return functional.instance_norm(x, None, None, self.weight, self.bias, True, eps=self.eps)
+            return functional.instance_norm(
+                x, weight=self.weight, bias=self.bias, use_input_stats=True, eps=self.eps
+            )
         return super().forward(x)
 
 
 def _batch(channels: int) -> nn.Module:
     norm = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
-    # With a fixed momentum the counter is never read; it would cost a kernel per layer and step.
+    # With a fixed momentum nobody reads the counter, which would cost a kernel per layer and step.
     norm.num_batches_tracked = None
     return norm
 
@@ -45,7 +60,7 @@ def _instance(channels: int) -> nn.Module:
 
 
 def _none(channels: int) -> nn.Module:
-    """No norm, and no bias in its place: the convolutions have none anywhere."""
+    """Makes no norm, and no bias instead of it: no convolution here has a bias."""
     return nn.Identity()
 
 
@@ -67,42 +82,42 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 class PaddedIdentity(nn.Module):
-    """Option A: every `stride`-th row and column; zero channels after the real ones. No parameters."""
+    """Option A: every `stride`-th row and column, with zero channels after the real ones; no parameters."""
 
-    def __init__(self, entering: int, leaving: int, stride: int) -> None:
+    def __init__(self, shape: BlockShape) -> None:
         super().__init__()
-        self.stride, self.added = stride, leaving - entering
+        self.stride, self.added = shape.stride, shape.leaving - shape.entering
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _subsampled(x, self.stride)
+        x = _subsample(x, self.stride)
         return functional.pad(x, (0, 0, 0, 0, 0, self.added))  # (N, leaving, H/stride, W/stride)
 
 
 class PointwiseConv(nn.Conv2d):
-    """A 1x1 convolution of every `stride`-th row and column, as two operations.
+    """A 1x1 convolution of every `stride`-th row and column, computed as two operations.
 
-    As one, oneDNN's gradient of the weights writes past its workspace on a CPU where fewer channels
+    As one operation, oneDNN's gradient of the weights writes past its workspace on a CPU if fewer channels
     enter than fill a vector (uxlfoundation/oneDNN issue 6035): with 4 channels on AVX2, torch dies.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.conv2d(_subsampled(x, self.stride[0]), self.weight)
+        return functional.conv2d(_subsample(x, self.stride[0]), self.weight)
 
 
-def _subsampled(x: Tensor, stride: int) -> Tensor:
-    # A 1x1 mean picks what a slice would, and its gradient keeps the layout: a slice's is
-    # always NCHW, and everything behind it then mixes two layouts, several times slower.
+def _subsample(x: Tensor, stride: int) -> Tensor:
+    # A 1x1 mean picks what a slice would, and its gradient has the layout of x. The gradient of a slice is
+    # always NCHW, and everything behind it would mix two layouts, which is several times slower.
     return functional.avg_pool2d(x, kernel_size=1, stride=stride)
 
 
-def _identity(entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
-    return PaddedIdentity(entering, leaving, stride)
+def _identity(shape: BlockShape, norm: Norm) -> nn.Module:
+    return PaddedIdentity(shape)
 
 
-def _projection(entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
-    """Option B: a 1x1 convolution and a norm."""
-    convolution = PointwiseConv(entering, leaving, kernel_size=1, stride=stride, bias=False)
-    return nn.Sequential(convolution, norm(leaving))
+def _projection(shape: BlockShape, norm: Norm) -> nn.Module:
+    """Makes option B: a 1x1 convolution and a norm."""
+    convolution = PointwiseConv(shape.entering, shape.leaving, kernel_size=1, stride=shape.stride, bias=False)
+    return nn.Sequential(convolution, norm(shape.leaving))
 
 
 SHORTCUTS: dict[str, Shortcut] = {
@@ -111,8 +126,8 @@ SHORTCUTS: dict[str, Shortcut] = {
 }
 
 
-def build_shortcut(kind: str, entering: int, leaving: int, stride: int, norm: Norm) -> nn.Module:
-    """The path around a residual block: the identity, or one of SHORTCUTS where the shape changes."""
-    if entering == leaving and stride == 1:
+def build_shortcut(kind: str, shape: BlockShape, norm: Norm) -> nn.Module:
+    """Builds the path around a residual block: the identity, or one of SHORTCUTS if the shape changes."""
+    if shape.entering == shape.leaving and shape.stride == 1:
         return nn.Identity()
-    return SHORTCUTS[kind](entering, leaving, stride, norm)
+    return SHORTCUTS[kind](shape, norm)

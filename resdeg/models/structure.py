@@ -1,4 +1,4 @@
-"""What a network is made of: its blocks and layers in order, and counts of layers, parameters and work."""
+"""The structure of a network: its blocks and layers in order, and counts of layers, parameters and work."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from resdeg.models.network import CifarNet
 
 @dataclass(frozen=True)
 class NumberedBlock:
-    """A block: its number from 1 in the order of the net, and where it stands.
+    """A block with its number, from 1 in the order of the net.
 
     stage: from 1; position: in the stage, from 0.
-    keeps_shape: whether input and output have one shape; the first block of a later stage does not.
+    keeps_shape: whether input and output have the same shape; the first block of a later stage changes it.
     """
 
     number: int
     stage: int
     position: int
-    block: Block
+    module: Block
 
     @property
     def keeps_shape(self) -> bool:
-        first = self.block.conv1
-        return first.stride == (1, 1) and first.in_channels == self.block.conv2.out_channels
+        first = self.module.conv1
+        return first.stride == (1, 1) and first.in_channels == self.module.conv2.out_channels
 
 
 @dataclass(frozen=True)
 class NumberedLayer:
-    """A 3x3 layer: its number from 1, the stem, to depth - 1.
+    """A 3x3 layer with its number, from 1 for the stem to depth - 1.
 
+    stage: from 1; the stem's map is that of the first stage, so the stem counts there. block: 0 for the stem.
     response: the module whose output is the layer's response: after the norm, before nonlinearity or
-        addition; the convolution itself where no norm comes first.
-    stage: from 1; the stem's map is the first stage's, so it counts there. block: 0 of the stem.
+        addition; the convolution itself if no norm comes first.
     """
 
     number: int
@@ -49,44 +49,52 @@ class NumberedLayer:
 
 
 def blocks(model: CifarNet) -> list[NumberedBlock]:
-    """Every block of `model`, in the order of the forward pass."""
-    found: list[NumberedBlock] = []
+    """Lists every block of `model` in the order of the forward pass."""
+    numbered: list[NumberedBlock] = []
     for stage, members in enumerate(model.stages, start=1):
-        for position, block in enumerate(cast("nn.Sequential", members)):
-            found.append(NumberedBlock(len(found) + 1, stage, position, cast("Block", block)))
-    return found
+        for position, module in enumerate(cast("nn.Sequential", members)):
+            numbered.append(NumberedBlock(len(numbered) + 1, stage, position, cast("Block", module)))
+    return numbered
 
 
 def layers(model: CifarNet) -> list[NumberedLayer]:
-    """Every 3x3 layer of `model`, in the order of the forward pass; projections are none."""
+    """Lists every 3x3 layer of `model` in the order of the forward pass; projections are 1x1 and left out."""
     stem = model.stem_norm if model.kind.stem else model.stem
-    found = [NumberedLayer(1, 1, 0, model.stem, stem)]
-    for place in blocks(model):
-        convolutions = (place.block.conv1, place.block.conv2)
-        for convolution, response in zip(convolutions, place.block.responses(), strict=True):
-            found.append(NumberedLayer(len(found) + 1, place.stage, place.number, convolution, response))
-    return found
+    numbered = [NumberedLayer(1, stage=1, block=0, convolution=model.stem, response=stem)]
+    for block in blocks(model):
+        convolutions = (block.module.conv1, block.module.conv2)
+        for convolution, response in zip(convolutions, block.module.responses(), strict=True):
+            numbered.append(
+                NumberedLayer(
+                    len(numbered) + 1,
+                    stage=block.stage,
+                    block=block.number,
+                    convolution=convolution,
+                    response=response,
+                )
+            )
+    return numbered
 
 
 def passes(model: CifarNet, images: Tensor) -> Iterator[tuple[NumberedBlock, Tensor, Tensor]]:
-    """Each block with its input and output while `images` go through the net: (N, C, H', W') each.
+    """Sends `images` through the net and yields each block with its input and output: (N, C, H', W') each.
 
-    No block writes into its input, so both can be kept.
+    No block writes into its input, so both can be stored.
     """
     x = model.entering(images)
-    for place in blocks(model):
-        output: Tensor = place.block(x)
-        yield place, x, output
+    for block in blocks(model):
+        output: Tensor = block.module(x)
+        yield block, x, output
         x = output
 
 
 @dataclass(frozen=True)
 class Census:
-    """Counts of one network.
+    """The counts of a network.
 
-    depth: weighted layers, the stem, every 3x3 convolution and the classifier; projections left out.
-    multiply_adds: of one image's forward pass through convolutions and classifier.
-    outputs: numbers that the convolutions give for one image.
+    depth: weighted layers: the stem, every 3x3 convolution and the classifier, without projections.
+    multiply_adds: those of one image's forward pass through convolutions and classifier.
+    outputs: the numbers that leave the convolutions for one image.
     """
 
     depth: int
@@ -96,7 +104,7 @@ class Census:
 
 
 def census(model: nn.Module, side: int) -> Census:
-    """Count by running one image of `side` x `side` pixels through `model` (on any device, meta too)."""
+    """Counts while one image of `side` x `side` pixels runs through `model` (on any device, even meta)."""
     layers: list[tuple[nn.Module, int]] = []
     maps: list[int] = []
 

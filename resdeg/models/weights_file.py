@@ -1,7 +1,7 @@
 """Files of weights from elsewhere: safetensors, and torch's own format without running what is in it.
 
-The one module that reads or writes torch's own format. Its unpickler for weights alone can be made to run
-code before torch 2.6, and to write past its memory before 2.10, so older ones are not asked.
+No other module reads or writes torch's own format. A file can make its unpickler for weights run code before
+torch 2.6, and write past its memory before 2.10, so older versions do not read it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from resdeg.errors import DataError, UsageError
 SAFE_TORCH = (2, 10)
 ENDINGS = (".safetensors", ".pt", ".pth", ".th")
 _MOST_BYTES = 1 << 30  # a network of depth 1202 has 80 MB
-_WRAPPERS = ("state_dict", "net", "model")  # entries under which others put the weights beside an accuracy
-_SAFETENSORS = b"{"  # the first byte of its header, after eight bytes of length
+_WRAPPERS = ("state_dict", "net", "model")  # the keys under which checkpoints hold weights besides other data
+_SAFETENSORS = b"{"  # the first byte of the header, after eight bytes of length
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in `path` by name, on the CPU, without a dictionary or prefix `module.` around them.
+    """Reads the tensors in `path` by name, on the CPU, without a dictionary or prefix `module.` around them.
 
     Raises:
         UsageError: there is no such file, or this torch does not read torch's own format safely.
-        DataError: it holds anything but a dictionary of tensors; nothing of it was run.
+        DataError: the file holds anything but a dictionary of tensors; nothing of it was run.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "give a file of weights, or a-martyn or akamaster")
     if path.stat().st_size > _MOST_BYTES:
         raise DataError(f"{path}: larger than {_MOST_BYTES:,} bytes, which no such network is")
     content = files.read(path) or b""
-    return _plain(path, _parsed(path, content))
+    return _check_tensors(path, _parse(path, content))
 
 
-def _parsed(path: Path, content: bytes) -> object:
+def _parse(path: Path, content: bytes) -> object:
     if content[8:9] == _SAFETENSORS:
         try:
             return safetensors.torch.load(content)
@@ -52,13 +52,13 @@ def _parsed(path: Path, content: bytes) -> object:
     buffer = io.BytesIO(content)
     try:
         loaded: object = torch.load(buffer, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file makes of it
+    except Exception as error:  # a damaged or hostile file can raise anything
         raise DataError(f"{path}: not a file of plain tensors ({_first_line(error)})") from error
     return loaded
 
 
 def check_torch(path: Path) -> None:
-    """Refuse torch's own format where this torch does not read it safely.
+    """Refuses torch's own format if this torch does not read it safely.
 
     Raises:
         UsageError: torch is older than SAFE_TORCH.
@@ -77,7 +77,7 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"[:120].rstrip(": ")
 
 
-def _plain(path: Path, loaded: object) -> dict[str, Tensor]:
+def _check_tensors(path: Path, loaded: object) -> dict[str, Tensor]:
     if isinstance(loaded, Mapping) and not any(isinstance(value, Tensor) for value in loaded.values()):
         loaded = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), loaded)
     if not isinstance(loaded, Mapping):
@@ -90,11 +90,11 @@ def _plain(path: Path, loaded: object) -> dict[str, Tensor]:
             raise DataError(f"{path}: {str(name)[:60]!r} is a {kind}, expected names of tensors")
         if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
             raise DataError(f"{path}: {name} is no plain tensor ({value.layout}, {value.device})")
-    return _unwrapped({name: value.detach() for name, value in loaded.items()})
+    return _remove_prefix({name: value.detach() for name, value in loaded.items()})
 
 
-def _unwrapped(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefix of DataParallel, or of a checkpoint of resdeg, whose momentum is left out."""
+def _remove_prefix(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Removes the prefix of DataParallel, or that of a checkpoint of resdeg, whose momentum is left out."""
     if all(name.startswith("module.") for name in named):
         return {name.removeprefix("module."): value for name, value in named.items()}
     if any(name.startswith("model.") for name in named):
@@ -103,14 +103,14 @@ def _unwrapped(named: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, named: Mapping[str, Tensor]) -> None:
-    """Write tensors by name, as safetensors or in torch's own format, by the end of the file's name.
+    """Writes tensors by name, as safetensors or in torch's own format, which the file's ending chooses.
 
     Raises:
         UsageError: the name ends in none of ENDINGS; StorageError: the disk refuses.
     """
     if path.suffix not in ENDINGS:
         raise UsageError(
-            f"--out {path}: not a file of weights by its name", f"end it in {', '.join(ENDINGS)}"
+            f"--out {path}: the name is not that of a file of weights", f"end it in {', '.join(ENDINGS)}"
         )
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}
     if path.suffix == ".safetensors":

@@ -64,7 +64,7 @@ def count(config: RunConfig, device: torch.device) -> Census:
         check_insertable(config.model)
     # A real net on the CPU: on the meta device torch would import sympy first, for a second in each run.
     return census(
-        build_model(config.family, config.depth, config.seed, config.model, shape.classes), shape.side
+        build_model(config.family, config.depth, config.seed, config.model, classes=shape.classes), shape.side
     )
 
 
@@ -159,7 +159,7 @@ def initial_model(config: RunConfig) -> CifarNet:
     A constructed run begins with another: the initial one of `config.shallow`.
     """
     classes = data.shape(config.data).classes
-    return build_model(config.family, config.depth, config.seed, config.model, classes).eval()
+    return build_model(config.family, config.depth, config.seed, config.model, classes=classes).eval()
 
 
 @dataclass

@@ -46,7 +46,7 @@ def read_network(
     Raises:
         UsageError, DataError: see `read_weights` and `recognise`.
     """
-    network = recognise(str(path), read_weights(path), family, depth, padding)
+    network = recognise(str(path), read_weights(path), family, depth=depth, padding=padding)
     content = files.read(path) or b""
     return Weights(path, network, len(content), hashlib.sha256(content).hexdigest())
 

@@ -58,7 +58,7 @@ def diagnose(
     """
     dataset = data.load(run.data, place)
     _check_data(store, dataset.hash)
-    sample = Sample.of(dataset, IMAGES if images is None else images, run.adopted)
+    sample = Sample.from_dataset(dataset, IMAGES if images is None else images, adopted=run.adopted)
     end = _trained_state(store)
     for state, build in _networks(store, run, end, sample, warn):
         todo = [

@@ -47,7 +47,7 @@ class Inputs:
         if dataset.validation is not None:
             held["validation"] = put(dataset.validation)
         images, labels = put(dataset.train)
-        return cls(images, labels, held, Standardiser.of(dataset.train, device, adopted))
+        return cls(images, labels, held, Standardiser.from_split(dataset.train, device, adopted=adopted))
 
     @property
     def fixed(self) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,8 @@ class Inputs:
 
     def plan(self, config: RunConfig, step: int) -> Plan:
         t = config.training
-        return batch_plan(config.seed, step, t.batch_size, len(self.labels), t.pad, t.flip)
+        images = len(self.labels)
+        return batch_plan(config.seed, step, batch=t.batch_size, images=images, pad=t.pad, flip=t.flip)
 
     def planned(self, config: RunConfig, plan: Tensor) -> Batch:
         """The batch of a plan that lies on the device."""
@@ -99,7 +100,7 @@ class Training:
         prepare(config.training, device)
         own, *rest = [part for part in parts(config, len(dataset.train)) if step <= part.closing[-1]]
         c = own.config
-        model = build_model(c.family, c.depth, c.seed, c.model, dataset.classes)
+        model = build_model(c.family, c.depth, c.seed, c.model, classes=dataset.classes)
         return cls._on(device, model, own, Inputs.of(dataset, device, config.adopted), rest)
 
     @classmethod

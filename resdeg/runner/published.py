@@ -8,7 +8,7 @@ from pathlib import Path
 
 from resdeg.config import Family, Settings
 from resdeg.data.cache import cache_folder
-from resdeg.data.download import Wanted, download, is_there
+from resdeg.data.download import RemoteFile, download, is_there
 from resdeg.errors import DataError
 
 _ADDRESS = "https://raw.githubusercontent.com"
@@ -47,9 +47,9 @@ class Published:
     def address(self, file: PublishedFile) -> str:
         return f"{_ADDRESS}/{self.repository}/{self.commit}/{self.folder}/{file.name}"
 
-    def to_download(self, file: PublishedFile) -> Wanted:
+    def to_download(self, file: PublishedFile) -> RemoteFile:
         """The file as `download` fetches it; all of these are in torch's first format, a pickle."""
-        return Wanted(
+        return RemoteFile(
             file.name,
             file.bytes,
             file.sha256,
@@ -197,4 +197,4 @@ def locate(
             f"{file.name} of {source.name} is not there, and downloads are off (--offline or RESDEG_OFFLINE)",
             f"get it from {source.address(file)} and give --from DIR",
         )
-    return download(expected, cached, say, lambda done, total: None)
+    return download(expected, cached, say=say, progress=lambda done, total: None)

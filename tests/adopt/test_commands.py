@@ -81,7 +81,7 @@ def test_the_input_is_standardised_as_the_source_says(resdeg: Any, weights: Path
     folder = tmp_path / adopt(resdeg, weights, *three)
     (run,) = [store.config() for store in map(SweepStore(folder).run, SweepStore(folder).run_ids())]
     dataset = data.load(run.data)
-    standardise = Standardiser.of(dataset.train, CPU, run.adopted)
+    standardise = Standardiser.from_split(dataset.train, CPU, adopted=run.adopted)
     pixels = torch.from_numpy(dataset.test.images[:5])
     expected = (pixels.float() / 255 - torch.tensor([0.1, 0.2, 0.3])) / torch.tensor([0.4, 0.5, 0.6])
     torch.testing.assert_close(standardise(pixels), expected.permute(0, 3, 1, 2))
@@ -248,7 +248,7 @@ def test_anchors_set_the_paper_s_schedule_beside_the_published_numbers_and_no_ot
         (["--own-input", "--depth", "8,14"], "one depth"),
         (["--own-input", "--padding", "left"], "--padding left is not known"),
         (["--own-input", "--from", "x"], "--from is for a-martyn"),
-        (["--own-input", "--set", "model.norm=none"], "set training.* and data.* alone"),
+        (["--own-input", "--set", "model.norm=none"], "set only training.* and data.*"),
         (["--own-input", "--source", "a b/c"], ""),
         (["--own-input", "--source", "/"], "adopted.source"),
     ],
@@ -281,7 +281,7 @@ def test_what_cannot_be_exported_says_so(resdeg: Any, weights: Path, tmp_path: P
     run = RunStore(folder / "runs" / run_id).folder
     for arguments, code, said in (
         (("--layout", "akamster", "--out", "w.pt"), 2, "did you mean 'akamaster'"),
-        (("--layout", "akamaster", "--out", "w.bin"), 2, "not a file of weights by its name"),
+        (("--layout", "akamaster", "--out", "w.bin"), 2, "the name is not that of a file of weights"),
     ):
         done = resdeg("export-weights", run, *arguments)
         assert (done.returncode, said in done.stderr) == (code, True), done.stderr

@@ -17,7 +17,7 @@ CASES = [
     (["sweep", "--families", "plane"], 2, "did you mean 'plain'?"),
     (["sweep", "--recipe", "he2016"], 2, "did you mean 'he2015'?"),
     (["sweep", "--data", "cifar"], 2, "did you mean 'cifar10'?"),
-    (["sweep", "--epochs", "1", "--steps", "1"], 2, "give one of them"),
+    (["sweep", "--epochs", "1", "--steps", "1"], 2, "give only one of them"),
     (["sweep", "--jobs", "many"], 2, "execution.jobs"),
     (["sweep", "--time-limit", "soon"], 2, "write e.g. 90s"),
     (["sweep", "--set", "lr"], 2, "KEY=VALUE"),

@@ -29,7 +29,7 @@ LITTLE = trusting(ARCHIVE, PYTHON)
 
 @pytest.fixture(autouse=True)
 def little_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(data.DATASETS, "cifar10", data._distributed(LITTLE))
+    monkeypatch.setitem(data.DATASETS, "cifar10", data.Source.from_distribution(LITTLE))
     monkeypatch.delenv("RESDEG_DATA_DIR", raising=False)
 
 

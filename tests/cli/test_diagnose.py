@@ -96,7 +96,7 @@ def test_the_final_net_is_the_trained_one_and_the_initial_one_is_not(
 ) -> None:
     assert resdeg("diagnose", "s", "--kinds", "responses", "--images", 40).returncode == 0
     folder, config = run_of(sweep, "residual-d8")
-    sample = Sample.of(data.load(config.data), 40)
+    sample = Sample.from_dataset(data.load(config.data), 40)
     initial = package.build_model("residual", 8, 0, config.model)
     recompute_statistics(initial, sample.train_batches(40))
     records = SweepStore(sweep.folder).run(config.run_id).diagnostics()
@@ -285,7 +285,7 @@ def test_snapshots_are_measured_between_the_two_ends(
         states[record.kind].add(record.state)
     assert states.pop("lesions") == {"final"}
     assert all(found == {"initial", 8, 16, 24, "final"} for found in states.values())
-    sample = Sample.of(data.load(config.data), 40)
+    sample = Sample.from_dataset(data.load(config.data), 40)
     for step, tensors in kept.items():
         model = package.build_model("residual", 8, 0, config.model).eval()
         load_weights(model, tensors)
@@ -375,7 +375,7 @@ def test_instance_norms_are_measured_as_they_were_trained(tmp_path: Path, tiny_r
         "probes": "fitted on 200 training images; each image's own statistics",
     }
     model = package.load_model(store.run(config.run_id).folder)
-    sample = Sample.of(data.load(config.data), 40)
+    sample = Sample.from_dataset(data.load(config.data), 40)
     stored = [r.value for r in records if r.kind == "responses" and r.state == "final"]
     with image_statistics(model):
         assert stored == pytest.approx(response_std(model, sample.batches()).tolist(), rel=1e-5)

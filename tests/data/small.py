@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resdeg.data.batches import RECORD, Layout
+from resdeg.data.batches import PIXELS, Layout
 from resdeg.data.cifar import CIFAR10, CIFAR100, Distribution
 
 Files = dict[str, bytes]
@@ -27,7 +27,7 @@ def records(seed: int = 0) -> list[np.ndarray]:
     generator = np.random.default_rng(seed)
     found = []
     for _ in range(3):
-        batch = generator.integers(0, 256, (IMAGES, RECORD), dtype=np.uint8)
+        batch = generator.integers(0, 256, (IMAGES, 1 + PIXELS), dtype=np.uint8)
         batch[:, 0] = generator.permutation(np.arange(IMAGES) % 10)
         found.append(batch)
     return found
@@ -114,6 +114,6 @@ def trusting(archive: bytes, layout: Layout, of: Distribution = SMALL, **more: o
 def small_100() -> tuple[Distribution, np.ndarray]:
     """CIFAR-100 with one image per class in each split, and its records (200, 3073)."""
     generator = np.random.default_rng(3)
-    images = generator.integers(0, 256, (200, RECORD), dtype=np.uint8)
+    images = generator.integers(0, 256, (200, 1 + PIXELS), dtype=np.uint8)
     images[:, 0] = np.tile(generator.permutation(100), 2)
     return dataclasses.replace(CIFAR100, train=100, test=100), images

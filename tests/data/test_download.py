@@ -16,7 +16,7 @@ from urllib.request import Request
 import numpy as np
 import pytest
 
-from resdeg.data.download import PATIENT, Patience, Wanted, _HttpsOnly, _Next, download
+from resdeg.data.download import PATIENT, Patience, RemoteFile, _HttpsOnly, _Next, download
 from resdeg.errors import DataError
 from tests.served import Handler, Script, Server, serving
 
@@ -149,9 +149,12 @@ def fetch(server: Server, tmp_path: Path) -> Callable[..., Fetched]:
         urls = tuple(s if isinstance(s, str) else server.url(f"/{s.__name__}") for s in scripts)
         said: list[str] = []
         progress: list[int] = []
-        wanted = Wanted("a.tar.gz", len(CONTENT), SHA, urls)
         path = download(
-            wanted, tmp_path / "d", said.append, lambda done, total: progress.append(done), patience
+            RemoteFile("a.tar.gz", len(CONTENT), SHA, urls),
+            tmp_path / "d",
+            say=said.append,
+            progress=lambda done, total: progress.append(done),
+            patience=patience,
         )
         assert path.read_bytes() == CONTENT
         assert not path.with_name("a.tar.gz.part").exists()
@@ -290,9 +293,9 @@ def test_two_processes_that_want_it_fetch_it_once(server: Server, tmp_path: Path
 
     server.scripts["/waits"] = waits
     script = (
-        "import sys\nfrom pathlib import Path\nfrom resdeg.data.download import Wanted, download\n"
-        f"wanted = Wanted('a.tar.gz', {len(CONTENT)}, {SHA!r}, ({server.url('/waits')!r},))\n"
-        f"print(download(wanted, Path({str(tmp_path / 'd')!r}), print, lambda *_: None))"
+        "import sys\nfrom pathlib import Path\nfrom resdeg.data.download import RemoteFile, download\n"
+        f"file = RemoteFile('a.tar.gz', {len(CONTENT)}, {SHA!r}, ({server.url('/waits')!r},))\n"
+        f"print(download(file, Path({str(tmp_path / 'd')!r}), say=print, progress=lambda *_: None))"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)

@@ -18,7 +18,7 @@ from resdeg.data.plan import batch_plan, epoch_plan, record_steps, snapshot_step
 
 
 def test_an_epoch_is_a_permutation_with_crops_in_range() -> None:
-    plan = epoch_plan(0, 3, 1000, 4, True)
+    plan = epoch_plan(0, 3, images=1000, pad=4, flip=True)
     assert sorted(plan >> 9) == list(range(1000))
     for crop in (plan >> 5 & 15, plan >> 1 & 15):
         assert (crop.min(), crop.max()) == (0, 8)
@@ -26,18 +26,20 @@ def test_an_epoch_is_a_permutation_with_crops_in_range() -> None:
 
 
 def test_batches_straddle_epochs_and_lose_nothing() -> None:
-    seen = np.concatenate([batch_plan(1, step, 32, 100, 4, True) for step in range(25)])
-    assert np.array_equal(seen, np.concatenate([epoch_plan(1, e, 100, 4, True) for e in range(8)]))
+    seen = np.concatenate([batch_plan(1, step, batch=32, images=100, pad=4, flip=True) for step in range(25)])
+    assert np.array_equal(
+        seen, np.concatenate([epoch_plan(1, e, images=100, pad=4, flip=True) for e in range(8)])
+    )
 
 
 def test_streams_differ_by_seed_and_epoch_and_a_crop_does_not_depend_on_the_order() -> None:
-    plans = [epoch_plan(seed, epoch, 500, 4, True) for seed in (0, 1) for epoch in (0, 1)]
+    plans = [epoch_plan(seed, epoch, images=500, pad=4, flip=True) for seed in (0, 1) for epoch in (0, 1)]
     assert len({plan.tobytes() for plan in plans}) == 4
-    assert np.array_equal(epoch_plan(0, 0, 500, 0, False) >> 9, plans[0] >> 9)
+    assert np.array_equal(epoch_plan(0, 0, images=500, pad=0, flip=False) >> 9, plans[0] >> 9)
 
 
 def test_without_augmentation_every_image_is_itself() -> None:
-    plan = epoch_plan(0, 0, 50, 0, False)
+    plan = epoch_plan(0, 0, images=50, pad=0, flip=False)
     assert np.array_equal(plan, plan >> 9 << 9)
 
 
@@ -69,8 +71,8 @@ def reference(
 def test_augmentation_is_the_recipe() -> None:
     generator = np.random.default_rng(0)
     split = Split(generator.integers(0, 256, (40, 12, 12, 3), dtype=np.uint8), np.zeros(40, np.uint8))
-    plan = batch_plan(7, 0, 40, 40, 4, True)
-    standardise = Standardiser.of(split, torch.device("cpu"))
+    plan = batch_plan(7, 0, batch=40, images=40, pad=4, flip=True)
+    standardise = Standardiser.from_split(split, torch.device("cpu"))
     got = augment(torch.from_numpy(split.images), torch.from_numpy(plan), standardise, 4)
     assert got.is_contiguous(memory_format=torch.channels_last)
     pixels = split.images / 255
@@ -85,7 +87,7 @@ def test_standardised_training_images_have_mean_zero_and_deviation_one() -> None
     split = Split(
         np.random.default_rng(0).integers(0, 200, (300, 8, 8, 3), dtype=np.uint8), np.zeros(300, np.uint8)
     )
-    out = Standardiser.of(split, torch.device("cpu"))(torch.from_numpy(split.images))
+    out = Standardiser.from_split(split, torch.device("cpu"))(torch.from_numpy(split.images))
     assert out.shape == (300, 3, 8, 8)
     assert out.mean(0).abs().max() < 1e-6
     assert torch.allclose(out.std((0, 2, 3), unbiased=False), torch.ones(3), atol=0.02)

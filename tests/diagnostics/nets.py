@@ -26,10 +26,10 @@ def crafted(family: str, second: list[Tensor | float], norm: str = "none", class
     model = build_model(family, 6 * (len(second) // 3) + 2, config=config, classes=classes)
     nn.init.dirac_(model.stem.weight)
     for place, given in zip(blocks(model), second, strict=True):
-        nn.init.dirac_(place.block.conv1.weight)
+        nn.init.dirac_(place.module.conv1.weight)
         matrix = given if isinstance(given, Tensor) else given * torch.eye(CHANNELS)
-        place.block.conv2.weight.zero_()
-        place.block.conv2.weight[:, :, 1, 1] = matrix
+        place.module.conv2.weight.zero_()
+        place.module.conv2.weight[:, :, 1, 1] = matrix
     model.head.weight.copy_(torch.eye(classes, CHANNELS))
     return model.eval()
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from resdeg.config import ModelConfig
-from resdeg.diagnostics.gradients import MOST, gradient_correlation, gradient_norms, measure
+from resdeg.diagnostics.gradients import MOST, correlate, gradient_directions, gradient_norms, measure
 from resdeg.models import build_model
 from resdeg.models.structure import layers
 from tests.diagnostics.nets import crafted, primaries, sample
@@ -59,7 +59,7 @@ def test_each_layer_has_its_own_gradient_of_the_training_loss(family: str) -> No
 
 def test_the_gradients_of_a_linear_map_are_all_alike() -> None:
     images = torch.rand(5, 3, 4, 4)
-    assert gradient_correlation(crafted("residual", [1.0] * 3), images) == pytest.approx(1)
+    assert correlate(gradient_directions(crafted("residual", [1.0] * 3), images)) == pytest.approx(1)
 
 
 def test_opposite_gradients_by_hand() -> None:
@@ -73,7 +73,7 @@ def test_opposite_gradients_by_hand() -> None:
         model.stem.weight[0, 0, 1, 1], model.stem.weight[1, 0, 1, 1] = 1, -1
         nn.init.ones_(model.head.weight)
     images = torch.ones(4, 3, 4, 4) * torch.tensor([1.0, 2.0, -1.0, -3.0])[:, None, None, None]
-    assert gradient_correlation(model, images) == pytest.approx(-1 / 3)
+    assert correlate(gradient_directions(model, images)) == pytest.approx(-1 / 3)
 
 
 def test_an_input_without_a_gradient_is_in_no_pair() -> None:
@@ -85,8 +85,8 @@ def test_an_input_without_a_gradient_is_in_no_pair() -> None:
         nn.init.ones_(model.head.weight)
     pixels = torch.tensor([[9, 0, 1], [8, 0, 1], [7, 0, 2], [0, 0, 3], [5, 0, 1], [1, 0, 4]])
     images = pixels[:, :, None, None].expand(6, 3, 4, 4).to(torch.uint8)
-    assert gradient_correlation(model, images / 255) == pytest.approx(1)
-    assert math.isnan(gradient_correlation(model, images[3:5] / 255)), "no pair is left"
+    assert correlate(gradient_directions(model, images / 255)) == pytest.approx(1)
+    assert math.isnan(correlate(gradient_directions(model, images[3:5] / 255))), "no pair is left"
     held = (images.permute(0, 2, 3, 1), torch.zeros(6, dtype=torch.long))
     told = measure(model, sample(held, held))[-1]
     assert (told.value, told.note) == (pytest.approx(1), "2 of them without a gradient, in no pair")
@@ -101,8 +101,8 @@ def test_depth_shatters_the_gradients_of_plain_nets_first() -> None:
     around, noise = torch.randn(2, 24, 3, 8, 8, generator=generator)
     images = around[:1] + 0.3 * noise
     found = {
-        (family, depth): gradient_correlation(
-            build_model(family, depth, config=ModelConfig(width=0.5)), images
+        (family, depth): correlate(
+            gradient_directions(build_model(family, depth, config=ModelConfig(width=0.5)), images)
         )
         for family in ("plain", "residual")
         for depth in (8, 32)
@@ -115,11 +115,11 @@ def test_the_statistics_that_hold_are_those_of_the_images() -> None:
     """Whatever running statistics the net brings; and no image reaches another's logits."""
     model = build_model("residual", 8, config=ModelConfig(width=0.25))
     images = torch.randn(8, 3, 8, 8)
-    before = gradient_correlation(model, images)
+    before = correlate(gradient_directions(model, images))
     for place in layers(model):
         place.response.running_mean.fill_(3.0)
         place.response.running_var.fill_(50.0)
-    assert gradient_correlation(model, images) == pytest.approx(before, rel=1e-6)
+    assert correlate(gradient_directions(model, images)) == pytest.approx(before, rel=1e-6)
 
 
 def test_one_batch_of_training_images_is_used() -> None:

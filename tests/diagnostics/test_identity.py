@@ -102,7 +102,7 @@ def test_a_block_that_permutes_channels_is_far_and_loses_nothing(colours: Sample
 def test_a_block_that_moves_everything_by_a_pixel_is_seen(colours: Sample) -> None:
     """Pooled over positions it would pass for the identity; no map of a pixel's own channels explains it."""
     model = crafted("plain", [1.0, 1.0, 1.0])
-    weight = blocks(model)[1].block.conv2.weight
+    weight = blocks(model)[1].module.conv2.weight
     with torch.no_grad():
         weight.copy_(weight.roll(1, dims=3))
     found = by_place(measure(model, colours))
@@ -141,7 +141,7 @@ def test_the_law_of_cosines_holds() -> None:
     recompute_statistics(model, [images])
     with torch.no_grad():
         x = model.eval().entering(images)
-        ratio = float(blocks(model)[0].block(x).norm() / x.norm())
+        ratio = float(blocks(model)[0].module(x).norm() / x.norm())
     found = nearness(model, torch.split(images, 8))[0][1]
     assert found.distance**2 == pytest.approx(1 + ratio**2 - 2 * ratio * found.cosine, rel=1e-4)
 

@@ -20,7 +20,7 @@ from tests.conftest import TINY
 
 @pytest.fixture(scope="module")
 def tiny_sample() -> Sample:
-    return Sample.of(data.load(DataConfig(name="hierarchy", hierarchy=TINY)), 40)
+    return Sample.from_dataset(data.load(DataConfig(name="hierarchy", hierarchy=TINY)), 40)
 
 
 def net(family: str, block: str = "basic", norm: str = "batch"):
@@ -95,8 +95,8 @@ def test_a_sample_is_what_it_says(tiny_sample: Sample) -> None:
     assert len(tiny_sample) == len(tiny_sample.images) == 40
     assert torch.equal(tiny_sample.images, torch.from_numpy(dataset.test.images[:40]))
     assert torch.equal(tiny_sample.train_labels, torch.from_numpy(dataset.train.labels[:200]).long())
-    assert len(Sample.of(dataset, 10_000)) == TINY.test_images
-    everything = torch.cat(list(Sample.of(dataset, 10_000).train_batches()))
+    assert len(Sample.from_dataset(dataset, 10_000)) == TINY.test_images
+    everything = torch.cat(list(Sample.from_dataset(dataset, 10_000).train_batches()))
     assert everything.shape == (TINY.train_images, 3, 8, 8)
     assert abs(float(everything.mean())) < 0.01
     assert float(everything.std()) == pytest.approx(1, abs=0.2)

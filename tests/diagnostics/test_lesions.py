@@ -64,7 +64,7 @@ def test_recomputed_statistics_are_those_of_the_net_without_the_block(colours: S
     and new ones that were measured before the lesion, or kept from the one before, would show.
     """
     model = crafted("plain", [1.0, 1.0, 1.0], norm="batch")
-    first = blocks(model)[0].block
+    first = blocks(model)[0].module
     with torch.no_grad():
         # The first block itself has no norm: x -> 4 x to the letter.
         first.norm1, first.norm2 = nn.Identity(), nn.Identity()

@@ -68,4 +68,4 @@ def test_the_blocks_of_the_crafted_net_are_what_they_are_said_to_be() -> None:
     model = crafted("plain", [2.0, 1.0, 0.0])
     x = torch.rand(2, CHANNELS, 4, 4)
     for place, factor in zip(blocks(model), (2.0, 1.0, 0.0), strict=True):
-        assert torch.equal(place.block(x), factor * x)
+        assert torch.equal(place.module(x), factor * x)

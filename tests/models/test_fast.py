@@ -53,7 +53,7 @@ def results(x: Tensor, added: Tensor | None, scale: float, dtype: torch.dtype, f
     if added is not None:
         added = added.clone(memory_format=torch.preserve_format).requires_grad_()
         given.append(added)
-    y = norm_activation(norm, RELU, x, added, scale, fusing)
+    y = norm_activation(norm, RELU, x, added=added, scale=scale, compiled=fusing)
     towards = map_of(tuple(x.shape), x.dtype, 7)
     gradients = torch.autograd.grad(y, given, towards)
     return [y.detach(), *gradients, norm.running_mean, norm.running_var]
@@ -124,7 +124,7 @@ def test_its_gradients_are_those_of_its_values() -> None:
     norm = norm_of(4, torch.float64)
     x, added = (map_of((4, 4, 4, 4), torch.float64, seed).requires_grad_() for seed in (3, 4))
     assert torch.autograd.gradcheck(
-        lambda x, added: norm_activation(norm, RELU, x, added, 0.7, True), (x, added)
+        lambda x, added: norm_activation(norm, RELU, x, added=added, scale=0.7, compiled=True), (x, added)
     )
 
 
@@ -161,7 +161,7 @@ def test_without_gradients_it_normalises_and_counts_statistics() -> None:
     norm = norm_of(16, torch.float32)
     x = map_of((4, 16, 8, 8), torch.float32, 0)
     with torch.no_grad():
-        y = norm_activation(norm, RELU, x, None, 1.0, True)
+        y = norm_activation(norm, RELU, x, compiled=True)
     torch.testing.assert_close(y, results(x, None, 1.0, torch.float32, fusing=False)[0])
     assert not torch.equal(norm.running_mean, torch.zeros(16))
 
@@ -182,15 +182,15 @@ def test_in_evaluation_it_normalises_by_the_running_statistics(scale: float | No
         whole = whole + scale * added.double()
     norm.float()
     with torch.inference_mode():
-        torchs = norm_activation(norm, RELU, x, added, scale or 1.0, False)
+        torchs = norm_activation(norm, RELU, x, added=added, scale=scale or 1.0, compiled=False)
         assert not calls
-        mine = norm_activation(norm, RELU, x, added, scale or 1.0, True)
+        mine = norm_activation(norm, RELU, x, added=added, scale=scale or 1.0, compiled=True)
     assert calls == ["norm_relu"]
     errors = [(y.double() - whole.clamp(min=0)).square().mean().sqrt() for y in (mine, torchs)]
     assert errors[0] <= errors[1]
     assert errors[0] < 0.01
     assert all(torch.equal(value, before[name]) for name, value in norm.named_buffers())
-    norm_activation(norm, RELU, x.clone().requires_grad_(), added, 1.0, True)
+    norm_activation(norm, RELU, x.clone().requires_grad_(), added=added, compiled=True)
     assert calls == ["norm_relu"], "with gradients, it is torch's"
 
 
@@ -228,7 +228,7 @@ ELSEWHERE: dict[str, Change] = {
 def test_elsewhere_the_operations_are_torch_s(change: str, calls: list[str]) -> None:
     norm, x = ELSEWHERE[change](norm_of(16, torch.float32), map_of((4, 16, 8, 8), torch.float32, 0))
     before = x.clone()
-    y = norm_activation(norm, RELU, x, x, 0.5, True)
+    y = norm_activation(norm, RELU, x, added=x, scale=0.5, compiled=True)
     assert not calls
     assert torch.equal(x, before), "the input is left alone"
     running = {name: value.clone() for name, value in norm.named_buffers()}
@@ -239,7 +239,7 @@ def test_elsewhere_the_operations_are_torch_s(change: str, calls: list[str]) -> 
 @pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"relu"}))
 def test_other_activations_are_torch_s(name: str, calls: list[str]) -> None:
     x = map_of((4, 16, 8, 8), torch.float32, 0)
-    y = norm_activation(norm_of(16, torch.float32), ACTIVATIONS[name](), x, None, 1.0, True)
+    y = norm_activation(norm_of(16, torch.float32), ACTIVATIONS[name](), x, compiled=True)
     assert not calls
     torch.testing.assert_close(y, ACTIVATIONS[name]()(norm_of(16, torch.float32)(x)))
 
@@ -248,7 +248,7 @@ def test_other_activations_are_torch_s(name: str, calls: list[str]) -> None:
 def test_an_addition_of_another_form_is_torch_s(other: str, calls: list[str]) -> None:
     x = map_of((4, 16, 8, 8), torch.float32, 0)
     added = x.contiguous() if other == "layout" else x.bfloat16()
-    y = norm_activation(norm_of(16, torch.float32), RELU, x, added, 1.0, True)
+    y = norm_activation(norm_of(16, torch.float32), RELU, x, added=added, compiled=True)
     assert not calls
     torch.testing.assert_close(y, functional.relu(norm_of(16, torch.float32)(x) + added))
 
@@ -308,7 +308,7 @@ def test_a_fast_network_computes_what_its_definition_says(
     """Logits and gradients in float64, by maps of 8x8 whose last stage is 2x2; and no name has moved."""
     config = ModelConfig(block=block, norm=norm, activation=activation, width=0.25, shortcut_scale=0.7)
     defined, exchanged = (build_model(family, 14, 1, config).double() for _ in range(2))
-    use_fast_forward(exchanged, compiled)
+    use_fast_forward(exchanged, compiled=compiled)
     assert [*exchanged.state_dict()] == [*defined.state_dict()]
     images = map_of((6, 3, 8, 8), torch.float64, 2)
     for training in (True, False):

@@ -8,9 +8,9 @@ from torch import nn
 
 from resdeg.config import ModelConfig
 from resdeg.models import build_model
-from resdeg.models.block import BLOCKS, BasicBlock, BlockShape, Parts
+from resdeg.models.block import BLOCKS, BasicBlock, Parts
 from resdeg.models.network import TABLES
-from resdeg.models.parts import ACTIVATIONS, NORMS, PaddedIdentity
+from resdeg.models.parts import ACTIVATIONS, NORMS, BlockShape, PaddedIdentity
 from resdeg.models.structure import census
 
 PARAMETERS = {
@@ -136,7 +136,7 @@ def test_without_norm_there_are_convolutions_and_a_classifier_alone() -> None:
 
 def test_option_a_has_its_zeros_after_the_real_channels() -> None:
     x = torch.randn(2, 4, 6, 6)
-    out = PaddedIdentity(4, 8, 2)(x)
+    out = PaddedIdentity(BlockShape(4, 8, 2))(x)
     assert torch.equal(out[:, :4], x[:, :, ::2, ::2])
     assert torch.equal(out[:, 4:], torch.zeros(2, 4, 3, 3))
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from resdeg.config import ModelConfig
 from resdeg.models import build_model, image_statistics
-from resdeg.models.block import BLOCKS, BlockShape, Parts, PreactBlock, StarganBlock
+from resdeg.models.block import BLOCKS, Parts, PreactBlock, StarganBlock
 from resdeg.models.init import _haar
-from resdeg.models.parts import ACTIVATIONS, NORMS, PointwiseConv
+from resdeg.models.parts import ACTIVATIONS, NORMS, BlockShape, PointwiseConv
 from resdeg.models.structure import census, passes
 
 STARGAN = ModelConfig(block="stargan", layout="isotropic")

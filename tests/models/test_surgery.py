@@ -112,7 +112,7 @@ def test_a_block_taken_out_is_the_identity(family: str, kind: str) -> None:
     with without_blocks(model, [2, 4]):
         by_hand = model.entering(images)
         for number in (1, 3, 5, 6):
-            by_hand = places[number - 1].block(by_hand)
+            by_hand = places[number - 1].module(by_hand)
         if model.kind.closing != "nothing":
             by_hand = model.activation(model.closing_norm(by_hand))
         assert torch.allclose(model(images), model.head(by_hand.mean(dim=(2, 3))), atol=1e-5)
@@ -162,7 +162,7 @@ def test_passes_give_what_goes_through_the_net(kind: str, family: str, norm: str
         gone = list(passes(model, images))
         assert torch.equal(gone[0][1], model.entering(images))
         for place, x, out in gone:
-            assert torch.equal(place.block(x), out)
+            assert torch.equal(place.module(x), out)
         for (_, _, out), (_, x, _) in itertools.pairwise(gone):
             assert torch.equal(out, x)
 

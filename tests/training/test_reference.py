@@ -100,7 +100,7 @@ def test_three_steps_equal_separate_code_to_rounding(
         take.batch_of = lambda plan: given[0]
     losses = []
     for step in range(STEPS):
-        plan = batch_plan(config.seed, step, BATCH, len(dataset.train), PAD, True)
+        plan = batch_plan(config.seed, step, batch=BATCH, images=len(dataset.train), pad=PAD, flip=True)
         images = torch.from_numpy(reference_batch(dataset.train, plan, mean, scale))
         labels = torch.from_numpy(dataset.train.labels[plan >> 9].astype(np.int64))
         ours, our_labels = training.batch_at(step)

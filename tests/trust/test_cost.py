@@ -48,7 +48,7 @@ def test_an_epoch_costs_its_tensors_and_a_few_syncs(tmp_path: Path) -> None:
     training = Training.of(config, load(config.data, None), torch.device("cpu"))
     training.eager()(0, 0)
     tensors = to_bytes(training.state)
-    weights = sum(p.numel() for p in build_model("residual", 56, 0, config.model, 10).parameters())
+    weights = sum(p.numel() for p in build_model("residual", 56, 0, config.model).parameters())
     assert len(tensors) < 1.05 * 2 * 4 * weights, "weights and momentum in fp32, and little beside them"
     costs = []
     with open_run(SweepStore(tmp_path).run(config.run_id), config) as session:
