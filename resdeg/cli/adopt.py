@@ -1,4 +1,4 @@
-"""`resdeg adopt` and `resdeg export-weights`: networks from elsewhere as runs, and runs for elsewhere."""
+"""`resdeg adopt` makes runs of networks from elsewhere; `resdeg export-weights` does the reverse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resdeg.store import SweepStore
 
 PADDINGS = ("behind", "around")
-# Of NAMED, written out: torch is not loaded for a help text.
+# The keys of models.foreign.NAMED are repeated here, because a help text must not load torch.
 LAYOUTS = ("torchvision", "akamaster", "a-martyn")
 
 
@@ -37,17 +37,17 @@ def adopt(
     family: Annotated[
         str | None,
         typer.Option(
-            help="Of a file: plain or residual. Of a source: these alone.",
+            help="For a file: plain or residual. For a source: only networks of this family.",
             autocompletion=options.one_of(*FAMILIES),
         ),
     ] = None,
     depth: Annotated[
         str | None,
-        typer.Option(help="Of a file: the depth it must have. Of a source: these alone, e.g. 20,56."),
+        typer.Option(help="For a file: the depth it must have. For a source: only these depths, e.g. 20,56."),
     ] = None,
     mean: Annotated[
         str | None,
-        typer.Option(help="Of a file's input, for pixels in [0, 1]: one number, or three with commas."),
+        typer.Option(help="Mean of a file's input, for pixels in [0, 1]: one number, or three with commas."),
     ] = None,
     std: Annotated[str | None, typer.Option(help="Deviation of a file's input, likewise.")] = None,
     own_input: Annotated[
@@ -61,7 +61,7 @@ def adopt(
         ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Whose a file is, in a word [the name of its folder].")
+        str | None, typer.Option(help="Who made the file, in a word [the name of its folder].")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="A number that tells networks of a source apart [0].")
@@ -78,8 +78,8 @@ def adopt(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure weights that others trained, and keep them as runs; --recipe, --epochs, --set say how a file's
-    were trained, where that is known."""
+    """Measure weights that others trained, and store them as runs; --recipe, --epochs, --set say how a file's
+    were trained, if that is known."""
     from resdeg.runner.published import PUBLISHED
 
     publication = PUBLISHED.get(what)
@@ -89,9 +89,9 @@ def adopt(
         "--steps": steps, "--set": assignments,
     }  # fmt: skip
     if publication is not None:
-        _refuse({name: value for name, value in about_file.items() if value is not None}, what)
+        _refuse_options({name: value for name, value in about_file.items() if value is not None}, what)
         forbidden = offline or is_true(os.environ.get("RESDEG_OFFLINE", ""))
-        adopted = list(_published(publication, folder, family, depth, data_dir, forbidden, out))
+        adopted = list(_adopt_published(publication, folder, family, depth, data_dir, forbidden, out))
     else:
         if folder is not None:
             raise UsageError("--from is for a-martyn and akamaster", "give the path of the file itself")
@@ -100,23 +100,19 @@ def adopt(
             seeds=None if seed is None else str(seed),
         )  # fmt: skip
         adopted = [
-            _of_file(Path(what), family, depth, _input(mean, std, own_input), padding, source, given,
-                     assignments or [], out)
+            _adopt_file(Path(what), family, depth, _read_input(mean, std, own_input), padding, source, given,
+                        assignments or [], out)
         ]  # fmt: skip
     if as_json:
-        emit(
-            json.dumps(
-                {"folder": str(adopted[0][0]), "runs": [json.loads(s.to_json()) for _, s in adopted]},
-                indent=1,
-            )
-        )
+        runs = [json.loads(summary.to_json()) for _, summary in adopted]
+        emit(json.dumps({"folder": str(adopted[0][0]), "runs": runs}, indent=1))
         return
     for _, summary in adopted:
-        emit(_line(summary))
+        emit(_describe(summary))
     emit(str(adopted[0][0]))
 
 
-def _line(summary: RunSummary) -> str:
+def _describe(summary: RunSummary) -> str:
     names = {"test": "test", "train": "training", "recomputed_train": "training with statistics recomputed"}
     errors = [
         f"{title} {100 * (1 - accuracy):.2f} %"
@@ -126,14 +122,14 @@ def _line(summary: RunSummary) -> str:
     return f"{summary.run_id}: adopted; error: {', '.join(errors)}"
 
 
-def _refuse(given: dict[str, Any], source: str) -> None:
+def _refuse_options(given: dict[str, Any], source: str) -> None:
     for name in given:
         raise UsageError(
             f"{name} is for a file of weights; {source}'s are known", f"leave out {name}, or give a file"
         )
 
 
-def _published(
+def _adopt_published(
     publication: Published,
     folder: Path | None,
     family: str | None,
@@ -145,7 +141,7 @@ def _published(
     from resdeg.runner.adopting import read_network
     from resdeg.runner.published import locate
 
-    chosen = _chosen(publication, family, depth)
+    chosen = _choose_files(publication, family, depth)
     adopted = {
         "source": publication.name,
         "mean": publication.mean,
@@ -155,9 +151,8 @@ def _published(
     given = options.flags(
         None, data_dir, "he2015", publication.training["epochs"], None, None, None, "1", offline
     )
-    paths = [
-        locate(publication, file, folder, offline, screen.say) for file in chosen
-    ]  # all, before the first hour
+    # All files are found or fetched first, so that a missing one is known before the first hour.
+    paths = [locate(publication, file, folder, offline, screen.say) for file in chosen]
     for file, path in zip(chosen, paths, strict=True):
         weights = read_network(path, file.family, file.depth)
         origin = {
@@ -168,7 +163,7 @@ def _published(
         yield _store_run(weights, {**given, "adopted": adopted}, [], out, origin)
 
 
-def _chosen(publication: Published, family: str | None, depth: str | None) -> list[PublishedFile]:
+def _choose_files(publication: Published, family: str | None, depth: str | None) -> list[PublishedFile]:
     depths = None if depth is None else parse_depths(depth)
     if family is not None and family not in FAMILIES:
         raise UsageError(f"--family {family} is not known", did_you_mean(family, FAMILIES))
@@ -177,13 +172,13 @@ def _chosen(publication: Published, family: str | None, depth: str | None) -> li
         for file in publication.files
         if (family is None or file.family == family) and (depths is None or file.depth in depths)
     ]
-    there = ", ".join(f"{file.family}-{file.depth}" for file in publication.files)
+    published = ", ".join(f"{file.family}-{file.depth}" for file in publication.files)
     if not chosen or (depths and {file.depth for file in chosen} != {*depths}):
-        raise UsageError(f"{publication.name} has not published every one of these", f"it has {there}")
+        raise UsageError(f"{publication.name} has not published every one of these", f"it has {published}")
     return chosen
 
 
-def _of_file(
+def _adopt_file(
     path: Path,
     family: str | None,
     depth: str | None,
@@ -206,7 +201,7 @@ def _of_file(
     for text in assignments:
         if not text.startswith(("training.", "data.")):
             raise UsageError(
-                f"--set {text}: a file's network is what it is", "set training.* and data.* alone"
+                f"--set {text}: cannot change the network of a file", "set only training.* and data.*"
             )
     weights = read_network(path, family, check_depth(depths[0]) if depths else None, padding)  # type: ignore[arg-type]
     name = path.absolute().parent.name if source is None else source
@@ -215,16 +210,18 @@ def _of_file(
     return _store_run(weights, {**given, "adopted": adopted}, assignments, out, {})
 
 
-def _input(mean: str | None, std: str | None, own_input: bool) -> Settings:
-    """The part of AdoptedConfig that says how the input is standardised."""
+def _read_input(mean: str | None, std: str | None, own_input: bool) -> Settings:
+    """Reads the part of AdoptedConfig that says how the input is standardised."""
     if own_input == (mean is not None or std is not None):
         raise UsageError(
             "a file does not say how its input was standardised", "give --mean and --std, or --own-input"
         )
-    return {} if own_input else {"mean": _channels("mean", mean), "deviation": _channels("std", std)}
+    if own_input:
+        return {}
+    return {"mean": _read_channels("mean", mean), "deviation": _read_channels("std", std)}
 
 
-def _channels(name: str, text: str | None) -> tuple[float, ...]:
+def _read_channels(name: str, text: str | None) -> tuple[float, ...]:
     try:
         numbers = [float(part) for part in (text or "").split(",")]
     except ValueError:
@@ -243,10 +240,10 @@ def _store_run(
     out: Path | None,
     origin: dict[str, str],
 ) -> tuple[Path, RunSummary]:
-    """Store one network's run, and the grid that names it."""
+    """Stores the run of a network, and the grid that names it."""
     from resdeg import data
     from resdeg.config import resolve
-    from resdeg.runner.adopting import adopt as measured
+    from resdeg.runner.adopting import adopt as measure_run
     from resdeg.store import SweepStore
 
     network = weights.network
@@ -265,13 +262,13 @@ def _store_run(
         _write_grid(config, store)
         screen.say(f"{run.run_id}: measuring {weights.path.name} ({network.layout} layout)")
         data_folder = None if config.execution.data_dir is None else Path(config.execution.data_dir)
-        return store.folder, measured(run, weights, store.run(run.run_id), data_folder, **origin)
+        return store.folder, measure_run(run, weights, store.run(run.run_id), data_folder, **origin)
 
 
 def _write_grid(config: SweepConfig, store: SweepStore) -> None:
-    """Name the run in sweep.toml, beside those of the same settings that are there.
+    """Adds the run to the grid in sweep.toml, if a grid can name exactly the runs that are there then.
 
-    The grid grows where it then names exactly the runs there are; else it stays, and they stand beside it.
+    Otherwise the grid stays as it is, and the run is stored beside it.
     """
     from resdeg import files
     from resdeg.analysis.wanted import wanted_runs
@@ -280,11 +277,11 @@ def _write_grid(config: SweepConfig, store: SweepStore) -> None:
     if not store.plan.is_file():
         files.write(store.plan, config.to_toml().encode())
         return
-    present, there, _ = wanted_runs(store)
-    if present.settings_id != config.settings_id:
+    plan, stored, _ = wanted_runs(store)
+    if plan.settings_id != config.settings_id:
         raise UsageError(f"{store.folder} holds a sweep of other settings", "give another --out")
-    runs = {run.run_id: run for run in (*there, *config.grid())}.values()
-    grown = present.model_copy(
+    runs = {run.run_id: run for run in (*stored, *config.grid())}.values()
+    grown = plan.model_copy(
         update={
             "depths": tuple(sorted({run.depth for run in runs})),
             "families": tuple(family for family in FAMILIES if family in {run.family for run in runs}),
@@ -308,7 +305,7 @@ def export_weights(
     as_json: options.AsJson = False,
 ) -> None:
     """Write a run's trained weights under another program's names, its option A's channels in its order."""
-    from resdeg.runner.adopting import export_weights as written
+    from resdeg.runner.adopting import export_weights as write_layout
 
-    written(run, layout, out)
+    write_layout(run, layout, out)
     emit(json.dumps({"file": str(out), "layout": layout}) if as_json else str(out))

@@ -1,4 +1,4 @@
-"""The commands, and the one place where an error becomes a line and an exit code."""
+"""The commands, and the function that turns an error into a line and an exit code."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ app = typer.Typer(
 _debug = False
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
         print(f"resdeg {__version__}")
         raise typer.Exit
 
@@ -34,9 +34,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors and results alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and results.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every epoch of every run.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -60,12 +60,12 @@ app.command()(doctor.doctor)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """Where there is nothing to save, a signal lets locks and workers go, with the documented code."""
+    """Ends a command that has nothing to save: locks and workers are released, with the documented code."""
     raise SystemExit(128 + number)
 
 
 def main() -> None:
-    """Run a command; leave with its documented exit code."""
+    """Runs a command and exits with its documented code."""
     open_closed_streams()
     try:
         with handling(_leave):

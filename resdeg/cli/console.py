@@ -1,4 +1,4 @@
-"""What the command line prints: data on stdout, everything else on stderr, and never a save behind it."""
+"""The output of the command line: data on stdout, everything else on stderr. No output delays a save."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Screen:
-    """stderr: messages, and progress where it is a terminal. A closed pipe turns it off, quietly."""
+    """The stream stderr with messages, and with progress if it is a terminal. A closed pipe turns it off."""
 
     quiet: bool = False
     verbose: bool = False
@@ -27,28 +27,28 @@ class Screen:
 
         class Patient(Console):
             def on_broken_pipe(self) -> None:
-                """Rich would leave the program; a sweep outlives its reader."""
+                """Raises, because rich would exit, and a sweep must outlive its reader."""
                 raise BrokenPipeError
 
         return Patient(stderr=True, highlight=False, soft_wrap=True)
 
     @property
     def live(self) -> bool:
-        """Whether bars can be drawn: a terminal that moves its cursor."""
+        """Whether bars can be drawn, which needs a terminal that moves its cursor."""
         return not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def say(self, text: str) -> None:
-        """A message; `--quiet` drops it."""
+        """Prints a message, unless `--quiet` drops it."""
         if not self.quiet:
             self.insist(text)
 
     def detail(self, text: str) -> None:
-        """A message for `--verbose` alone."""
+        """Prints a message only under `--verbose`."""
         if self.verbose:
             self.insist(text)
 
     def insist(self, text: str) -> None:
-        """A message that `--quiet` does not drop: an error, or what must be known."""
+        """Prints a message even under `--quiet`: an error, or what the user must know."""
         if self._closed:
             return
         try:
@@ -61,9 +61,9 @@ screen = Screen()
 
 
 def open_closed_streams() -> None:
-    """Give a closed stdin, stdout or stderr (`2>&-`) to /dev/null.
+    """Opens /dev/null for a closed stdin, stdout or stderr (`2>&-`).
 
-    Otherwise the next file that is opened takes its number, and what is printed goes into that file.
+    Otherwise the next file that is opened takes its number, and all that is printed goes into that file.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
@@ -75,20 +75,23 @@ def open_closed_streams() -> None:
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, in what stderr can encode: a path may hold anything."""
-    shown = "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-    return _encodable(shown, sys.stderr)
+    """Escapes control characters and what stderr cannot encode, because a path may hold anything."""
+    escaped = "".join(
+        character if character.isprintable() or character in "\n\t" else f"\\x{ord(character):02x}"
+        for character in text
+    )
+    return _escape_unencodable(escaped, sys.stderr)
 
 
-def _encodable(text: str, stream: TextIO) -> str:
+def _escape_unencodable(text: str, stream: TextIO) -> str:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def emit(text: str) -> None:
-    """Data, on stdout. A reader that has left (`| head`) is no error."""
+    """Prints data on stdout. A reader that has left (`| head`) is no error."""
     try:
-        print(_encodable(text, sys.stdout), flush=True)
+        print(_escape_unencodable(text, sys.stdout), flush=True)
     except BrokenPipeError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
