@@ -1,1 +1,1 @@
-"""How fast the engine is, beside a loop as textbooks write it."""
+"""The speed of the engine compared with a loop as textbooks write it."""

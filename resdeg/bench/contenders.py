@@ -1,4 +1,4 @@
-"""The loops that are measured, by name: what is compared, and what a machine can do at most."""
+"""The loops that are measured, by name: those that are compared, and those that show a machine's limits."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from resdeg.models import CifarNet
     from resdeg.runner import Training
 
-# Images of CIFAR's size from the built-in data set, so that a bench needs no file.
+# The built-in data set with images of CIFAR's size, so that a bench needs no file.
 DATA = DataConfig(
     name="hierarchy", hierarchy=HierarchyConfig(levels=3, cell=4, train_images=2_048, test_images=10)
 )
-# Images scored per image trained in ten epochs of CIFAR-10: 10,000 after each, 50,000 at the end.
+# Images scored per image trained in ten epochs of CIFAR-10: 10,000 after each epoch, 50,000 at the end.
 EVALUATED = (10 * 10_000 + 50_000) / (10 * 50_000)
-MATRIX = 2_048  # side of the products that the matrix rate is measured by
-COPIED = 1 << 28  # bytes at once, far more than any cache holds
+MATRIX = 2_048  # the side of the matrices whose products measure the matrix rate
+COPIED = 1 << 28  # bytes of one copy, far more than any cache holds
 
-ON_A_GPU = 4  # times that side, and as many more products and copies: it is done too soon to be timed
+ON_A_GPU = 4  # the factor on the side and on the number of products and copies, as a GPU is too fast else
 
 DeviceName = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
@@ -38,8 +38,8 @@ Run = Callable[[int], object]
 class Contender(BaseModel):
     """A loop and its settings.
 
-    copies: of it, in processes of their own, that run side by side and count together. group: trainings
-    side by side in one process, which count together likewise.
+    copies: processes that run the loop side by side and count together.
+    group: trainings side by side in one process, which count together likewise.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,8 +59,9 @@ class Contender(BaseModel):
 
 
 def run_config(contender: Contender) -> RunConfig:
+    """Returns the configuration of the contender's run, which is longer than any bench."""
     training = TrainingConfig(
-        steps=1_000_000,  # more than any bench takes
+        steps=1_000_000,
         schedule="constant",
         lr=0.05,
         precision=contender.precision,
@@ -84,11 +85,17 @@ def _textbook(contender: Contender) -> Run:
     config = run_config(contender)
     model = _with_activations_in_place(build_model(config.family, config.depth))
     split = data.load(DATA).train
-    return TextbookLoop(model, split, config.training.batch_size, contender.workers, contender.device).run
+    return TextbookLoop(
+        model,
+        split,
+        batch_size=config.training.batch_size,
+        workers=contender.workers,
+        device=contender.device,
+    ).run
 
 
 def _with_activations_in_place(model: CifarNet) -> CifarNet:
-    """As torchvision's networks have them: a reference must not get slower, either."""
+    """Makes activations work in place, as in torchvision's networks, so that no reference is slowed down."""
     from torch import nn
 
     for module in model.modules():
@@ -98,7 +105,7 @@ def _with_activations_in_place(model: CifarNet) -> CifarNet:
 
 
 def _vectorised(contender: Contender) -> Run:
-    """What a careful author writes: whole batches at once, channels_last, float32, no `.item()`."""
+    """Makes the loop of a careful author: whole batches at once, channels_last, float32, no `.item()`."""
     import torch
     from torch.nn import functional
 
@@ -106,7 +113,7 @@ def _vectorised(contender: Contender) -> Run:
     from resdeg.models import build_model
     from resdeg.runner import Inputs
 
-    torch.set_num_threads(contender.threads)  # and nothing else of what the engine prepares
+    torch.set_num_threads(contender.threads)  # the engine prepares more, and this loop must not
     config = run_config(contender)
     model = _with_activations_in_place(build_model(config.family, config.depth))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -124,37 +131,37 @@ def _vectorised(contender: Contender) -> Run:
 
 
 def _engine(contender: Contender) -> Run:
-    """Training steps; of a group, each in a thread as in a worker of `execution.group`."""
+    """Makes training steps; each training of a group has a thread, as in a worker of `execution.group`."""
     if contender.group == 1:
-        return _steps_of(_training(contender), contender.graph)
+        return _take_steps(_training(contender), graph=contender.graph)
 
     def begin() -> Run:
         from resdeg.training.device import own_stream
 
-        stack.enter_context(own_stream(torch_device(contender)))  # for as long as the thread lives
-        return _steps_of(_training(contender), contender.graph)
+        stack.enter_context(own_stream(torch_device(contender)))  # stays until the thread ends
+        return _take_steps(_training(contender), graph=contender.graph)
 
     stack = contextlib.ExitStack()
     lanes = [ThreadPoolExecutor(1) for _ in range(contender.group)]
     runs = [lane.submit(begin).result() for lane in lanes]
 
     def run(steps: int) -> None:
-        for done in [lane.submit(each, steps) for lane, each in zip(lanes, runs, strict=True)]:
-            done.result()
+        for future in [lane.submit(each, steps) for lane, each in zip(lanes, runs, strict=True)]:
+            future.result()
 
     return run
 
 
 def _worker(contender: Contender) -> Run:
-    """A worker of a sweep: its steps, their share of a run's evaluations, and a checkpoint.
+    """Makes the work of a sweep's worker: its steps, their share of a run's evaluations, and a checkpoint.
 
-    The share is that of recipe short on CIFAR-10; a checkpoint at every call is more than a run takes.
+    The share is that of recipe short on CIFAR-10. A run writes fewer checkpoints than one per call.
     """
     from resdeg.store import SweepStore, open_run
     from resdeg.training.state import to_bytes
 
     training = _training(contender)
-    take = _steps_of(training)
+    take = _take_steps(training)
     images, labels = training.inputs.images, training.inputs.labels
 
     def run(steps: int) -> None:
@@ -173,12 +180,13 @@ def _worker(contender: Contender) -> Run:
 
 
 def _matrix(contender: Contender) -> Run:
-    """Square products, the most that these cores can compute."""
+    """Makes square products, which show the most that these cores can compute."""
     import torch
 
     torch.set_num_threads(contender.threads)
-    kind = torch.bfloat16 if contender.precision == "bf16" else torch.float32
-    a, b = torch.rand(2, side(contender), side(contender), device=contender.device).to(kind)
+    dtype = torch.bfloat16 if contender.precision == "bf16" else torch.float32
+    side = matrix_side(contender)
+    a, b = torch.rand(2, side, side, device=contender.device).to(dtype)
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -188,7 +196,7 @@ def _matrix(contender: Contender) -> Run:
 
 
 def _copy(contender: Contender) -> Run:
-    """Copies from memory to memory, the most that these cores can move."""
+    """Makes copies from memory to memory, which show the most that these cores can move."""
     import torch
 
     torch.set_num_threads(contender.threads)
@@ -209,17 +217,22 @@ def _training(contender: Contender) -> Training:
 
 
 def torch_device(contender: Contender) -> torch.device:
+    """Returns the contender's device.
+
+    Raises:
+        UsageError: the device is not on this machine.
+    """
     from resdeg.training.device import resolve_device
 
     return resolve_device(contender.device)
 
 
-def side(contender: Contender) -> int:
-    """Of the square matrices that a contender of kind matrix multiplies."""
+def matrix_side(contender: Contender) -> int:
+    """Returns the side of the square matrices that a contender of kind matrix multiplies."""
     return MATRIX * (ON_A_GPU if contender.device == "cuda" else 1)
 
 
-def _steps_of(training: Training, graph: bool = False) -> Run:
+def _take_steps(training: Training, *, graph: bool = False) -> Run:
     take = training.captured() if graph else training.eager()
 
     def run(steps: int) -> None:

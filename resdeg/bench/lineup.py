@@ -1,4 +1,4 @@
-"""What is measured side by side: on a CPU, and on a GPU."""
+"""The contenders that are measured side by side on a CPU, and on a GPU."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ GROUPS = (1, 2, 4)  # captured runs side by side, each on a stream of its own
 
 
 def lineup(
-    device: DeviceName, depth: int, cores: int, precisions: Sequence[Precision], quick: bool = False
+    device: DeviceName, depth: int, *, cores: int, precisions: Sequence[Precision], quick: bool = False
 ) -> list[Contender]:
-    """Whom to measure beside the textbook loop on `device`.
+    """Lists the contenders that are measured besides the textbook loop on `device`.
 
-    `quick` leaves out, on a CPU, what only explains: workers whose norms are torch's.
+    On a CPU `quick` leaves out the contenders that only explain others: workers with torch's norms.
     """
-    return _on_cpu(depth, cores, precisions, quick) if device == "cpu" else _on_cuda(depth, precisions)
+    if device == "cpu":
+        return _on_cpu(depth, cores, precisions, quick=quick)
+    return _on_cuda(depth, precisions)
 
 
-def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], quick: bool) -> list[Contender]:
-    """Ends with what a sweep runs."""
+def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], *, quick: bool) -> list[Contender]:
+    """Lists the contenders on a CPU; the last one is what a sweep runs."""
     from resdeg.models.fast import library
 
-    found = [Contender(name="vectorised fp32", kind="vectorised", threads=cores, depth=depth)]
+    contenders = [Contender(name="vectorised fp32", kind="vectorised", threads=cores, depth=depth)]
     for precision in precisions:
-        found.append(
+        contenders.append(
             Contender(
                 name=f"engine {precision}", kind="engine", threads=cores, precision=precision, depth=depth
             )
@@ -35,23 +37,23 @@ def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], quick: bool
             kind="worker", threads=1, copies=cores, precision=precision, depth=depth,
         )  # fmt: skip
         if library() is not None and not quick:
-            found.append(
+            contenders.append(
                 workers.model_copy(update={"name": f"{workers.name}, torch's norms", "fused": False})
             )
-        found.append(workers)
-    return found
+        contenders.append(workers)
+    return contenders
 
 
 def _on_cuda(depth: int, precisions: Sequence[Precision]) -> list[Contender]:
-    """The designs, each of which is to be taken only if its ratio pays."""
-    found = []
+    """Lists the designs on a GPU; each should be used only if its ratio is worth it."""
+    contenders = []
     for precision in precisions:
         engine = Contender(
             name=f"eager {precision}",
             kind="engine", threads=1, precision=precision, depth=depth, device="cuda",
         )  # fmt: skip
-        found.append(engine)
+        contenders.append(engine)
         for group in GROUPS:
             name = f"{group} captured {precision}" + ", on streams" * (group > 1)
-            found.append(engine.model_copy(update={"name": name, "graph": True, "group": group}))
-    return found
+            contenders.append(engine.model_copy(update={"name": name, "graph": True, "group": group}))
+    return contenders

@@ -1,4 +1,4 @@
-"""Paired, interleaved measuring: ratios of neighbours in time, never absolute times alone."""
+"""Paired and interleaved measurements: ratios of neighbours in time, and never only absolute times."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resdeg.bench.contenders import COPIED, ON_A_GPU, Contender, DeviceName, Precision, run_config, side
+from resdeg.bench.contenders import (
+    COPIED,
+    ON_A_GPU,
+    Contender,
+    DeviceName,
+    Precision,
+    matrix_side,
+    run_config,
+)
 from resdeg.bench.running import Running
 from resdeg.models.structure import Census
 
-WARM_UP = 3  # steps, excluded
-# How often the maps must cross memory when everything that can be fused is (plain, residual), and
-# bytes of weights, gradients and momentum per parameter: docs/performance.md derives them.
+WARM_UP = 3  # steps that are not counted
+# The number of times that the maps must cross memory if everything possible is fused (plain, residual), and
+# the bytes of weights, gradients and momentum per parameter; docs/performance.md derives both.
 PASSES = {"plain": 6.0, "residual": 7.5}
 PARAMETER_BYTES = 26
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What all cores can do together: multiply-adds per second by precision, bytes moved per second."""
+    """The rates of all cores together: multiply-adds per second by precision, bytes moved per second."""
 
     cores: int
     multiply_adds: dict[str, float]
@@ -31,12 +39,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A contender beside the reference: median of per-pair ratios with its interval, both speeds.
+    """A contender compared with the reference: the median of per-pair ratios, and both speeds.
 
-    low, high: 95 % bootstrap interval of the median; least, most: the range of the pairs. step_seconds:
-    of one step of one copy. matrix_share: of the rate of a matrix product in the same precision on all
-    cores. floor_share: the time that memory alone would take, were everything fused, of the time
-    taken. peak_bytes: of all copies.
+    low, high: the 95 % bootstrap interval of the median; least, most: the range of the pairs.
+    step_seconds: the time of one step of one copy.
+    matrix_share: the share of the rate of a matrix product in the same precision on all cores.
+    floor_share: the time that memory would take if everything were fused, as a share of the time taken.
+    peak_bytes: the peak memory of all copies together.
     """
 
     name: str
@@ -55,11 +64,11 @@ class Ratio:
 
 
 def best_textbook(
-    cores: int, steps: int, quick: bool, say: Callable[[str], None], device: DeviceName = "cpu"
+    cores: int, steps: int, *, quick: bool, say: Callable[[str], None], device: DeviceName = "cpu"
 ) -> Contender:
-    """The textbook loop at its best worker and thread count on this machine, by a short trial of each.
+    """Finds the best worker and thread count of the textbook loop on this machine by short trials.
 
-    `quick` tries all threads with no worker and with one per core, which is where the best was found.
+    `quick` only tries all threads with no worker and with one per core, because these were the best before.
     """
     speeds: dict[Contender, float] = {}
     tried = itertools.product(sorted({1, cores}), range(min(cores, 4) + 1))
@@ -78,8 +87,8 @@ def best_textbook(
     return max(speeds, key=speeds.__getitem__)
 
 
-def machine(cores: int, precisions: Sequence[Precision], device: DeviceName = "cpu") -> Machine:
-    """Measure square products and copies, on a CPU on each core at once: the best of three trials of each."""
+def measure_machine(cores: int, precisions: Sequence[Precision], device: DeviceName = "cpu") -> Machine:
+    """Measures square products and copies, on all cores of a CPU at once; the best of three trials counts."""
     copies, times = (cores, 8) if device == "cpu" else (1, 8 * ON_A_GPU)
 
     def per_second(contender: Contender) -> float:
@@ -97,15 +106,18 @@ def machine(cores: int, precisions: Sequence[Precision], device: DeviceName = "c
     }
     return Machine(
         cores,
-        {precision: side(contender) ** 3 * per_second(contender) for precision, contender in matrix.items()},
+        {
+            precision: matrix_side(contender) ** 3 * per_second(contender)
+            for precision, contender in matrix.items()
+        },
         2 * COPIED * per_second(copy),
     )
 
 
 def compare(
-    reference: Contender, others: Sequence[Contender], pairs: int, steps: int, on: Machine
+    reference: Contender, others: Sequence[Contender], *, pairs: int, steps: int, machine: Machine
 ) -> list[Ratio]:
-    """Each of `others` against `reference`, in blocks of `steps` steps, ABBA, `pairs` times.
+    """Compares each of `others` with `reference`, in blocks of `steps` steps, ABBA, `pairs` times.
 
     The reference is also paired with itself: ratios within that range are no difference.
     """
@@ -122,19 +134,28 @@ def compare(
         for running in everyone:
             running.stop()
     return [
-        _ratio(running, f"{reference.name}, again" if k == 0 else "", speeds[k + 1], speeds[0], on)
+        compute_ratio(
+            running,
+            speeds[k + 1],
+            speeds[0],
+            machine=machine,
+            name=f"{reference.name}, again" if k == 0 else running.contender.name,
+        )
         for k, running in enumerate(everyone[1:])
     ]
 
 
-def _ratio(running: Running, name: str, speeds: list[float], reference: list[float], on: Machine) -> Ratio:
+def compute_ratio(
+    running: Running, speeds: Sequence[float], reference: Sequence[float], *, machine: Machine, name: str
+) -> Ratio:
+    """Computes the ratio of a contender's speeds to those of the reference, pair by pair."""
     contender = running.contender
     low, high = interval(ratios := [a / b for a, b in zip(speeds, reference, strict=True)])
     speed = statistics.median(speeds)
     batch = run_config(contender).training.batch_size
-    counts = census_of(contender)
+    counts = count_network(contender)
     return Ratio(
-        name=name or contender.name,
+        name=name,
         ratio=statistics.median(ratios),
         low=low,
         high=high,
@@ -144,55 +165,14 @@ def _ratio(running: Running, name: str, speeds: list[float], reference: list[flo
         images_per_second=speed,
         reference_images_per_second=statistics.median(reference),
         step_seconds=batch * contender.copies * contender.group / speed,
-        matrix_share=3 * counts.multiply_adds * speed / on.multiply_adds[contender.precision],
-        floor_share=least_bytes(contender, counts) * speed / batch / on.bytes,
+        matrix_share=3 * counts.multiply_adds * speed / machine.multiply_adds[contender.precision],
+        floor_share=least_bytes(contender, counts) * speed / batch / machine.bytes,
         peak_bytes=running.peak_bytes,
     )
 
 
-@dataclass(frozen=True)
-class Line:
-    """Seconds of a step as a line in depth: measured, fitted, and the share that the fit explains."""
-
-    precision: str
-    depths: list[int]
-    seconds: list[float]
-    fixed: float
-    per_layer: float
-    r_squared: float
-
-
-def line(
-    depths: Sequence[int],
-    precision: Precision,
-    rounds: int,
-    steps: int,
-    device: DeviceName = "cpu",
-) -> Line:
-    """Step time of engines of several depths, interleaved; the median of the rounds counts.
-
-    One thread each; on CUDA, captured.
-    """
-    one = Contender(
-        name="", kind="engine", threads=1, precision=precision, device=device, graph=device == "cuda"
-    )
-    everyone = [Running.start(one.model_copy(update={"name": f"{d}", "depth": d})) for d in depths]
-    try:
-        for running in everyone:
-            running.seconds(WARM_UP)
-        told = [[running.seconds(steps) / steps for running in everyone] for _ in range(rounds)]
-    finally:
-        for running in everyone:
-            running.stop()
-    seconds = np.median(np.asarray(told), axis=0)
-    per_layer, fixed = np.polyfit(depths, seconds, 1)
-    rest = ((seconds - fixed - per_layer * np.asarray(depths)) ** 2).sum()
-    r_squared = 1 - rest / ((seconds - seconds.mean()) ** 2).sum()
-    return Line(precision, list(depths), seconds.tolist(), float(fixed), float(per_layer), float(r_squared))
-
-
 def interval(ratios: Sequence[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the median (percentiles of 2,000 resamples, seeded)."""
+    """Computes the 95 % bootstrap interval of the median (percentiles of 2,000 resamples, seeded)."""
     generator = np.random.Generator(np.random.Philox(key=0))
     drawn = generator.choice(np.asarray(ratios), (2_000, len(ratios)))
     low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
@@ -200,17 +180,18 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
 
 
 def least_bytes(contender: Contender, counts: Census) -> float:
-    """That one step must move between cores and memory."""
+    """Computes the bytes that one step must move between cores and memory."""
     width = 2 if contender.precision == "bf16" else 4
     batch = run_config(contender).training.batch_size
     return PASSES[contender.family] * counts.outputs * batch * width + PARAMETER_BYTES * counts.parameters
 
 
-def census_of(contender: Contender) -> Census:
+def count_network(contender: Contender) -> Census:
+    """Counts the layers, parameters and multiply-adds of the contender's network."""
     import torch
 
     from resdeg.runner import check
 
-    # In fp32, which every CPU has: the counts are the same, and may be asked for where they cannot be run.
+    # Every CPU has fp32, so the counts, which are the same, are known even if the contender cannot run here.
     counted = contender.model_copy(update={"precision": "fp32"})
     return check(run_config(counted), torch.device("cpu"))

@@ -1,7 +1,7 @@
-"""A loop in a process of its own, that runs when it is told to.
+"""A loop in a process of its own, which runs on command.
 
-One process each, because threads and allocator settings belong to a process; interleaved, because
-a shared machine is never the same a minute later.
+Each loop has a process, because threads and allocator settings belong to a process. The loops take turns,
+because a shared machine is never the same a minute later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from resdeg.sweep.preflight import peak_bytes
 
 
 def _serve(pipe: connection.Connection, commands: connection.Connection, contender: str) -> None:
-    """Run as many steps as each command says; answer with their seconds and our peak of memory; 0 ends it."""
+    """Runs the steps of each command and answers with their seconds and the peak of memory; 0 ends it."""
     settings = Contender.model_validate_json(contender)
     try:
         wait, peak = _ending(settings)
@@ -38,18 +38,18 @@ def _serve(pipe: connection.Connection, commands: connection.Connection, contend
 
 
 def _ending(contender: Contender) -> tuple[Callable[[], object], Callable[[], int]]:
-    """What waits until the device is done, and what tells the most memory that was held on it."""
+    """Returns a function that waits for the device, and one that returns the peak of its memory."""
     if contender.device == "cpu":
         return lambda: None, peak_bytes
     import torch
 
-    torch_device(contender)  # or it is said that there is none
+    torch_device(contender)  # raises if there is none
     return torch.cuda.synchronize, torch.cuda.max_memory_reserved
 
 
 @dataclass
 class Running:
-    """A contender that waits for its turn; one process per copy."""
+    """A contender that waits for its turn, in one process per copy."""
 
     contender: Contender
     copies: list[tuple[Any, connection.Connection, connection.Connection]]  # process, answers, commands
@@ -57,6 +57,7 @@ class Running:
 
     @classmethod
     def start(cls, contender: Contender) -> Running:
+        """Starts the processes of the contender."""
         copies = []
         for _ in range(contender.copies):
             theirs, ours = connection.Pipe(duplex=False)
@@ -66,24 +67,24 @@ class Running:
         return cls(contender, copies)
 
     def seconds(self, steps: int) -> float:
-        """Seconds until every copy has done `steps` steps; everybody else sleeps.
+        """Measures the seconds until every copy has taken `steps` steps, while all others sleep.
 
         Raises:
             ResdegError: the contender died, or cannot run here.
         """
         for _, _, commands in self.copies:
             commands.send_bytes(json.dumps(steps).encode())
-        told = [self._answer(answers) for _, answers, _ in self.copies]
-        self.peak_bytes = max(self.peak_bytes, sum(int(peak) for _, peak in told))
-        return max(seconds for seconds, _ in told)
+        measured = [self._receive(answers) for _, answers, _ in self.copies]
+        self.peak_bytes = max(self.peak_bytes, sum(int(peak) for _, peak in measured))
+        return max(seconds for seconds, _ in measured)
 
     def images_per_second(self, steps: int) -> float:
-        """Speed over `steps` steps, of all copies together."""
+        """Measures the speed of all copies together over `steps` steps."""
         contender = self.contender
         images = steps * run_config(contender).training.batch_size * len(self.copies) * contender.group
         return images / self.seconds(steps)
 
-    def _answer(self, answers: connection.Connection) -> tuple[float, float]:
+    def _receive(self, answers: connection.Connection) -> tuple[float, float]:
         try:
             answer = json.loads(answers.recv_bytes())
         except EOFError:
@@ -93,6 +94,7 @@ class Running:
         return answer[0], answer[1]
 
     def stop(self) -> None:
+        """Ends the processes; one that does not end within 10 seconds is killed."""
         for process, _, commands in self.copies:
             with contextlib.suppress(OSError):
                 commands.send_bytes(json.dumps(0).encode())

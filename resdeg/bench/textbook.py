@@ -1,7 +1,7 @@
-"""The textbook loop, a fixed reference: do not make it faster.
+"""The textbook loop is a fixed reference. Do not make it faster.
 
-NCHW float32, transforms in Python on one image at a time, a DataLoader that shuffles, `.item()` at
-every step: what tutorials and most public repositories of this experiment do.
+It does what tutorials and most public repositories of this experiment do: NCHW float32, transforms in Python
+on one image at a time, a DataLoader that shuffles, and `.item()` at every step.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TextbookLoop:
     """SGD over epochs, one step at a time."""
 
     def __init__(
-        self, model: nn.Module, split: Split, batch_size: int, workers: int, device: str = "cpu"
+        self, model: nn.Module, split: Split, *, batch_size: int, workers: int, device: str = "cpu"
     ) -> None:
         self.model, self.device = model.train().to(device), device
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
@@ -64,7 +64,7 @@ class TextbookLoop:
             yield from self.loader
 
     def run(self, steps: int) -> list[float]:
-        """Train `steps` steps; the loss of each."""
+        """Trains for `steps` steps and returns the loss of each."""
         losses = []
         correct = 0
         for _ in range(steps):

@@ -1,8 +1,7 @@
-"""`resdeg bench`: images per second of the engine beside two other loops."""
+"""`resdeg bench`: images per second of the engine compared with two other loops."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +16,7 @@ from resdeg.report.units import size
 
 if TYPE_CHECKING:
     from resdeg.bench.contenders import DeviceName, Precision
-    from resdeg.bench.measure import Line, Ratio
-    from resdeg.bench.profile import Part
+    from resdeg.bench.measure import Ratio
 
 
 def bench(
@@ -34,108 +32,61 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Two settings of the textbook loop, fewer rivals, 3 pairs.")
     ] = False,
-    against_depth: Annotated[
-        bool, typer.Option("--line", help="Instead: step time against depth (two or more --depths), a line.")
-    ] = False,
-    operations: Annotated[
-        bool, typer.Option("--profile", help="Instead: where the time of a step goes, by operation.")
-    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure training steps on this CPU or GPU, paired and interleaved (about 5 minutes on 2 cores)."""
-    from resdeg.bench.contenders import Contender
     from resdeg.bench.lineup import lineup
-    from resdeg.bench.measure import best_textbook, compare, line, machine
-    from resdeg.bench.profile import profile
+    from resdeg.bench.measure import best_textbook, compare, measure_machine
     from resdeg.sweep.executors.local import has_bf16
     from resdeg.sweep.executors.process import start_server
 
-    asked = [check_depth(depth) for depth in parse_depths(depths)]
+    checked = [check_depth(depth) for depth in parse_depths(depths)]
     if device not in ("cpu", "cuda"):
         raise UsageError(f"--device: '{device}' is not cpu or cuda", did_you_mean(device, ("cpu", "cuda")))
-    on: DeviceName = "cuda" if device == "cuda" else "cpu"
-    if on == "cuda" and operations:
-        raise UsageError("--profile times operations one after another: a GPU does not", "give --device cpu")
+    kind: DeviceName = "cuda" if device == "cuda" else "cpu"
     if steps is None:
-        steps = 8 if on == "cpu" else 200
+        steps = 8 if kind == "cpu" else 200
     start_server()
     cores = options.cores()
     pairs = min(pairs, 3) if quick else pairs
-    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(on) else ["fp32"]
-    if operations:
-        engines = [
-            Contender(
-                name=f"residual-{depth} {precision}, one thread",
-                kind="engine", threads=1, precision=precision, depth=depth,
-            )
-            for depth, precision in itertools.product(asked, precisions)
-        ]  # fmt: skip
-        _show_profiles({engine.name: profile(engine, steps) for engine in engines}, as_json)
-        return
-    if against_depth:
-        if len(set(asked)) < 2:
-            raise UsageError("--line needs two depths or more", "write e.g. --line --depths 8,20,56,110")
-        block = max(1, steps // 4)
-        _show_lines([line(asked, precision, pairs, block, on) for precision in precisions], as_json)
-        return
-    here = machine(cores, precisions, on)
-    reference = best_textbook(cores, min(steps, 50), quick, screen.say, on)
+    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(kind) else ["fp32"]
+    machine = measure_machine(cores, precisions, kind)
+    reference = best_textbook(cores, min(steps, 50), quick=quick, say=screen.say, device=kind)
     measured = {}
-    for depth in asked:
-        at_depth = reference.model_copy(update={"depth": depth})
+    for depth in checked:
         screen.say(f"depth {depth}: {pairs} interleaved pairs against {reference.name}")
-        measured[depth] = compare(at_depth, lineup(on, depth, cores, precisions, quick), pairs, steps, here)
+        measured[depth] = compare(
+            reference.model_copy(update={"depth": depth}),
+            lineup(kind, depth, cores=cores, precisions=precisions, quick=quick),
+            pairs=pairs,
+            steps=steps,
+            machine=machine,
+        )
     if as_json:
-        told = {
-            "device": on,
+        facts = {
+            "device": kind,
             "cores": cores,
-            "gflops": {precision: 2 * rate / 1e9 for precision, rate in here.multiply_adds.items()},
-            "copied_gb_per_second": here.bytes / 1e9,
+            "gflops": {precision: 2 * rate / 1e9 for precision, rate in machine.multiply_adds.items()},
+            "copied_gb_per_second": machine.bytes / 1e9,
             "reference": reference.name,
             "depths": {depth: [asdict(ratio) for ratio in ratios] for depth, ratios in measured.items()},
         }
-        emit(json.dumps(told, indent=1))
+        emit(json.dumps(facts, indent=1))
         return
-    matrix = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in here.multiply_adds.items())
-    units = f"{cores} core(s)" if on == "cpu" else on
+    rates = machine.multiply_adds.items()
+    matrix = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {precision}" for precision, rate in rates)
+    units = f"{cores} core(s)" if kind == "cpu" else kind
     emit(
-        f"{units}; matrix product {matrix}; memory {here.bytes / 1e9:.0f} GB/s; batch 128; "
+        f"{units}; matrix product {matrix}; memory {machine.bytes / 1e9:.0f} GB/s; batch 128; "
         f"reference: {reference.name}"
     )
     for depth, ratios in measured.items():
-        _table(depth, reference.name, ratios)
+        _print_table(depth, reference.name, ratios)
     if len(precisions) == 1:
-        screen.say(f"bf16 is not supported by this {on}, so it was not measured")
+        screen.say(f"bf16 is not supported by this {kind}, so it was not measured")
 
 
-def _show_lines(lines: list[Line], as_json: bool) -> None:
-    if as_json:
-        emit(json.dumps([asdict(one) for one in lines], indent=1))
-        return
-    for one in lines:
-        emit(
-            f"{one.precision}, one thread: {one.fixed * 1e3:.1f} ms and {one.per_layer * 1e3:.2f} ms per "
-            f"layer, R^2 {one.r_squared:.5f}"
-        )
-        for depth, seconds in zip(one.depths, one.seconds, strict=True):
-            fitted = one.fixed + one.per_layer * depth
-            emit(f"  depth {depth:>4}: {seconds * 1e3:>7.1f} ms/step, line {fitted * 1e3:>7.1f}")
-
-
-def _show_profiles(profiles: dict[str, list[Part]], as_json: bool) -> None:
-    if as_json:
-        told = [{"name": name, "parts": [asdict(part) for part in parts]} for name, parts in profiles.items()]
-        emit(json.dumps(told, indent=1))
-        return
-    for name, parts in profiles.items():
-        emit(f"{name}: {sum(part.seconds for part in parts) * 1e3:.1f} ms/step")
-        for part in parts:
-            emit(
-                f"  {part.name:24} {part.calls:>4.0f} calls {part.seconds * 1e3:>8.2f} ms {part.share:>6.1%}"
-            )
-
-
-def _table(depth: int, reference: str, ratios: list[Ratio]) -> None:
+def _print_table(depth: int, reference: str, ratios: list[Ratio]) -> None:
     pairs = ratios[0].pairs
     emit(
         f"residual-{depth}: {pairs} pairs, median of ratios, 95 % interval, shares of the rate of the "
@@ -147,9 +98,10 @@ def _table(depth: int, reference: str, ratios: list[Ratio]) -> None:
     )
     speed = ratios[0].reference_images_per_second
     emit(f"{reference:40} {speed:>9.0f} {128 / speed * 1e3:>8.0f} {1:>6.2f}")
-    for r in ratios:
+    for ratio in ratios:
+        interval = f"{ratio.low:.2f} to {ratio.high:.2f}"
         emit(
-            f"{r.name:40} {r.images_per_second:>9.0f} {r.step_seconds * 1e3:>8.0f} {r.ratio:>6.2f}  "
-            f"{f'{r.low:.2f} to {r.high:.2f}':14} {r.matrix_share:>6.1%} {r.floor_share:>6.1%} "
-            f"{size(r.peak_bytes):>8}"
+            f"{ratio.name:40} {ratio.images_per_second:>9.0f} {ratio.step_seconds * 1e3:>8.0f} "
+            f"{ratio.ratio:>6.2f}  {interval:14} {ratio.matrix_share:>6.1%} {ratio.floor_share:>6.1%} "
+            f"{size(ratio.peak_bytes):>8}"
         )
