@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import sys
+from collections.abc import Mapping
 
 import torch
 
 from resdeg.config import TrainingConfig
 from resdeg.errors import UsageError
 
+# The names in torch.cpu.get_capabilities of instructions for bf16 arithmetic; the last two are ARM's.
+BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -35,14 +39,28 @@ def check_precision(precision: str, device: torch.device) -> None:
     Raises:
         UsageError: `device` has no bf16 arithmetic.
     """
-    if precision != "bf16":
-        return
-    if device.type == "cpu":
-        there = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    else:
-        there = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    if not there:
+    if precision == "bf16" and not computes_bf16(device):
         raise UsageError(f"bf16 is not supported by this {device.type}", "give --precision fp32")
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Says whether the hardware of `device` has bf16 arithmetic, and torch uses it."""
+    if device.type == "cpu":
+        # torch's own check passes every CPU with AVX-512, though most of these only emulate bf16.
+        supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return supported and any(_cpu_capabilities().get(name) for name in BF16_CAPABILITIES)
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _cpu_capabilities() -> Mapping[str, object]:
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if get_capabilities is not None:
+        capabilities: Mapping[str, object] = get_capabilities()
+        return capabilities
+    # Versions of torch before this function have private ones for x86, and their own check is right on ARM.
+    private = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
+    supported = {name: getattr(torch.cpu, function, lambda: False)() for name, function in private.items()}
+    return {**supported, "bf16": platform.machine() in ("aarch64", "arm64")}
 
 
 def prepare(config: TrainingConfig, device: torch.device) -> None:

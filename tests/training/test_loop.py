@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from resdeg.config import TrainingConfig
+from resdeg.errors import UsageError
 from resdeg.models import build_model
 from resdeg.records import EvalRecord
-from resdeg.training.device import check_precision, prepare, resolve_device
+from resdeg.training.device import check_precision, computes_bf16, prepare, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, evaluate
 from resdeg.training.loop import Divergence, eager, train
 from resdeg.training.state import load_bytes, new_state, to_bytes
 
+CPU = torch.device("cpu")
 CONFIG = TrainingConfig(steps=6, batch_size=8, lr=0.05, schedule="constant")
 
 
@@ -138,10 +142,43 @@ def test_devices_and_precisions_that_are_not_there_are_refused(monkeypatch: pyte
         check_precision("bf16", torch.device("meta"))
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "computed"),
+    [
+        ({"architecture": "x86_64", "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_f": False, "avx512_bf16": False, "amx_bf16": True}, True),
+        ({"architecture": "arm64", "bf16": False}, False),
+        ({"architecture": "arm64", "bf16": True}, True),
+    ],
+)
+def test_bf16_that_a_cpu_only_emulates_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, object], computed: bool
+) -> None:
+    """torch's own check, which passes every CPU with AVX-512, is not enough."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    with contextlib.nullcontext() if computed else pytest.raises(UsageError, match="bf16 is not supported"):
+        check_precision("bf16", CPU)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.raises(UsageError, match="bf16 is not supported by this cpu"):
+        check_precision("bf16", CPU)
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_an_older_torch_is_asked_by_its_private_functions(
+    monkeypatch: pytest.MonkeyPatch, supported: bool
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert computes_bf16(CPU) == supported
+
+
 def test_bf16_keeps_weights_statistics_and_momentum_in_fp32() -> None:
-    try:
-        check_precision("bf16", torch.device("cpu"))
-    except ValueError:
+    if not computes_bf16(CPU):
         pytest.skip("this CPU has no bf16")
     config = CONFIG.model_copy(update={"precision": "bf16"})
     state, records = run(config)
