@@ -23,7 +23,7 @@ url, size, sha256, *arguments = sys.argv[1:]
 binary, python = data.cifar.CIFAR10.layouts
 python = dataclasses.replace(python, urls=(url,), archive_bytes=int(size), archive_sha256=sha256)
 of = dataclasses.replace(data.cifar.CIFAR10, layouts=(binary, python))
-data.DATASETS["cifar10"] = data._distributed(of)
+data.DATASETS["cifar10"] = data.Source.from_distribution(of)
 sys.argv = ["resdeg", *arguments]
 main()
 """

@@ -140,7 +140,7 @@ def test_what_was_kept_is_found_without_a_place(tmp_path: Path) -> None:
         path.unlink()
     assert same(kept, load(None, SMALL))
     home = tmp_path / "cache" / "arrays" / "cifar10"
-    assert find(None, SMALL) == cifar.Found(home, None)
+    assert find(None, SMALL) == cifar.Location(home, None)
     assert cifar.read(find(None, SMALL), SMALL).hash == kept.hash, "hashed again from the arrays"
     meta = (home / "meta.json").read_text()
     (home / "meta.json").write_text(meta.replace(kept.hash, "0" * 64))
@@ -205,7 +205,7 @@ def test_an_archive_is_verified_before_it_is_read(tmp_path: Path) -> None:
 
 def test_where_it_is_looked_for(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "around" / BINARY.folder, binary_files(records()))
-    assert find(tmp_path / "around", SMALL) == cifar.Found(folder, BINARY)
+    assert find(tmp_path / "around", SMALL) == cifar.Location(folder, BINARY)
     for place in (tmp_path / "nowhere", None):
         with pytest.raises(DataError) as error:
             find(place, SMALL)
