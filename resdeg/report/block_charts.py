@@ -92,8 +92,13 @@ def draw_page(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             if panel.percent:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         handles = make_family_handles(shown[0], look)
+        # Adopted and constructed networks have no initial values, so no line shows them.
+        states = {None, *(state for _, _, records in columns for state in records["state"])}
+        drawn = {trace.dashes for panel in page.panels for trace in panel.traces if trace.state in states}
         handles += [
-            Line2D([], [], color=look.text, linestyle=style, label=label) for style, label in page.styles
+            Line2D([], [], color=look.text, linestyle=style, label=label)
+            for style, label in page.styles
+            if style in drawn
         ]
         if any(panel.percent for panel in page.panels):
             handles.append(Line2D([], [], color=look.faint, linewidth=2.5, label="chance"))

@@ -59,6 +59,20 @@ def test_a_line_is_the_mean_over_seeds_and_each_seed_is_there(sweep) -> None:
     assert len(drawn(in_order, "plain", "--")) == 3, "and the initial values"
 
 
+def legend(sweep) -> set[str]:
+    return {text.get_text() for text in FIGURES["responses"]([sweep], LOOK).legends[0].get_texts()}
+
+
+def test_the_legend_names_what_is_drawn(sweep, tmp_path: Path) -> None:
+    assert "at initial values" in legend(sweep)
+    for path in tmp_path.glob("s/runs/*/diagnostics.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"initial"' not in line))
+    trained_only = legend(load_sweep(tmp_path / "s"))
+    assert "trained" in trained_only
+    assert "at initial values" not in trained_only
+
+
 def test_ranked_responses_fall(sweep) -> None:
     figure = FIGURES["responses"]([sweep], LOOK)
     ((x, y),) = drawn(figure.axes[3], "residual")
