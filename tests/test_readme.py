@@ -22,8 +22,8 @@ from resdeg.models.foreign import exported
 from resdeg.models.weights_file import write_weights
 from resdeg.report import panels
 from resdeg.runner import published
-from resdeg.sweep import preflight
-from resdeg.sweep.executors import local
+from resdeg.sweep import conduct, preflight
+from resdeg.sweep.calibration import Facts
 from tests.adopt.networks import SMALL as NARROW
 from tests.adopt.networks import arbitrary
 from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder
@@ -132,8 +132,7 @@ def test_a_command_of_the_pages(
         monkeypatch.setenv("HOME", str(tmp_path))
         arguments.append("bash")
     if "--dry-run" in arguments:  # checked as ever, and nothing is measured: of a deep net that takes long
-        monkeypatch.setattr(preflight, "_probe", lambda run, *_: (run.depth / 1000, 10**8))
-        monkeypatch.setattr(local, "ask_preflight", preflight.preflight)
+        monkeypatch.setattr(conduct, "price_sweep", functools.partial(conduct.price_sweep, ask=check_only))
     needs_cifar = arguments[0] in ("data", "adopt", "export-weights")
     with little_cifar(monkeypatch, tmp_path) if needs_cifar else contextlib.nullcontext():
         if arguments[0] in ("adopt", "export-weights"):
@@ -143,6 +142,11 @@ def test_a_command_of_the_pages(
     assert done.stdout
     if arguments[0] == "bench" and not {"--line", "--profile"} & set(arguments):
         assert re.search(r"engine fp32 +[0-9]+ +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
+
+
+def check_only(config: SweepConfig, read_data: bool) -> Facts:
+    """The check before a sweep, in this process and with made-up times."""
+    return preflight.preflight(config, read_data, probe=lambda run, *_: (run.depth / 1000, 10**8))
 
 
 def with_little_networks(

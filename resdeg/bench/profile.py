@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import connection
 from typing import Any
 
 from resdeg.bench.contenders import LOOPS, Contender
-from resdeg.errors import ResdegError
-from resdeg.sweep.executors.process import spawn
+from resdeg.sweep.workers.process import call
 
 WARM_UP = 4  # steps: the first ones fetch memory from the kernel
 
@@ -27,7 +24,7 @@ _PARTS = {
     "add": "addition",
     "add_": "addition",
     "_fused_sgd_": "optimiser",
-    "norm_relu": "norm and relu, forward",  # of resdeg.models.fast, additions included
+    "norm_relu": "norm and relu, forward",  # what resdeg.models.fast compiled, additions included
     "norm_relu_backward": "norm and relu, backward",
 }
 _REST, _OUTSIDE = "input, casts, the rest", "between operations"
@@ -50,19 +47,14 @@ def profile(contender: Contender, steps: int) -> list[Part]:
     microseconds, which count as between operations (Python and autograd).
 
     Raises:
-        ResdegError: the process died.
+        LostError: the process died.
     """
-    process, answers = spawn(_profile, contender.model_dump_json(), steps)
-    try:
-        told = json.loads(answers.recv_bytes())
-    except EOFError:
-        raise ResdegError("bench: the profiled loop died") from None
-    finally:
-        process.join()
-    return [Part(**part) for part in told]
+    answer = call(answer_profile, contender.model_dump_json(), steps, subject="bench: the profiled loop")
+    return [Part(**part) for part in answer]
 
 
-def _profile(pipe: connection.Connection, contender: str, steps: int) -> None:
+def answer_profile(contender: str, steps: int) -> list[dict[str, object]]:
+    """Answer `profile`, in a worker: a Contender as JSON in, what each Part holds out."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     from resdeg.models import fast
@@ -92,8 +84,7 @@ def _profile(pipe: connection.Connection, contender: str, steps: int) -> None:
         run(steps)
     whole = time.perf_counter() - start
     seconds[_OUTSIDE] = whole - sum(seconds.values())
-    parts = [
-        Part(name, calls[name] / steps, spent / steps, spent / whole)
+    return [
+        asdict(Part(name, calls[name] / steps, spent / steps, spent / whole))
         for name, spent in sorted(seconds.items(), key=lambda item: -item[1])
     ]
-    pipe.send_bytes(json.dumps([asdict(part) for part in parts]).encode())

@@ -47,8 +47,9 @@ def bench(
     from resdeg.bench.lineup import lineup
     from resdeg.bench.measure import best_textbook, compare, line, machine
     from resdeg.bench.profile import profile
-    from resdeg.sweep.executors.local import has_bf16
-    from resdeg.sweep.executors.process import start_server
+    from resdeg.bench.running import has_bf16
+    from resdeg.sweep.estimate import count_cores
+    from resdeg.sweep.workers.process import start_server
 
     asked = [check_depth(depth) for depth in parse_depths(depths)]
     if device not in ("cpu", "cuda"):
@@ -59,7 +60,7 @@ def bench(
     if steps is None:
         steps = 8 if on == "cpu" else 200
     start_server()
-    cores = options.cores()
+    cores = count_cores()
     pairs = min(pairs, 3) if quick else pairs
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(on) else ["fp32"]
     if operations:

@@ -70,7 +70,7 @@ def verify(name: Name = "cifar10", data_dir: options.DataDir = None, as_json: op
     from resdeg.data import cifar
 
     of = distribution(name)
-    place = cifar.find(options.place(data_dir), of)
+    place = cifar.find(options.given_data_dir(data_dir), of)
     _tell(cifar.read(place, of), place.path, of, as_json)
 
 
@@ -79,7 +79,7 @@ def path(name: Name = "cifar10", data_dir: options.DataDir = None, as_json: opti
     """Print where a data set would be read from; exit 4 where there is none."""
     from resdeg.data import cifar
 
-    found = cifar.find(options.place(data_dir), distribution(name))
+    found = cifar.find(options.given_data_dir(data_dir), distribution(name))
     layout = found.layout.kind if found.layout else "cache"
     emit(json.dumps({"path": str(found.path), "layout": layout}) if as_json else str(found.path))
 

@@ -22,7 +22,7 @@ _LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "pydantic", "typer", "sa
 
 def doctor(data_dir: options.DataDir = None, as_json: options.AsJson = False) -> None:
     """Show Python, torch, devices, threads, data and disk; nothing is changed."""
-    facts = dict([*_software(), *_hardware(), *_data(options.place(data_dir)), *_disk()])
+    facts = dict([*_software(), *_hardware(), *_data(options.given_data_dir(data_dir)), *_disk()])
     if as_json:
         emit(json.dumps(facts, indent=1))
         return
@@ -42,11 +42,12 @@ def _hardware() -> Iterator[tuple[str, str]]:
     import torch
 
     from resdeg.models.fast import library
+    from resdeg.sweep.estimate import count_cores
     from resdeg.training.device import check_precision, resolve_device
 
     yield "torch", torch.__version__
     yield "norms", "with addition and relu, compiled here" if library() else _NOT_COMPILED
-    yield "cores", f"{options.cores()} of {os.cpu_count()} usable; runs side by side unless --jobs says other"
+    yield "cores", f"{count_cores()} of {os.cpu_count()} usable; runs side by side unless --jobs says other"
     there = []
     for name in ("cpu", "cuda", "mps"):
         try:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from resdeg.config import ExecutionConfig, Settings, SweepConfig, number_or_text, validate
+from resdeg.config import ExecutionConfig, number_or_text, validate
 from resdeg.errors import UsageError
 
-if TYPE_CHECKING:
-    from resdeg.sweep.calibration import Facts
-
-MEMORY_SHARE = 0.8  # of what is available, for workers
 POINTER = Path("results") / "local" / "last-sweep"
 
 
@@ -96,64 +91,19 @@ SweepArgument = Annotated[
 ]
 
 
-def flags(
-    data: str | None,
-    data_dir: Path | None,
-    recipe: str | None,
-    epochs: int | None,
-    steps: int | None,
-    precision: str | None,
-    device: str | None,
-    jobs: str | None,
-    offline: bool,
-    **grid: str | None,
-) -> Settings:
-    """What was given on the command line, as the tables of a configuration file."""
-    if epochs is not None and steps is not None:
-        raise UsageError("--epochs and --steps are two ways to say one length", "give one of them")
-    tables: dict[str, Settings] = {
-        "data": {"name": data},
-        "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
-        "execution": {
-            "data_dir": data_dir and str(data_dir),
-            "device": device,
-            "jobs": None if jobs is None else number_or_text(jobs),
-            "offline": offline or None,
-        },
-    }
-    given = {
-        name: {key: value for key, value in table.items() if value is not None}
-        for name, table in tables.items()
-    }
-    top = {key: value for key, value in grid.items() if value is not None}
-    return top | {name: table for name, table in given.items() if table}
-
-
-def parse_time(text: str) -> float:
-    """Seconds of '90s', '170m' or '2h'.
-
-    >>> parse_time("170m")
-    10200.0
-    """
-    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)", text, re.ASCII)
-    if not found or float(found[1]) == 0:
-        raise UsageError(f"--time-limit {text}: not a time", "write e.g. 90s, 170m or 2h")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
-
-
 def sweep_folder(given: Path | None) -> Path:
     """The folder a reading command is about: the one given, else the one `resdeg sweep` last wrote.
 
     Raises:
         UsageError: none was given and no sweep has run here.
     """
-    found = given or last_sweep()
-    if found is None:
+    folder = given or last_sweep()
+    if folder is None:
         raise UsageError(
             "no sweep has run here yet",
             "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light",
         )
-    return found
+    return folder
 
 
 def last_sweep() -> Path | None:
@@ -166,34 +116,17 @@ def last_sweep() -> Path | None:
 
 
 def remember(folder: Path) -> None:
-    """Make `folder` the last sweep of this place."""
+    """Make `folder` the last sweep that ran in this directory."""
     from resdeg import files
 
     files.make_folder(POINTER.parent)
     files.write(POINTER, os.fsencode(f"{os.path.relpath(folder)}\n"))
 
 
-def place(data_dir: Path | None) -> Path | None:
-    """Where the user says the data set is: the option, else RESDEG_DATA_DIR."""
+def given_data_dir(data_dir: Path | None) -> Path | None:
+    """Where the user says that the data set is: the option, else RESDEG_DATA_DIR."""
     given = os.environ.get("RESDEG_DATA_DIR")
     return data_dir or (Path(given) if given else None)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    count = os.cpu_count()
-    return 1 if count is None else count
-
-
-def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
-    """Runs side by side: as many as cores and memory allow on a CPU, one group on an accelerator."""
-    if config.execution.jobs != "auto":
-        return config.execution.jobs
-    if facts.device != "cpu":
-        return config.execution.group
-    return fitting_jobs(runs, cores() // config.training.threads, facts.worker_bytes)
 
 
 def given_jobs(jobs: str | None) -> int | None:
@@ -206,12 +139,3 @@ def given_jobs(jobs: str | None) -> int | None:
     name = "command line" if jobs else "RESDEG_JOBS"
     amount = validate(ExecutionConfig, {name: {"jobs": number_or_text(text)}}).jobs
     return None if amount == "auto" else amount
-
-
-def fitting_jobs(runs: int, cores: int, worker_bytes: int) -> int:
-    """Workers for `runs` that find a core each, and memory."""
-    from resdeg.sweep.estimate import available_bytes
-
-    room = available_bytes()
-    fitting = runs if room is None else int(MEMORY_SHARE * room // worker_bytes)
-    return max(1, min(cores, runs, fitting))
