@@ -22,8 +22,8 @@ from resdeg.models.foreign import exported
 from resdeg.models.weights_file import write_weights
 from resdeg.report import panels
 from resdeg.runner import published
-from resdeg.sweep import preflight
-from resdeg.sweep.executors import local
+from resdeg.sweep import conduct, preflight
+from resdeg.sweep.calibration import Facts
 from tests.adopt.networks import SMALL as NARROW
 from tests.adopt.networks import arbitrary
 from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder
@@ -131,8 +131,7 @@ def test_a_command_of_the_pages(
         monkeypatch.setenv("HOME", str(tmp_path))
         arguments.append("bash")
     if "--dry-run" in arguments:  # checked as ever, and nothing is measured: of a deep net that takes long
-        monkeypatch.setattr(preflight, "_probe", lambda run, *_: (run.depth / 1000, 10**8))
-        monkeypatch.setattr(local, "ask_preflight", preflight.preflight)
+        monkeypatch.setattr(conduct, "price_sweep", functools.partial(conduct.price_sweep, ask=check_only))
     needs_cifar = arguments[0] in ("data", "adopt", "export-weights")
     with little_cifar(monkeypatch, tmp_path) if needs_cifar else contextlib.nullcontext():
         if arguments[0] in ("adopt", "export-weights"):
@@ -142,6 +141,11 @@ def test_a_command_of_the_pages(
     assert done.stdout
     if arguments[0] == "bench":
         assert re.search(r"engine fp32 +[0-9]+ +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
+
+
+def check_only(config: SweepConfig, read_data: bool) -> Facts:
+    """The check before a sweep, in this process and with made-up times."""
+    return preflight.preflight(config, read_data, probe=lambda run, *_: (run.depth / 1000, 10**8))
 
 
 def with_little_networks(
@@ -208,6 +212,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
+def run_python_of(page: Path, blocks: int) -> dict[str, object]:
+    """Run the code blocks of a page, at least so many, one after another; return the names they leave."""
+    code = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(code) >= blocks
+    names: dict[str, object] = {}
+    for block in code:
+        exec(compile(block, str(page), "exec"), names)
+    return names
+
+
 def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) -> None:
     """Its code blocks, one after another, as a reader would type them."""
     made = resdeg(
@@ -216,13 +230,20 @@ def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) ->
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     assert resdeg("diagnose", "--kinds", "identity", "--images", "40").returncode == 0
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 4
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "docs/python.md", "exec"), names)
+    names = run_python_of(ROOT / "docs" / "python.md", 6)
     assert names["logits"].shape == (8, 10)
     assert {*names["branch"]["state"]} == {"initial", "final"}
     out = capfd.readouterr().out
     assert "test_accuracy" in out
     assert re.search(r"^residual +8 +final +[0-9.]+$", out, re.MULTILINE)
+    assert re.search(r"^plain-d8-s0-[0-9a-f]+ finished$", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_python_of(ROOT / "README.md", 1)
+    assert "test_accuracy" in capfd.readouterr().out
+    assert (tmp_path / "results" / "local" / "first" / "sweep.toml").is_file()

@@ -1,70 +1,87 @@
-"""A loop in a process of its own, which runs on command.
+"""A loop in a process of its own, which runs when it is asked to.
 
-Each loop has a process, because threads and allocator settings belong to a process. The loops take turns,
-because a shared machine is never the same a minute later.
+Each has one process, because threads and allocator settings belong to a process; interleaved, because
+a shared machine is never the same a minute later.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any
 
 from resdeg.bench.contenders import LOOPS, Contender, run_config, torch_device
-from resdeg.errors import ResdegError
-from resdeg.sweep.executors.process import spawn
+from resdeg.errors import ResdegError, UsageError
 from resdeg.sweep.preflight import peak_bytes
+from resdeg.sweep.workers.entry import pack_error, send
+from resdeg.sweep.workers.process import Worker, call
 
 
-def _serve(pipe: connection.Connection, commands: connection.Connection, contender: str) -> None:
-    """Runs the steps of each command and answers with their seconds and the peak of memory; 0 ends it."""
+def has_bf16(device: str) -> bool:
+    """Whether `device` computes in bf16, asked in a worker.
+
+    Raises:
+        UsageError: it is not on this machine; LostError: the worker died.
+    """
+    return bool(call(answer_bf16, device, subject="the worker that was asked for bf16"))
+
+
+def answer_bf16(name: str) -> bool:
+    """Answer `has_bf16`, in a worker."""
+    from resdeg.training.device import check_precision, resolve_device
+
+    device = resolve_device(name)
+    try:
+        check_precision("bf16", device)
+    except UsageError:
+        return False
+    return True
+
+
+def serve_loop(pipe: connection.Connection, contender: str) -> None:
+    """Run as many steps as each message says, in a worker; an empty message ends it.
+
+    The answer is their seconds and the most memory that was held.
+    """
     settings = Contender.model_validate_json(contender)
     try:
-        wait, peak = _ending(settings)
+        synchronize, peak = _device_functions(settings)
         loop = LOOPS[settings.kind](settings)
-        while steps := json.loads(commands.recv_bytes()):
+        while steps := pipe.recv_bytes():
             start = time.perf_counter()
-            loop(steps)
-            wait()
-            pipe.send_bytes(json.dumps([time.perf_counter() - start, peak()]).encode())
+            loop(int(steps))
+            synchronize()
+            send(pipe, answer=[time.perf_counter() - start, peak()])
     except ResdegError as error:
-        pipe.send_bytes(json.dumps({"error": error.what, "remedy": error.remedy}).encode())
-    except EOFError:
+        send(pipe, error=pack_error(error))
+    except (EOFError, OSError):  # the bench has left
         pass
 
 
-def _ending(contender: Contender) -> tuple[Callable[[], object], Callable[[], int]]:
-    """Returns a function that waits for the device, and one that returns the peak of its memory."""
+def _device_functions(contender: Contender) -> tuple[Callable[[], object], Callable[[], int]]:
+    """Return what waits until the device is done, and what measures the most memory that was held on it."""
     if contender.device == "cpu":
         return lambda: None, peak_bytes
     import torch
 
-    torch_device(contender)  # raises if there is none
+    torch_device(contender)  # raises where there is none
     return torch.cuda.synchronize, torch.cuda.max_memory_reserved
 
 
 @dataclass
 class Running:
-    """A contender that waits for its turn, in one process per copy."""
+    """A contender that waits for its turn; each copy has a process."""
 
     contender: Contender
-    copies: list[tuple[Any, connection.Connection, connection.Connection]]  # process, answers, commands
+    copies: list[Worker]
     peak_bytes: int = 0
 
     @classmethod
     def start(cls, contender: Contender) -> Running:
-        """Starts the processes of the contender."""
-        copies = []
-        for _ in range(contender.copies):
-            theirs, ours = connection.Pipe(duplex=False)
-            process, answers = spawn(_serve, theirs, contender.model_dump_json())
-            theirs.close()
-            copies.append((process, answers, ours))
-        return cls(contender, copies)
+        """Start every copy; each waits until `seconds` asks for steps."""
+        settings = contender.model_dump_json()
+        return cls(contender, [Worker.start(serve_loop, settings) for _ in range(contender.copies)])
 
     def seconds(self, steps: int) -> float:
         """Measures the seconds until every copy has taken `steps` steps, while all others sleep.
@@ -72,11 +89,11 @@ class Running:
         Raises:
             ResdegError: the contender died, or cannot run here.
         """
-        for _, _, commands in self.copies:
-            commands.send_bytes(json.dumps(steps).encode())
-        measured = [self._receive(answers) for _, answers, _ in self.copies]
-        self.peak_bytes = max(self.peak_bytes, sum(int(peak) for _, peak in measured))
-        return max(seconds for seconds, _ in measured)
+        for copy in self.copies:
+            copy.send(str(steps))
+        answers = [self._receive(copy) for copy in self.copies]
+        self.peak_bytes = max(self.peak_bytes, sum(int(peak) for _, peak in answers))
+        return max(seconds for seconds, _ in answers)
 
     def images_per_second(self, steps: int) -> float:
         """Measures the speed of all copies together over `steps` steps."""
@@ -84,19 +101,16 @@ class Running:
         images = steps * run_config(contender).training.batch_size * len(self.copies) * contender.group
         return images / self.seconds(steps)
 
-    def _receive(self, answers: connection.Connection) -> tuple[float, float]:
+    def _receive(self, copy: Worker) -> tuple[float, float]:
         try:
-            answer = json.loads(answers.recv_bytes())
-        except EOFError:
-            raise ResdegError(f"bench: {self.contender.name} died") from None
-        if isinstance(answer, dict):
-            raise ResdegError(f"bench: {self.contender.name}: {answer['error']}", answer["remedy"])
-        return answer[0], answer[1]
+            seconds, peak = copy.receive()["answer"]
+        except ResdegError as error:
+            raise ResdegError(f"bench: {self.contender.name}: {error.what}", error.remedy) from None
+        return seconds, peak
 
     def stop(self) -> None:
-        """Ends the processes; one that does not end within 10 seconds is killed."""
-        for process, _, commands in self.copies:
-            with contextlib.suppress(OSError):
-                commands.send_bytes(json.dumps(0).encode())
-            process.join(10)
-            process.kill()
+        """End every copy; one that does not leave within ten seconds is killed."""
+        for copy in self.copies:
+            copy.send("")
+            copy.process.join(10)
+            copy.kill()

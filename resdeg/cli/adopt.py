@@ -13,7 +13,7 @@ import typer
 
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
-from resdeg.config import FAMILIES, Settings, SweepConfig, is_true, parse_depths
+from resdeg.config import FAMILIES, Settings, SweepConfig, arrange_options, is_true, parse_depths
 from resdeg.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def adopt(
     else:
         if folder is not None:
             raise UsageError("--from is for a-martyn and akamaster", "give the path of the file itself")
-        given = options.flags(
-            data, data_dir, recipe, epochs, steps, None, None, "1", offline,
-            seeds=None if seed is None else str(seed),
+        given = arrange_options(
+            data=data, data_dir=data_dir, recipe=recipe, epochs=epochs, steps=steps, jobs="1",
+            offline=offline, seeds=None if seed is None else str(seed),
         )  # fmt: skip
         adopted = [
             _adopt_file(Path(what), family, depth, _read_input(mean, std, own_input), padding, source, given,
@@ -148,8 +148,8 @@ def _adopt_published(
         "deviation": publication.deviation,
         "schedule_known": True,
     }
-    given = options.flags(
-        None, data_dir, "he2015", publication.training["epochs"], None, None, None, "1", offline
+    given = arrange_options(
+        data_dir=data_dir, recipe="he2015", epochs=publication.training["epochs"], jobs="1", offline=offline
     )
     # All files are found or fetched first, so that a missing one is known before the first hour.
     paths = [locate(publication, file, folder=folder, offline=offline, say=screen.say) for file in chosen]

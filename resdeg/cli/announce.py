@@ -1,30 +1,27 @@
-"""What `resdeg sweep` says before the first step: the plan, the recipe, the cost."""
+"""What `resdeg sweep` prints before the first step: the plan, the recipe, the cost."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from resdeg.cli import options
 from resdeg.cli.console import emit, screen
 from resdeg.report.units import changed, duration, size
 
 if TYPE_CHECKING:
-    from resdeg.sweep.calibration import Facts
-    from resdeg.sweep.estimate import Cost
-    from resdeg.sweep.plan import Plan
+    from resdeg.sweep.conduct import Priced
 
 
-def announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> None:
-    """The plan, the recipe and the cost, before the first step."""
+def announce(priced: Priced) -> None:
+    """Print the plan, the recipe and the cost, before the first step."""
     from resdeg.sweep.estimate import wall_seconds
 
-    config, todo = plan.config, plan.todo
-    t = config.training
+    plan, facts, jobs = priced.plan, priced.facts, priced.jobs
+    config, training, todo = plan.config, plan.config.training, plan.todo
     done = len(plan.states) - len(todo)
-    of_grid = f"{len(config.grid())} of them " if config.arms else ""
+    in_grid = f"{len(config.grid())} of them " if config.arms else ""
     screen.say(
-        f"plan    {len(plan.states)} runs: {of_grid}{', '.join(config.families)} x depths "
+        f"plan    {len(plan.states)} runs: {in_grid}{', '.join(config.families)} x depths "
         f"{', '.join(map(str, config.depths))} x {len(config.seeds)} seed(s)"
         + (", seed by seed" if config.execution.order == "seed" else "")
         + (f"; {done} finished before" if done else "")
@@ -35,44 +32,48 @@ def announce(plan: Plan, facts: Facts, priced: dict[str, Cost], jobs: int) -> No
             f"{', '.join(grid.families)} x depths {', '.join(map(str, grid.depths))}"
         )
     screen.say(
-        f"recipe  {t.recipe}: {t.length}, lr {t.lr:g} {t.schedule}, batch {t.batch_size}, SGD momentum "
-        f"{t.momentum:g}, weight decay {t.weight_decay:g}, {t.precision}"
+        f"recipe  {training.recipe}: {training.length}, lr {training.lr:g} {training.schedule}, "
+        f"batch {training.batch_size}, SGD momentum {training.momentum:g}, "
+        f"weight decay {training.weight_decay:g}, {training.precision}"
     )
     where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"
     known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""
     screen.say(f"data    {config.data.name} ({where}){known}")
-    wall = wall_seconds([priced[run.run_id].seconds for run in todo], jobs)
+    wall = wall_seconds([priced.costs[run.run_id].seconds for run in todo], jobs)
     first_ids = {run.run_id for run in config.model_copy(update={"seeds": config.seeds[:1]}).runs()}
     first = [run for run in todo if run.run_id in first_ids]  # arms may have seeds of their own
-    of_one = wall_seconds([priced[run.run_id].seconds for run in first], jobs)
-    one = f" (with --seeds {config.seeds[0]}: {duration(of_one)})" if len(config.seeds) > 1 and first else ""
+    alone = ""
+    if len(config.seeds) > 1 and first:
+        wall_of_first = wall_seconds([priced.costs[run.run_id].seconds for run in first], jobs)
+        alone = f" (with --seeds {config.seeds[0]}: {duration(wall_of_first)})"
     memory = size(jobs * facts.worker_bytes)
-    disk = size(sum(priced[run.run_id].bytes for run in todo))
+    disk = size(sum(priced.costs[run.run_id].bytes for run in todo))
     screen.say(
-        f"cost    about {duration(wall)}{one} on {facts.device}, {jobs} side by side; about {memory} of "
+        f"cost    about {duration(wall)}{alone} on {facts.device}, {jobs} side by side; about {memory} of "
         f"memory, {disk} on disk, in {plan.store.folder}"
     )
     if plan.others:
         screen.say(f"note    {len(plan.others)} other runs in this folder are kept")
 
 
-def show_dry_run(plan: Plan, facts: Facts, priced: dict[str, Cost], as_json: bool) -> None:
-    """The plan and its cost, run by run, on stdout."""
+def show_dry_run(priced: Priced, as_json: bool) -> None:
+    """Print the plan and its cost, run by run, on stdout."""
+    plan, facts = priced.plan, priced.facts
     rows = [
         {
             "run_id": run_id,
             "state": state,
             "parameters": facts.parameters[run_id],
-            "pflop": 2 * priced[run_id].multiply_adds / 1e15,
-            "seconds": priced[run_id].seconds,
-            "bytes": priced[run_id].bytes,
+            "pflop": 2 * priced.costs[run_id].multiply_adds / 1e15,
+            "seconds": priced.costs[run_id].seconds,
+            "bytes": priced.costs[run_id].bytes,
         }
         for run_id, state in plan.states.items()
     ]
     if as_json:
         emit(json.dumps({"folder": str(plan.store.folder), "device": facts.device, "runs": rows}, indent=1))
         return
-    announce(plan, facts, priced, options.default_jobs(plan.config, facts, len(plan.todo)))
+    announce(priced)
     emit(f"{'run':32} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>12} {'disk':>9}")
     for row in rows:
         emit(

@@ -37,8 +37,9 @@ def bench(
     """Measure training steps on this CPU or GPU, paired and interleaved (about 5 minutes on 2 cores)."""
     from resdeg.bench.lineup import lineup
     from resdeg.bench.measure import best_textbook, compare, measure_machine
-    from resdeg.sweep.executors.local import has_bf16
-    from resdeg.sweep.executors.process import start_server
+    from resdeg.bench.running import has_bf16
+    from resdeg.sweep.estimate import count_cores
+    from resdeg.sweep.workers.process import start_server
 
     checked = [check_depth(depth) for depth in parse_depths(depths)]
     if device not in ("cpu", "cuda"):
@@ -47,7 +48,7 @@ def bench(
     if steps is None:
         steps = 8 if kind == "cpu" else 200
     start_server()
-    cores = options.cores()
+    cores = count_cores()
     pairs = min(pairs, 3) if quick else pairs
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(kind) else ["fp32"]
     machine = measure_machine(cores, precisions, kind)

@@ -57,6 +57,7 @@ def diagnose(
     from resdeg.analysis.diagnostics import load_diagnostics, summarise_blocks
     from resdeg.analysis.reader import list_runs
     from resdeg.store import SweepStore
+    from resdeg.sweep.estimate import available_bytes, count_cores, fitting_jobs
     from resdeg.sweep.measuring import WORKER_BYTES, Request, measure, obstacle
 
     store = SweepStore(options.sweep_folder(sweep))
@@ -77,12 +78,13 @@ def diagnose(
     for line in _list_skipped(obstacles):
         screen.insist(f"skipped, {line}")
     able = [run for run in chosen if obstacles[run.run_id] is None]
-    cores = options.cores()
+    cores = count_cores()
     side_by_side = options.given_jobs(jobs)
     if side_by_side is None:
-        side_by_side = options.fitting_jobs(len(able), cores, WORKER_BYTES)
+        side_by_side = fitting_jobs(len(able), cores, worker_bytes=WORKER_BYTES, available=available_bytes())
     request = Request(chosen_kinds, images, options.resolve_data_dir(data_dir), again)
-    for count, done in enumerate(measure(store, able, request, side_by_side, cores), start=1):
+    measured = measure(store, able, request=request, jobs=side_by_side, cores=cores)
+    for count, done in enumerate(measured, start=1):
         for notice in done.notices:
             screen.insist(notice)
         if done.measures:

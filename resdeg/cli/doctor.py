@@ -42,11 +42,12 @@ def _hardware() -> Iterator[tuple[str, str]]:
     import torch
 
     from resdeg.models.fast import library
+    from resdeg.sweep.estimate import count_cores
     from resdeg.training.device import check_precision, resolve_device
 
     yield "torch", torch.__version__
     yield "norms", "with addition and relu, compiled here" if library() else _NOT_COMPILED
-    yield "cores", f"{options.cores()} of {os.cpu_count()} usable; runs side by side unless --jobs says other"
+    yield "cores", f"{count_cores()} of {os.cpu_count()} usable; runs side by side unless --jobs says other"
     devices = []
     for name in ("cpu", "cuda", "mps"):
         try:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from resdeg.config import ExecutionConfig, Settings, SweepConfig, number_or_text, validate
+from resdeg.config import ExecutionConfig, number_or_text, validate
 from resdeg.errors import UsageError
 
-if TYPE_CHECKING:
-    from resdeg.sweep.calibration import Facts
-
-MEMORY_SHARE = 0.8  # the share of the available memory that workers may use
 POINTER = Path("results") / "local" / "last-sweep"
 
 
@@ -96,54 +91,6 @@ SweepArgument = Annotated[
 ]
 
 
-def flags(
-    data: str | None,
-    data_dir: Path | None,
-    recipe: str | None,
-    epochs: int | None,
-    steps: int | None,
-    precision: str | None,
-    device: str | None,
-    jobs: str | None,
-    offline: bool,
-    **grid: str | None,
-) -> Settings:
-    """Puts the options of the command line into the tables of a configuration file."""
-    if epochs is not None and steps is not None:
-        raise UsageError("--epochs and --steps are two ways to give the length", "give only one of them")
-    tables: dict[str, Settings] = {
-        "data": {"name": data},
-        "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
-        "execution": {
-            "data_dir": data_dir and str(data_dir),
-            "device": device,
-            "jobs": None if jobs is None else number_or_text(jobs),
-            "offline": offline or None,
-        },
-    }
-    given = {
-        name: {key: value for key, value in table.items() if value is not None}
-        for name, table in tables.items()
-    }
-    top = {key: value for key, value in grid.items() if value is not None}
-    return top | {name: table for name, table in given.items() if table}
-
-
-def parse_time(text: str) -> float:
-    """Reads a time such as '90s', '170m' or '2h', in seconds.
-
-    >>> parse_time("170m")
-    10200.0
-
-    Raises:
-        UsageError: the text is no time, or zero.
-    """
-    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)", text, re.ASCII)
-    if not match or float(match[1]) == 0:
-        raise UsageError(f"--time-limit {text}: not a time", "write e.g. 90s, 170m or 2h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
 def sweep_folder(given: Path | None) -> Path:
     """Returns the folder that a command reads: the given one, or else the one `resdeg sweep` last wrote.
 
@@ -182,23 +129,6 @@ def resolve_data_dir(option: Path | None) -> Path | None:
     return option or (Path(variable) if variable else None)
 
 
-def cores() -> int:
-    """Counts the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    count = os.cpu_count()
-    return 1 if count is None else count
-
-
-def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
-    """Chooses the runs side by side: as many as cores and memory allow on a CPU, else one group."""
-    if config.execution.jobs != "auto":
-        return config.execution.jobs
-    if facts.device != "cpu":
-        return config.execution.group
-    return fitting_jobs(runs, cores() // config.training.threads, facts.worker_bytes)
-
-
 def given_jobs(jobs: str | None) -> int | None:
     """Reads `--jobs`, or else RESDEG_JOBS, for a command without a configuration; None stands for auto.
 
@@ -209,12 +139,3 @@ def given_jobs(jobs: str | None) -> int | None:
     name = "command line" if jobs else "RESDEG_JOBS"
     amount = validate(ExecutionConfig, {name: {"jobs": number_or_text(text)}}).jobs
     return None if amount == "auto" else amount
-
-
-def fitting_jobs(runs: int, cores: int, worker_bytes: int) -> int:
-    """Counts the workers for `runs` runs that have a core each, and enough memory."""
-    from resdeg.sweep.estimate import available_bytes
-
-    available = available_bytes()
-    fitting = runs if available is None else int(MEMORY_SHARE * available // worker_bytes)
-    return max(1, min(cores, runs, fitting))

@@ -23,11 +23,11 @@ HEARTBEAT = 30.0  # seconds between two lines where there is no terminal
 class Board:
     """Shows what a sweep does. Everything is printed after it was saved."""
 
-    def __init__(self, priced: Mapping[str, Cost]) -> None:
-        """`priced`: estimated cost of each run that will be trained."""
-        self._cost = {run_id: cost.seconds for run_id, cost in priced.items()}
-        self._stepping = {run_id: 1 - cost.clean for run_id, cost in priced.items()}
-        self._share = dict.fromkeys(priced, 0.0)
+    def __init__(self, costs: Mapping[str, Cost]) -> None:
+        """Make a board of the runs that will be trained, by run id, each with its estimated cost."""
+        self._cost = {run_id: cost.seconds for run_id, cost in costs.items()}
+        self._stepping = {run_id: 1 - cost.clean for run_id, cost in costs.items()}
+        self._share = dict.fromkeys(costs, 0.0)
         self._running: dict[str, Progress] = {}
         self._start = self._beat = time.monotonic()
         self._first_share: float | None = None
@@ -52,6 +52,7 @@ class Board:
             self._bars.stop()
 
     def progress(self, event: Progress) -> None:
+        """Show how far a run is."""
         if event.run_id not in self._running and event.step:
             screen.say(f"resuming {event.run_id} at step {event.step:,} of {event.steps:,}")
         self._running[event.run_id] = event
@@ -61,16 +62,19 @@ class Board:
         if event.notice:
             screen.say(f"notice: {event.notice}")
         if event.record:
-            r = event.record
-            train = "-" if r.train_accuracy is None else f"{r.train_accuracy:.3f}"
-            screen.detail(f"{event.run_id} epoch {r.epoch}: train {train} test {r.test_accuracy:.3f}")
+            record = event.record
+            train = "-" if record.train_accuracy is None else f"{record.train_accuracy:.3f}"
+            screen.detail(
+                f"{event.run_id} epoch {record.epoch}: train {train} test {record.test_accuracy:.3f}"
+            )
         self._show()
 
     def lost(self, run_id: str) -> None:
-        """Its worker is gone; it will say again where it stands."""
+        """Forget where a run stood whose worker is gone; the next worker will say so again."""
         self._running.pop(run_id, None)
 
     def ended(self, run_id: str, summary: RunSummary | None, why: str | None) -> None:
+        """Show how a run ended; `why` it failed, where that is not in its summary."""
         self._running.pop(run_id, None)
         if summary is None or summary.status == "failed":
             screen.insist(f"{run_id} failed: {why or (summary and summary.reason)}")

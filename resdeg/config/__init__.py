@@ -1,8 +1,15 @@
 """What a run is, and how users write it down."""
 
-from resdeg.config.grammar import check_depth, is_true, number_or_text, parse_depths, parse_seeds
+from resdeg.config.grammar import (
+    check_depth,
+    is_true,
+    number_or_text,
+    parse_depths,
+    parse_seeds,
+    parse_time,
+)
 from resdeg.config.recipes import RECIPES, recipe
-from resdeg.config.resolve import resolve
+from resdeg.config.resolve import arrange_options, resolve
 from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
@@ -41,6 +48,7 @@ __all__ = [
     "Settings",
     "SweepConfig",
     "TrainingConfig",
+    "arrange_options",
     "check_depth",
     "is_true",
     "merge",
@@ -48,6 +56,7 @@ __all__ = [
     "parse_assignment",
     "parse_depths",
     "parse_seeds",
+    "parse_time",
     "read_toml",
     "recipe",
     "resolve",

@@ -1,4 +1,4 @@
-"""Depths and seeds as users write them."""
+"""Depths, seeds and times as users write them."""
 
 from __future__ import annotations
 
@@ -49,6 +49,21 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise UsageError(f"seeds '{text}': {item} is more than {MOST_RUNS:,} seeds")
         seeds.extend(range(low, high + 1))
     return tuple(seeds)
+
+
+def parse_time(text: str) -> float:
+    """Seconds from '90s', '170m' or '2h'.
+
+    Raises:
+        UsageError: it is not written so, or is no time at all.
+
+    >>> parse_time("170m")
+    10200.0
+    """
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?)(s|m|h)", text, re.ASCII)
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"--time-limit {text}: not a time", "write e.g. 90s, 170m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def number_or_text(text: str) -> int | str:

@@ -10,6 +10,7 @@ from resdeg.config.recipes import recipe
 from resdeg.config.settings import Settings
 from resdeg.config.sweep import SweepConfig
 from resdeg.config.toml import merge, parse_assignment, read_toml, validate
+from resdeg.errors import UsageError
 
 ENVIRONMENT = {
     "RESDEG_DATA_DIR": "data_dir",
@@ -19,10 +20,59 @@ ENVIRONMENT = {
 }
 
 
+def arrange_options(
+    *,
+    data: str | None = None,
+    data_dir: Path | str | None = None,
+    recipe: str | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    precision: str | None = None,
+    device: str | None = None,
+    jobs: int | str | None = None,
+    offline: bool = False,
+    **grid: object,
+) -> Settings:
+    """Arrange the options of a command as the tables of a configuration file; None was not given.
+
+    Args:
+        grid: keys of the file that stand in no table, e.g. depths.
+
+    Raises:
+        UsageError: `epochs` and `steps` were both given.
+    """
+    if epochs is not None and steps is not None:
+        raise UsageError("--epochs and --steps are two ways to say one length", "give one of them")
+    tables: dict[str, Settings] = {
+        "data": {"name": data},
+        "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
+        "execution": {
+            "data_dir": None if data_dir is None else str(data_dir),
+            "device": device,
+            "jobs": number_or_text(jobs) if isinstance(jobs, str) else jobs,
+            "offline": offline or None,
+        },
+    }
+    given = {name: _without_none(table) for name, table in tables.items()}
+    return _without_none(grid) | {name: table for name, table in given.items() if table}
+
+
+def _without_none(table: Mapping[str, object]) -> Settings:
+    return {key: value for key, value in table.items() if value is not None}
+
+
 def resolve(
-    file: Path | None, environment: Mapping[str, str], assignments: Sequence[str], flags: Settings
+    file: Path | None,
+    environment: Mapping[str, str],
+    assignments: Sequence[str],
+    flags: Settings,
+    *,
+    origin: str = "command line",
 ) -> SweepConfig:
     """Merges the layers of settings: defaults < recipe < file < environment < --set < flags.
+
+    Args:
+        origin: what an error calls the source of `flags`.
 
     Raises:
         UsageError: a setting is wrong; the message names the layer that set it.
@@ -34,7 +84,7 @@ def resolve(
     chosen: Settings = {}
     for text in assignments:
         chosen = merge(chosen, parse_assignment(text))
-    layers |= {"--set": chosen, "command line": flags}
+    layers |= {"--set": chosen, origin: flags}
     name = "short"
     for layer in layers.values():
         training = layer.get("training")

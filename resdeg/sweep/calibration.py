@@ -1,4 +1,4 @@
-"""What a step costs on this machine, measured once at two depths and kept in the cache.
+"""What a step costs on this machine, measured once at two depths and stored in the cache.
 
 Blocks repeat, so parameters and multiply-adds are exact lines in the number of blocks, and seconds and
 memory nearly so. With a calibration at hand a plan is priced without torch.
@@ -23,14 +23,14 @@ from resdeg.data.cache import cache_folder
 from resdeg.errors import StorageError
 
 SCHEMA = 1
-MOST_KEPT = 200
+MOST_STORED = 200
 
 
 class Facts(BaseModel):
     """Counts and measured seconds per step by run id; the data's hash where it was read.
 
-    multiply_adds, step_seconds: of a step of average length, where a run trains two networks.
-    worker_bytes: the most memory that a worker of the deepest net held while it was measured.
+    multiply_adds, step_seconds: for a step of average length, where a run trains two networks.
+    worker_bytes: the most memory that a worker for the deepest net held while it was measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,8 +42,8 @@ class Facts(BaseModel):
     worker_bytes: int
     data_hash: str | None
 
-    def beside(self, other: Facts) -> Facts:
-        """Those of two grids of one sweep."""
+    def joined(self, other: Facts) -> Facts:
+        """The facts of two grids of one sweep together."""
         return Facts(
             device=self.device,
             parameters=self.parameters | other.parameters,
@@ -55,7 +55,7 @@ class Facts(BaseModel):
 
 
 class Counts(BaseModel):
-    """Of one net."""
+    """What a net has, and what it computes for one image."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,9 +64,9 @@ class Counts(BaseModel):
 
 
 class Calibration(BaseModel):
-    """Two numbers of blocks, what nets of those have and cost; `stem` is the net without blocks.
+    """What nets with two numbers of blocks have and cost; `stem` is the net without blocks.
 
-    seconds: of one training step; bytes: the most that the process held until then.
+    seconds: for one training step; bytes: the most that the process held until then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -98,7 +98,7 @@ class Calibration(BaseModel):
         return self.counts_of(family, depth).multiply_adds
 
     def seconds_of(self, depth: int) -> float:
-        """Of one training step."""
+        """Seconds of one training step."""
         if depth == 2:
             return self.stem_seconds
         slope = (self.seconds[1] - self.seconds[0]) / (self.blocks[1] - self.blocks[0])
@@ -116,7 +116,7 @@ class Calibration(BaseModel):
         )
 
     def facts(self, config: SweepConfig, data_hash: str | None = None) -> Facts:
-        """Every run of the grid, without its arms, priced."""
+        """Price every run of the grid, without its arms."""
         runs = config.grid()
         counts = {run.run_id: self.counts_of(run.family, run.depth) for run in runs}
         slope = (self.bytes[1] - self.bytes[0]) / (self.blocks[1] - self.blocks[0])
@@ -135,46 +135,51 @@ class Calibration(BaseModel):
 
 
 def blocks_in(depth: int) -> int:
-    """Of a net: two convolutions each, beside stem and classifier."""
+    """The blocks of a net: each has two convolutions, besides stem and classifier."""
     return (depth - 2) // 2
 
 
-def _average(run: RunConfig, of_depth: Callable[[int], float]) -> float:
-    """Over the steps of a run, which a constructed net begins as a shallower one."""
-    own, c = of_depth(run.depth), run.constructed
-    return own if c is None else c.share * of_depth(c.from_depth) + (1 - c.share) * own
+def _average(run: RunConfig, at_depth: Callable[[int], float]) -> float:
+    """Average a number over the steps of a run, which a constructed net begins as a shallower one."""
+    own, constructed = at_depth(run.depth), run.constructed
+    if constructed is None:
+        return own
+    return constructed.share * at_depth(constructed.from_depth) + (1 - constructed.share) * own
 
 
-def priced(config: SweepConfig, measured: Iterable[Calibration], data_hash: str | None = None) -> Facts:
-    """Every run of `config` and its arms, by a calibration of each of `config.grids`."""
-    each = (c.facts(grid, data_hash) for c, grid in zip(measured, config.grids, strict=True))
-    return functools.reduce(Facts.beside, each)
+def facts_of_runs(
+    config: SweepConfig, calibrations: Iterable[Calibration], data_hash: str | None = None
+) -> Facts:
+    """Price every run of `config` and its arms, by a calibration of each of `config.grids`."""
+    pairs = zip(calibrations, config.grids, strict=True)
+    return functools.reduce(Facts.joined, (known.facts(grid, data_hash) for known, grid in pairs))
 
 
 def recall_all(config: SweepConfig) -> list[Calibration] | None:
-    """`recall` for each of `config.grids`; None where one is missing."""
-    found = [recall(grid) for grid in config.grids]
-    return None if None in found else [calibration for calibration in found if calibration]
+    """Recall the calibration of each of `config.grids`; None where one is missing."""
+    recalled = [recall(grid) for grid in config.grids]
+    known = [calibration for calibration in recalled if calibration is not None]
+    return known if len(known) == len(recalled) else None
 
 
 def recall(config: SweepConfig) -> Calibration | None:
-    """What was measured for such nets on this machine with these versions; None where nothing was.
+    """Recall what was measured for such nets on this machine with these versions; None where nothing was.
 
-    Nor where only shallower ones were: a line through two depths that a neighbour disturbed, drawn on to
-    four times the deeper one, is wrong in shape (docs/log.md).
+    Shallower nets do not count: a line through two depths that a neighbour disturbed, drawn on to four times
+    the deeper one, is wrong in shape (docs/log.md).
     """
-    found = _kept().get(_key(config))
+    stored = _read_cache().get(_key(config))
     try:
-        calibration = Calibration.model_validate(found, strict=False) if found else None
+        calibration = Calibration.model_validate(stored, strict=False) if stored else None
     except ValidationError:
         return None
     return calibration if calibration and calibration.covers(config) else None
 
 
 def remember(config: SweepConfig, calibration: Calibration) -> None:
-    """Keep it for the next plan; a cache that cannot be written costs a measurement each time."""
-    kept = {**_kept(), _key(config): calibration.model_dump(mode="json")}
-    newest = dict(list(kept.items())[-MOST_KEPT:])
+    """Store `calibration` for the next plan; a cache that cannot be written costs a measurement each time."""
+    every = {**_read_cache(), _key(config): calibration.model_dump(mode="json")}
+    newest = dict(list(every.items())[-MOST_STORED:])
     try:
         files.make_folder(_path().parent)
         files.write(_path(), json.dumps(newest).encode())
@@ -183,12 +188,12 @@ def remember(config: SweepConfig, calibration: Calibration) -> None:
 
 
 def correct(config: SweepConfig, ratio: float) -> None:
-    """Keep that a sweep took `ratio` times what the calibration foresaw."""
+    """Correct the calibration by a sweep that took `ratio` times what was foreseen."""
     corrected: dict[str, Calibration] = {}
     for grid in config.grids:
-        found = recall(grid)
-        if found is not None and _key(grid) not in corrected:
-            corrected[_key(grid)] = found.corrected(min(max(ratio, 0.2), 5.0))
+        known = recall(grid)
+        if known is not None and _key(grid) not in corrected:
+            corrected[_key(grid)] = known.corrected(min(max(ratio, 0.2), 5.0))
             remember(grid, corrected[_key(grid)])
 
 
@@ -196,19 +201,19 @@ def _path() -> Path:
     return cache_folder() / "calibration.json"
 
 
-def _kept() -> dict[str, object]:
+def _read_cache() -> dict[str, object]:
     try:
-        kept = json.loads(files.read(_path()) or b"{}")
+        stored = json.loads(files.read(_path()) or b"{}")
     except (ValueError, StorageError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def _key(config: SweepConfig) -> str:
-    t, shape = config.training, data.shape(config.data)
+    training, shape = config.training, data.shape(config.data)
     facts = [
         SCHEMA, __version__, importlib.metadata.version("torch"), platform.node(), os.cpu_count(),
-        config.execution.device, config.execution.graph, config.model.model_dump(mode="json"), t.precision,
-        t.threads, t.fused, t.batch_size, shape.side, shape.classes,
+        config.execution.device, config.execution.graph, config.model.model_dump(mode="json"),
+        training.precision, training.threads, training.fused, training.batch_size, shape.side, shape.classes,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

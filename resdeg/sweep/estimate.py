@@ -1,29 +1,32 @@
-"""What a sweep costs: seconds per run, on the wall with some workers, and bytes on disk."""
+"""What a sweep costs: seconds per run and on the wall, bytes on disk; and how many workers fit."""
 
 from __future__ import annotations
 
 import heapq
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from resdeg import data
-from resdeg.config import RunConfig
+from resdeg.config import RunConfig, SweepConfig
 from resdeg.data.plan import record_steps, snapshot_steps
 from resdeg.sweep.calibration import Facts
 
-FORWARD = 1 / 3  # of a training step's work; the backward pass does the other two thirds
-WEIGHT_BYTES = 4  # of a parameter, in fp32
-CHECKPOINT = 4  # times the weights: they and their momentum, in two generations
-START_SECONDS = 0.3  # fork, data, first batch
+FORWARD = 1 / 3  # the share of a training step's work that the forward pass is; the backward pass is the rest
+WEIGHT_BYTES = 4  # a parameter takes so many, in fp32
+CHECKPOINT = 4  # times the weights are on disk: they and their momentum, in two generations
+START_SECONDS = 0.3  # for fork, data and first batch
+MEMORY_SHARE = 0.8  # workers may take so much of what is available
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: training seconds with its evaluations, multiply-adds with backward, bytes kept.
+    """What one run costs.
 
-    clean: the share of the seconds that is spent after the last step, on the final clean training numbers.
+    seconds: for training and evaluation; multiply_adds: with the backward pass; bytes: on disk; clean: the
+    share of the seconds that is spent after the last step, on the final clean training numbers.
     """
 
     seconds: float
@@ -33,27 +36,26 @@ class Cost:
 
 
 def run_cost(run: RunConfig, facts: Facts, snapshots: int = 0) -> Cost:
-    """From the seconds of a step, measured; evaluation counted as forward passes."""
-    size = data.shape(run.data)
-    t = run.training
-    steps = t.total_steps(size.train)
-    closing = record_steps(size.train, t.batch_size, steps)
+    """Price a run by the seconds of a step; an evaluation counts as its forward passes."""
+    size, batch = data.shape(run.data), run.training.batch_size
+    steps = run.training.total_steps(size.train)
+    closing = record_steps(size.train, batch, steps)
     # A net with instance norms is scored twice: by running and by each image's own statistics.
     ways = 2 if run.model.norm == "instance" else 1
     # One with batch norms sees all training images twice more: for their statistics, and scored by them.
     passes = ways + (2 if run.model.norm == "batch" else 0)
     clean = FORWARD * passes * size.train
     scored = len(closing) * (size.test + size.validation + size.fixed)
-    images = steps * t.batch_size + FORWARD * ways * scored + clean
+    images = steps * batch + FORWARD * ways * scored + clean
     work = 3 * facts.multiply_adds[run.run_id] * images
-    seconds = facts.step_seconds[run.run_id] * images / t.batch_size + START_SECONDS
+    seconds = facts.step_seconds[run.run_id] * images / batch + START_SECONDS
     copies = CHECKPOINT + len(snapshot_steps(closing, snapshots))
-    kept = facts.parameters[run.run_id] * WEIGHT_BYTES * copies + 10_000
-    return Cost(seconds, work, kept, clean / images)
+    on_disk = facts.parameters[run.run_id] * WEIGHT_BYTES * copies + 10_000
+    return Cost(seconds, work, on_disk, clean / images)
 
 
 def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
-    """When the last of `jobs` workers ends, each taking the next run as it becomes free.
+    """Seconds until the last of `jobs` workers ends, each taking the next run as it becomes free.
 
     >>> wall_seconds([3.0, 2.0, 2.0], jobs=2)
     4.0
@@ -65,6 +67,7 @@ def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
 
 
 def costs(runs: Iterable[RunConfig], facts: Facts, snapshots: int = 0) -> Mapping[str, Cost]:
+    """Price every run, by run id."""
     return {run.run_id: run_cost(run, facts, snapshots) for run in runs}
 
 
@@ -73,15 +76,44 @@ def available_bytes() -> int | None:
 
     None where the system does not say.
     """
-    found = []
-    for place, pattern, unit in (
+    limits = []
+    for path, pattern, unit in (
         ("/proc/meminfo", r"MemAvailable:\s+(\d+) kB", 1024),
         ("/sys/fs/cgroup/memory.max", r"(\d+)", 1),
     ):
         try:
-            told = re.search(pattern, Path(place).read_text())
+            match = re.search(pattern, Path(path).read_text())
         except OSError:
             continue
-        if told:
-            found.append(int(told[1]) * unit)
-    return min(found, default=None)
+        if match:
+            limits.append(int(match[1]) * unit)
+    return min(limits, default=None)
+
+
+def count_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    count = os.cpu_count()
+    return 1 if count is None else count
+
+
+def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
+    """Runs side by side: as many as cores and memory allow on a CPU, one group on an accelerator."""
+    if config.execution.jobs != "auto":
+        return config.execution.jobs
+    if facts.device != "cpu":
+        return config.execution.group
+    usable = count_cores() // config.training.threads
+    return fitting_jobs(runs, usable, worker_bytes=facts.worker_bytes, available=available_bytes())
+
+
+def fitting_jobs(runs: int, cores: int, *, worker_bytes: int, available: int | None) -> int:
+    """Workers for `runs` that find a core each, and memory.
+
+    Args:
+        worker_bytes: memory that one worker takes.
+        available: memory that there is, see `available_bytes`; None where that is not known.
+    """
+    fitting = runs if available is None else int(MEMORY_SHARE * available // worker_bytes)
+    return max(1, min(cores, runs, fitting))

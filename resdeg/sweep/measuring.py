@@ -1,28 +1,24 @@
-"""Measuring the networks of a sweep: each in a worker of its own, several side by side."""
+"""Measuring the networks of a sweep, each in a worker of its own, several side by side."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any
 
 from resdeg import files
 from resdeg.config import RunConfig
-from resdeg.errors import LostError, ResdegError, StorageError
+from resdeg.errors import StorageError
 from resdeg.store import RunStore, SweepStore
-from resdeg.sweep.executors.process import ending, error_of, send, send_error, spawn, when_stopped
+from resdeg.sweep.workers.process import Worker, ask
 
-# Of depth 56 on CIFAR-10, measured: every kind on 1,000 images, or probes on all 10,000 (1.27 GB).
+# What a worker held for depth 56 on CIFAR-10: every kind on 1,000 images, or probes on all 10,000 (1.27 GB).
 WORKER_BYTES = 1_300_000_000
-_PATIENCE = (
-    8.0  # seconds for a worker to leave when it is asked to; within a measure of a large net it cannot
-)
+# Seconds in which a worker leaves when it is asked to. Within a measure of a large net it cannot.
+_PATIENCE = 8.0
 
 
 @dataclass(frozen=True)
@@ -31,15 +27,16 @@ class Request:
 
     kinds: Sequence[str]
     images: int | None
-    place: Path | None = None
+    data_dir: Path | None = None
     again: bool = False
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A run is done.
+    """A run has been measured.
 
-    measures: kinds times states that were not there before; notices: what was passed over.
+    measures: kinds times states that were not there before; notices: what was passed over; seconds: how long
+    it took.
     """
 
     run_id: str
@@ -49,10 +46,10 @@ class Measured:
 
 
 def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
-    """Why the run in `store` cannot be measured; None where it can.
+    """Say why the run in `store` cannot be measured; None where it can.
 
     Args:
-        unfinished: take a run that was stopped as well, at the step of its checkpoint.
+        unfinished: also accept a run that was stopped, at the step of its checkpoint.
     """
     state = store.state()
     if state != "finished" and not (unfinished and state in ("stopped", "interrupted")):
@@ -66,15 +63,45 @@ def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
     return None
 
 
+def measure_run(folder: str, run: str, request: Request, threads: int) -> tuple[int, list[str]]:
+    """Measure a run, in a worker; return the `measures` and `notices` of a Measured.
+
+    Args:
+        folder: where the sweep is.
+        run: a RunConfig as JSON.
+    """
+    import torch
+
+    from resdeg.runner.diagnose import diagnose
+
+    torch.set_num_threads(threads)
+    notices = list[str]()
+    config = RunConfig.model_validate_json(run)
+    store = SweepStore(Path(folder)).run(config.run_id)
+    measured = diagnose(
+        store, config, kinds=request.kinds, images=request.images, data_dir=request.data_dir,
+        again=request.again, warn=notices.append,
+    )  # fmt: skip
+    # Depth 2 has no block that could be the identity, so a measure of it may have no number.
+    return sum(done.numbers > 0 for done in measured), notices
+
+
 def measure(
-    store: SweepStore, runs: Sequence[RunConfig], request: Request, jobs: int, cores: int
+    store: SweepStore,
+    runs: Sequence[RunConfig],
+    *,
+    request: Request,
+    jobs: int,
+    cores: int,
+    entry: Callable[..., object] = measure_run,
 ) -> Iterator[Measured]:
-    """Measure `runs`, the deepest first, `jobs` side by side on `cores`; each is yielded when it is done.
+    """Measure `runs`, the deepest first, `jobs` side by side on `cores`; yield each when it is done.
 
     Whatever ends this early leaves whole kinds in the records, and no worker.
 
     Args:
         runs: with no `obstacle`.
+        entry: what a worker answers, see `measure_run`.
 
     Raises:
         BusyError: another process measures this sweep.
@@ -85,75 +112,32 @@ def measure(
         return
     threads = max(1, cores // jobs)
     waiting = deque(sorted(runs, key=lambda run: -run.depth))
-    workers: dict[connection.Connection, tuple[Any, str, float]] = {}
+    workers: dict[connection.Connection, tuple[Worker, str, float]] = {}
     with files.locked(store.folder / "diagnose.lock"):
         try:
             while waiting or workers:
                 while waiting and len(workers) < jobs:
                     run = waiting.popleft()
-                    process, pipe = spawn(
-                        _measure, str(store.folder), run.model_dump_json(), request, threads
-                    )
-                    workers[pipe] = process, run.run_id, time.monotonic()
+                    worker = ask(
+                        entry, str(store.folder), run.model_dump_json(), request, threads,
+                        subject=f"{run.run_id}: its worker",
+                        remedy="if memory was short, try --jobs 1 or fewer --images",
+                    )  # fmt: skip
+                    workers[worker.pipe] = worker, run.run_id, time.monotonic()
                 for ready in connection.wait(list(workers)):
                     assert isinstance(ready, connection.Connection)
-                    process, run_id, since = workers.pop(ready)
-                    told = _received(ready, process, run_id)
-                    yield Measured(run_id, told["measures"], told["notices"], time.monotonic() - since)
+                    worker, run_id, since = workers.pop(ready)
+                    measures, notices = worker.answer()
+                    yield Measured(run_id, measures, notices, time.monotonic() - since)
         finally:
-            _end([process for process, _, _ in workers.values()])
+            _end([worker for worker, _, _ in workers.values()])
 
 
-def _received(pipe: connection.Connection, process: Any, run_id: str) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads(pipe.recv_bytes())
-    except (EOFError, OSError):
-        process.join()
-        what = f"{run_id}: its worker died ({ending(process.exitcode)})"
-        raise LostError(what, "if memory was short, try --jobs 1 or fewer --images") from None
-    process.join()
-    if "error" in told:
-        raise error_of(told["error"])
-    return told
-
-
-def _end(processes: Sequence[Any]) -> None:
-    """Whoever does not leave when asked is killed."""
-    for process in processes:
-        process.terminate()
+def _end(workers: Sequence[Worker]) -> None:
+    """Ask every worker to leave, and kill those that do not."""
+    for worker in workers:
+        worker.process.terminate()
     late = time.monotonic() + _PATIENCE
-    for process in processes:
-        process.join(max(0.0, late - time.monotonic()))
-        process.kill()
-        process.join()
-
-
-# ---------------------------------------------------------------- in the worker
-
-
-def _measure(pipe: connection.Connection, folder: str, run: str, request: Request, threads: int) -> None:
-    when_stopped(_leave)
-
-    import torch
-
-    from resdeg.runner.diagnose import diagnose
-
-    torch.set_num_threads(threads)
-    notices = list[str]()
-    try:
-        config = RunConfig.model_validate_json(run)
-        store = SweepStore(Path(folder)).run(config.run_id)
-        measured = diagnose(
-            store, config, kinds=request.kinds, images=request.images, data_dir=request.place,
-            again=request.again, warn=notices.append,
-        )  # fmt: skip
-        # A network of depth 2 has no block that could be the identity.
-        measures = sum(each.numbers > 0 for each in measured)
-        send(pipe, measures=measures, notices=notices)
-    except ResdegError as error:
-        send_error(pipe, error)
-
-
-def _leave(number: int, frame: object) -> None:
-    """By an exception, so that no half-written file is left."""
-    sys.exit(128 + number)
+    for worker in workers:
+        worker.process.join(max(0.0, late - time.monotonic()))
+        worker.kill()

@@ -12,6 +12,7 @@ from resdeg.store import RunState, SweepStore
 
 
 def default_folder(config: SweepConfig) -> Path:
+    """The folder of a sweep for which none was given, relative to where the program runs."""
     return Path("results") / "local" / f"{config.data.name}-{config.training.recipe}"
 
 
@@ -24,15 +25,16 @@ class Plan:
     states: dict[str, RunState]
 
     @classmethod
-    def of(cls, config: SweepConfig, store: SweepStore) -> Plan:
+    def load(cls, config: SweepConfig, store: SweepStore) -> Plan:
+        """Read how far each run is."""
         return cls(config, store, {run.run_id: _state(store, run) for run in config.runs()})
 
     @property
     def todo(self) -> list[RunConfig]:
-        """What is not finished or diverged, in the order in which it is to be trained.
+        """The runs that have neither finished nor diverged, in the order in which they are to be trained.
 
-        Deepest first, so that no long run is left for the end; or seed by seed, and the arms after the grid,
-        so that what is there is always a whole curve.
+        The deepest come first, so that no long run is left for the end. In the order "seed", runs come seed
+        by seed and the arms after the grid, so that what is there is always a whole curve.
         """
         left = [run for run in self.config.runs() if self.states[run.run_id] not in ENDED]
         if self.config.execution.order == "depth":
@@ -44,7 +46,7 @@ class Plan:
 
     @property
     def others(self) -> list[str]:
-        """Runs in the folder that this grid does not name; they are kept."""
+        """Runs in the folder that this grid does not name; they stay there."""
         return [run_id for run_id in self.store.run_ids() if run_id not in self.states]
 
 

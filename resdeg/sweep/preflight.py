@@ -1,28 +1,53 @@
-"""What is found out before the first run, in a process of its own that may load torch."""
+"""What is found out before the first run, in a worker that may load torch."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resdeg.config import Family, RunConfig, SweepConfig
 from resdeg.errors import UsageError
-from resdeg.sweep.calibration import Calibration, Counts, Facts, blocks_in, priced, recall, remember
+from resdeg.sweep.calibration import Calibration, Counts, Facts, blocks_in, facts_of_runs, recall, remember
+from resdeg.sweep.workers.process import call
 
 if TYPE_CHECKING:
     import torch
 
 PROBE_STEPS = 3
 
+Probe = Callable[[RunConfig, "torch.device", bool], tuple[float, int]]
 
-def preflight(config: SweepConfig, read_data: bool) -> Facts:
+
+def answer_preflight(config: str, read_data: bool) -> dict[str, Any]:
+    """Answer `ask_preflight`, in a worker: a SweepConfig as JSON in, Facts as JSON out."""
+    return preflight(SweepConfig.model_validate_json(config), read_data).model_dump(mode="json")
+
+
+def ask_preflight(
+    config: SweepConfig, read_data: bool, *, entry: Callable[..., object] = answer_preflight
+) -> Facts:
+    """Run `preflight` in a worker, so that this process never imports torch.
+
+    Args:
+        entry: what the worker answers, see `answer_preflight`.
+
+    Raises:
+        LostError: the worker died; ResdegError: whatever `preflight` raised.
+    """
+    content = config.model_dump_json()
+    return Facts.model_validate(call(entry, content, read_data, subject="the check before the sweep"))
+
+
+def preflight(config: SweepConfig, read_data: bool, *, probe: Probe | None = None) -> Facts:
     """Build every distinct net, price them, and verify the data.
 
     Args:
         read_data: False where nothing will be trained, so that a dry run needs no data.
+        probe: times a training step, see `probe_step`.
 
     Raises:
         UsageError: a setting names what is not there; DataError: the data is not what it should be.
@@ -34,26 +59,26 @@ def preflight(config: SweepConfig, read_data: bool) -> Facts:
     device = resolve_device(config.execution.device)
     if config.execution.graph and device.type != "cuda":
         raise UsageError("execution.graph needs a CUDA device", "leave it out, or give --device cuda")
-    place = Path(config.execution.data_dir) if config.execution.data_dir else None
+    data_dir = Path(config.execution.data_dir) if config.execution.data_dir else None
     kinds = {(run.settings_id, run.family, run.depth): run for run in reversed(config.runs())}
     for run in kinds.values():
         check(run, device)
-    dataset = data.load(config.data, place) if read_data else None
-    measured = [_calibrated(grid, device) for grid in config.grids]
-    return priced(config, measured, dataset.hash if dataset else None)
+    dataset = data.load(config.data, data_dir) if read_data else None
+    calibrations = [_recall_or_calibrate(grid, device, probe) for grid in config.grids]
+    return facts_of_runs(config, calibrations, dataset.hash if dataset else None)
 
 
-def _calibrated(config: SweepConfig, device: torch.device) -> Calibration:
+def _recall_or_calibrate(config: SweepConfig, device: torch.device, probe: Probe | None) -> Calibration:
     known = recall(config)
     if known is not None and known.device == device.type:
         return known
-    calibration = calibrate(config, device)
+    calibration = calibrate(config, device, probe=probe)
     remember(config, calibration)
     return calibration
 
 
-def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
-    """Count nets of two depths of the grid, and time training steps of them."""
+def calibrate(config: SweepConfig, device: torch.device, *, probe: Probe | None = None) -> Calibration:
+    """Count nets of two depths of the grid, and time training steps of them by `probe`, or `probe_step`."""
     from resdeg.runner import check
 
     depths = sorted(depth for depth in config.depths if depth > 2) or [8]
@@ -61,18 +86,19 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
     high = depths[-1] if depths[-1] > low else low + 6
 
     first = config.grid()[0]
+    probe = probe_step if probe is None else probe
 
     def run(family: Family, depth: int) -> RunConfig:
         return first.model_copy(update={"family": family, "depth": depth, "constructed": None})
 
     def counts(family: Family, depth: int) -> Counts:
-        found = check(run(family, depth), device)
-        return Counts(parameters=found.parameters, multiply_adds=found.multiply_adds)
+        census = check(run(family, depth), device)
+        return Counts(parameters=census.parameters, multiply_adds=census.multiply_adds)
 
     timed = config.families[-1]
-    stem_seconds, _ = _probe(run("plain", 2), device, config.execution.graph)
+    stem_seconds, _ = probe(run("plain", 2), device, config.execution.graph)
     (low_seconds, low_bytes), (high_seconds, high_bytes) = (
-        _probe(run(timed, depth), device, config.execution.graph) for depth in (low, high)
+        probe(run(timed, depth), device, config.execution.graph) for depth in (low, high)
     )
     # Neighbours on the machine only add time, so a shallower net never takes more than a deeper one.
     low_seconds = min(low_seconds, high_seconds)
@@ -88,8 +114,12 @@ def calibrate(config: SweepConfig, device: torch.device) -> Calibration:
     )
 
 
-def _probe(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, int]:
-    """Seconds of one training step on random images, after one to warm up; peak bytes of this process."""
+def probe_step(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, int]:
+    """Time a training step on random images, after one to warm up.
+
+    Returns:
+        Seconds of a step, and peak bytes of this process.
+    """
     import numpy as np
     import torch
 
@@ -116,6 +146,6 @@ def _probe(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, in
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held."""
+    """Return the most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)  # bytes there, kilobytes here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resdeg import files
 from resdeg.analysis.rules import registered_rules
 from resdeg.config import Registration, SweepConfig, read_toml, validate
 from resdeg.errors import UsageError
@@ -11,10 +12,10 @@ from resdeg.sweep.plan import Plan
 
 
 def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
-    """The configuration with the registration that its folder has, or gets now.
+    """Return the configuration with the registration that its folder has, or gets now.
 
-    A folder keeps the registration it was begun with, whatever rules go on with it. One that holds a record
-    and has none never gets one: its rules are younger than its records.
+    A folder keeps the registration that it was begun with, whatever rules go on with it. A folder that holds
+    a record and has no registration never gets one: its rules are younger than its records.
     """
     before = _planned_before(store)
     if before is not None and before.registration is not None:
@@ -36,6 +37,23 @@ def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
     return config.model_copy(update={"registration": registration})
 
 
+def write_plan(plan: Plan, joins: bool) -> SweepConfig:
+    """Name the grid in sweep.toml, with its registration; return the plan that stands there now.
+
+    Args:
+        joins: the plan is one more run of a grid that the folder may have, and replaces no grid of the same
+            settings.
+    """
+    path = plan.store.plan
+    if joins and path.is_file():
+        present = validate(SweepConfig, {str(path): read_toml(path)})
+        if present.settings_id == plan.config.settings_id:
+            return present
+    config = registered(plan.config, plan.store)
+    files.write(path, config.to_toml().encode())
+    return config
+
+
 def _planned_before(store: SweepStore) -> SweepConfig | None:
     """The plan that the folder has; None where it has none that can be read."""
     try:
@@ -45,13 +63,13 @@ def _planned_before(store: SweepStore) -> SweepConfig | None:
 
 
 def _whole_seeds(config: SweepConfig, store: SweepStore) -> int:
-    states = Plan.of(config, store).states
+    states = Plan.load(config, store).states
     left = {run.seed for run in config.grid() if states[run.run_id] not in ENDED}
     return len({*config.seeds} - left)
 
 
 def described(config: SweepConfig) -> str:
-    """The registration in a line, for the announcement of a sweep."""
+    """Describe the registration in a line, for the announcement of a sweep."""
     rules, registration = registered_rules(), config.registration
     if registration is None:
         return f"version {rules.version} of {rules.date}, younger than the records in this folder"

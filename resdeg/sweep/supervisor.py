@@ -1,10 +1,10 @@
-"""Seeing a list of runs through: N side by side, each in its own worker, until done or told to stop."""
+"""Training a list of runs, several side by side, until they are done or are to stop."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
@@ -12,8 +12,7 @@ from typing import Self
 from resdeg.config import RunConfig
 from resdeg.errors import LostError
 from resdeg.records import Progress
-from resdeg.sweep.executors import Executor
-from resdeg.sweep.executors.local import Ended
+from resdeg.sweep.engine import Ended, Engine
 from resdeg.sweep.signals import handling
 
 GRACE = 10.0  # seconds before a time limit at which running work is asked to save
@@ -23,15 +22,18 @@ _POLL = 0.5
 
 
 class StopNow(BaseException):
-    """The second signal: leave at once."""
+    """A second signal came: leave at once."""
 
 
 class StopRequests:
-    """Within `with`: the first signal asks to stop, the second leaves. The handler does nothing else."""
+    """Hears signals within `with`: the first one asks to stop, the second raises StopNow.
+
+    number: the first signal; None while there was none.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._handling = handling(self._heard)
+        self._handling = handling(self.hear)
 
     def __enter__(self) -> Self:
         self._handling.__enter__()
@@ -42,7 +44,7 @@ class StopRequests:
     ) -> None:
         self._handling.__exit__(kind, error, trace)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def hear(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
             raise StopNow
         self.number = number
@@ -59,12 +61,13 @@ class Retry:
 
 def carry_out(
     runs: Sequence[RunConfig],
-    executor: Executor,
+    engine: Engine,
+    *,
     jobs: int,
     requests: StopRequests,
     deadline: float | None = None,
-) -> Iterator[Progress | Retry | Ended]:
-    """Train `runs`, `jobs` at a time, in their order; what happens is yielded as it happens.
+) -> Generator[Progress | Retry | Ended, None, None]:
+    """Train `runs`, `jobs` at a time, in their order; yield what happens as it happens.
 
     A run that fails stops no other. One whose worker was lost is tried again at most RETRIES times:
     after the others and alone, because memory that was short is the likeliest reason.
@@ -84,16 +87,16 @@ def carry_out(
             late = deadline is not None and now > deadline - GRACE
             if (requests.number is not None or late) and cancelled is None:
                 cancelled = now
-                executor.cancel()
+                engine.cancel()
             if cancelled is not None and now > cancelled + PATIENCE:
                 return
             if not running and not waiting and again:
                 waiting.append(again.popleft())
             while waiting and len(running) < jobs and cancelled is None:
                 run = waiting.popleft()
-                executor.submit(run)
+                engine.submit(run)
                 running[run.run_id] = run
-            for event in executor.poll(_POLL) if running else []:
+            for event in engine.poll(_POLL) if running else []:
                 if isinstance(event, Ended):
                     run = running.pop(event.run_id)
                     if isinstance(event.error, LostError) and lost[run.run_id] < RETRIES:
@@ -103,4 +106,4 @@ def carry_out(
                         continue
                 yield event
     finally:
-        executor.kill()  # nobody, when all went well
+        engine.kill()  # there is no worker left when all went well

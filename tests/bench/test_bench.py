@@ -71,7 +71,7 @@ def test_every_loop_runs_when_it_is_told_to(kind: str) -> None:
         assert running.peak_bytes > 2 * 100_000_000, "two processes that hold torch"
     finally:
         running.stop()
-    assert all(process.exitcode == 0 for process, _, _ in running.copies)
+    assert all(copy.process.exitcode == 0 for copy in running.copies)
 
 
 @pytest.mark.parametrize(("family", "gigabytes"), [("plain", 0.30), ("residual", 0.37)])

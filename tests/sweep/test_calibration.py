@@ -10,9 +10,8 @@ from resdeg.data.cache import cache_folder
 from resdeg.models import build_model
 from resdeg.models.block import BLOCKS
 from resdeg.models.structure import census
-from resdeg.sweep import preflight as preflight_module
 from resdeg.sweep.calibration import Calibration, Counts, correct, recall, remember
-from resdeg.sweep.estimate import available_bytes
+from resdeg.sweep.estimate import available_bytes, count_cores, default_jobs, fitting_jobs
 from resdeg.sweep.preflight import calibrate, preflight
 
 
@@ -36,24 +35,24 @@ def line(seconds: tuple[float, float] = (1.0, 3.0), **more: object) -> Calibrati
 def test_counts_of_any_depth_are_exact(block: str, layout: str) -> None:
     """Against the census of the net itself, far beyond the two depths that were counted."""
     config = grid(model={"block": block, "layout": layout, "shortcut": "projection"})
-    found = calibrate(config, torch.device("cpu"))
+    measured = calibrate(config, torch.device("cpu"))
     for family in config.families:
         for depth in (2, 8, 20, 56):
             with torch.device("meta"):
                 counted = census(build_model(family, depth, 0, config.model), 8)
             expected = Counts(parameters=counted.parameters, multiply_adds=counted.multiply_adds)
-            assert found.counts_of(family, depth) == expected
-    assert found.seconds[1] > 0
-    assert found.bytes[1] >= found.bytes[0] > 10_000_000
+            assert measured.counts_of(family, depth) == expected
+    assert measured.seconds[1] > 0
+    assert measured.bytes[1] >= measured.bytes[0] > 10_000_000
 
 
 def test_seconds_and_memory_are_a_line() -> None:
-    found = line()
-    assert [found.seconds_of(depth) for depth in (2, 8, 14, 20, 26)] == pytest.approx([0.1, 1, 2, 3, 4])
+    measured = line()
+    assert [measured.seconds_of(depth) for depth in (2, 8, 14, 20, 26)] == pytest.approx([0.1, 1, 2, 3, 4])
     assert line(seconds=(3.0, 1.0)).seconds_of(110) == 0.1, "noise cannot make a deep net free"
-    assert found.facts(grid("2,20")).worker_bytes == 2_000
-    assert found.facts(grid("2,32")).worker_bytes == 3_000
-    assert found.facts(grid("2")).worker_bytes == 1_000
+    assert measured.facts(grid("2,20")).worker_bytes == 2_000
+    assert measured.facts(grid("2,32")).worker_bytes == 3_000
+    assert measured.facts(grid("2")).worker_bytes == 1_000
 
 
 def test_what_was_measured_is_kept_for_the_same_kind_of_net_alone() -> None:
@@ -81,18 +80,20 @@ def test_a_family_that_was_not_counted_is_measured() -> None:
     assert recall(grid()) is None
 
 
-def test_the_preflight_measures_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_preflight_measures_once() -> None:
+    def fail(run: object, *_: object) -> tuple[float, int]:
+        pytest.fail("measured again")
+
     first = preflight(grid(), read_data=False)
-    monkeypatch.setattr("resdeg.sweep.preflight.calibrate", lambda *_: pytest.fail("measured again"))
-    assert preflight(grid(), read_data=False) == first
-    assert preflight(grid("8"), read_data=False).step_seconds.items() <= first.step_seconds.items()
+    assert preflight(grid(), read_data=False, probe=fail) == first
+    fewer = preflight(grid("8"), read_data=False, probe=fail)
+    assert fewer.step_seconds.items() <= first.step_seconds.items()
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        preflight(grid("8,20"), read_data=False)
+        preflight(grid("8,20"), read_data=False, probe=fail)
 
 
 def test_a_kept_price_needs_no_torch(resdeg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resdeg.sweep.executors.process.start_server", lambda: pytest.fail("a server"))
-    monkeypatch.setattr("resdeg.sweep.executors.local.ask_preflight", lambda *_, **__: pytest.fail("torch"))
+    monkeypatch.setattr("resdeg.sweep.workers.process.start_server", lambda: pytest.fail("a worker"))
     config = resolve(None, {}, [], {})
     remember(config, line(blocks=(3, 54)))
     done = resdeg("sweep", "--depths", "8,20,56,110", "--seeds", "0-24", "--dry-run")
@@ -101,21 +102,26 @@ def test_a_kept_price_needs_no_torch(resdeg, monkeypatch: pytest.MonkeyPatch) ->
     assert "of memory" in done.stderr
 
 
-def test_memory_bounds_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from resdeg.cli import options
-
-    monkeypatch.setattr(options, "cores", lambda: 8)
+def test_memory_bounds_the_workers() -> None:
     facts = line().facts(grid("2,20"))
-    for room, expected in ((10_000, 4), (4_000, 1), (100, 1), (10**9, 8), (None, 8)):
-        monkeypatch.setattr("resdeg.sweep.estimate.available_bytes", lambda room=room: room)
-        assert options.default_jobs(grid(), facts, 50) == expected
-    monkeypatch.undo()
+    for available, expected in ((10_000, 4), (4_000, 1), (100, 1), (10**9, 8), (None, 8)):
+        jobs = fitting_jobs(50, 8, worker_bytes=facts.worker_bytes, available=available)
+        assert jobs == expected
+    assert fitting_jobs(3, 8, worker_bytes=facts.worker_bytes, available=10**9) == 3
     assert available_bytes() > 100_000_000
 
 
-def test_a_shallower_net_never_takes_more_than_a_deeper_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_jobs_that_a_configuration_leaves_open() -> None:
+    facts = line().facts(grid("2,20"))
+    assert default_jobs(grid(), facts, 50) == min(count_cores(), 50)
+    assert default_jobs(grid(), facts, 1) == 1
+    assert default_jobs(grid(execution={"jobs": 7}), facts, 1) == 7
+    on_a_gpu = facts.model_copy(update={"device": "cuda"})
+    assert default_jobs(grid(execution={"group": 4}), on_a_gpu, 50) == 4
+
+
+def test_a_shallower_net_never_takes_more_than_a_deeper_one() -> None:
     """Where a neighbour on the machine slowed the first measurement."""
     slow = {2: 0.9, 8: 2.0, 14: 0.5}
-    monkeypatch.setattr(preflight_module, "_probe", lambda run, device, graph: (slow[run.depth], 1_000))
-    found = calibrate(grid(), torch.device("cpu"))
-    assert [found.seconds_of(depth) for depth in (2, 8, 14, 56)] == [0.5] * 4
+    probed = calibrate(grid(), torch.device("cpu"), probe=lambda run, device, graph: (slow[run.depth], 1_000))
+    assert [probed.seconds_of(depth) for depth in (2, 8, 14, 56)] == [0.5] * 4

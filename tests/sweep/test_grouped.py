@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
+import functools
 from collections.abc import Iterator
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +12,12 @@ import torch
 
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.records import Progress
-from resdeg.runner import Trainer
 from resdeg.store import SweepStore
-from resdeg.sweep.executors import EXECUTORS, Where, grouped
-from resdeg.sweep.executors.grouped import GroupedExecutor
-from resdeg.sweep.executors.local import Ended, LocalExecutor
-from resdeg.sweep.executors.process import spawn
+from resdeg.sweep.engine import Ended
 from resdeg.sweep.supervisor import Retry, StopRequests, carry_out
+from resdeg.sweep.workers.pool import SILENCE, Pool
+from resdeg.sweep.workers.process import Worker
+from tests.sweep.stand_ins import train_with_trouble
 from tests.trust.child import run, signature
 
 pytestmark = pytest.mark.slow
@@ -38,77 +33,43 @@ def straight(folder: Path, config: RunConfig) -> dict[str, Any]:
     return signature(store)
 
 
-def troubled(pipe: Any, commands: Any, way: str, victim: str, note: str, folder: str, execution: str) -> None:
-    """A worker in which the victim comes to grief at its twelfth step, the first time."""
-    original = Trainer.batch_at
-
-    def batch_at(trainer: Trainer, step: int) -> Any:
-        if trainer.config.run_id == victim and step == 12 and not Path(note).exists():
-            Path(note).touch()
-            match way:
-                case "killed":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                case "hangs":
-                    time.sleep(60)
-                case "raises":
-                    raise ValueError("of the victim alone")
-                case "leaves its thread":
-                    raise SystemExit
-        return original(trainer, step)
-
-    Trainer.batch_at = batch_at  # type: ignore[method-assign]
-    grouped._host(pipe, commands, folder, execution)
-
-
-class Troubled(GroupedExecutor):
-    def __init__(self, folder: Path, victim: RunConfig, way: str) -> None:
-        super().__init__(folder, PAIR, silence=4 if way == "hangs" else 600)
-        self.way, self.victim, self.most = way, victim, 0
-
-    def submit(self, run: RunConfig) -> None:
-        super().submit(run)
-        self.most = max(self.most, max(len(host.heard) for host in self._hosts))
-
-    def _start(self) -> grouped._Host:
-        theirs, ours = connection.Pipe(duplex=False)
-        trouble = (self.way, self.victim.run_id, str(self._folder / "note"))
-        process, answers = spawn(troubled, theirs, *trouble, str(self._folder), PAIR.model_dump_json())
-        theirs.close()
-        self._hosts.append(grouped._Host(process, answers, ours))
-        return self._hosts[-1]
+def troubled(folder: Path, victim: RunConfig, way: str) -> Pool:
+    """A pool of pairs in which the victim gets into trouble at its first attempt."""
+    entry = functools.partial(
+        train_with_trouble, victim=victim.run_id, way=way, times=1, note=str(folder / "note")
+    )
+    return Pool(folder, PAIR, entry=entry, silence=4 if way == "hang" else SILENCE)
 
 
 def test_a_group_trains_the_bits_of_its_runs_alone(tmp_path: Path, tiny_run) -> None:
     """Side by side in one process, one following the first that ends, one of them diverging."""
     wild = tiny_run("plain", training={"lr": 1e9})
     runs = [tiny_run("residual"), wild, tiny_run("plain"), tiny_run("residual", depth=14, seed=1)]
-    executor = EXECUTORS["local"](Where(tmp_path, PAIR))
-    assert isinstance(executor, GroupedExecutor)
-    threads: set[int] = set()
+    pool = Pool(tmp_path, PAIR)
+    processes: set[int] = set()
     events = []
-    for event in carry_out(runs, executor, 2, StopRequests()):
-        threads.add(len(executor._hosts))
+    for event in carry_out(runs, pool, jobs=2, requests=StopRequests()):
+        processes.add(len(pool.workers))
         events.append(event)
-    assert threads <= {0, 1}, "one process for both"
+    assert processes <= {0, 1}, "one process for both"
     ended = {event.run_id: event.summary.status for event in events if isinstance(event, Ended)}
-    assert ended == {c.run_id: "diverged" if c == wild else "finished" for c in runs}
+    assert ended == {run.run_id: "diverged" if run == wild else "finished" for run in runs}
     for config in (config for config in runs if config != wild):
         assert signature(SweepStore(tmp_path).run(config.run_id)) == straight(tmp_path, config)
-    told = [event.run_id for event in events if isinstance(event, Progress)]
-    assert {told[0], told[1]} == {runs[0].run_id, wild.run_id}, "they began together"
+    first, second, *_ = [event.run_id for event in events if isinstance(event, Progress)]
+    assert {first, second} == {runs[0].run_id, wild.run_id}, "they began together"
 
 
-def test_one_in_a_group_is_a_worker_of_its_own(tmp_path: Path) -> None:
-    assert isinstance(EXECUTORS["local"](Where(tmp_path, ExecutionConfig())), LocalExecutor)
-
-
-@pytest.mark.parametrize("way", ["killed", "hangs", "raises", "leaves its thread"])
+@pytest.mark.parametrize("way", ["killed", "hang", "raises", "leaves its thread"])
 def test_the_trouble_of_one(tmp_path: Path, tiny_run, way: str) -> None:
     """A process takes all of its runs along, and each is tried again alone; an exception is its run's own."""
     victim, other = tiny_run("residual"), tiny_run("plain", depth=20)  # which is not done by then
-    executor = Troubled(tmp_path, victim, way)
-    events = list(carry_out([victim, other], executor, 2, StopRequests()))
-    assert executor.most == 2
+    pool = troubled(tmp_path, victim, way)
+    events, side_by_side = [], 0
+    for event in carry_out([victim, other], pool, jobs=2, requests=StopRequests()):
+        events.append(event)
+        side_by_side = max([side_by_side, *(len(worker.heard) for worker in pool.workers)])
+    assert side_by_side == 2
     retried = {event.run_id: event.why for event in events if isinstance(event, Retry)}
     ended = {event.run_id: event.summary.status for event in events if isinstance(event, Ended)}
     if way == "raises":
@@ -135,26 +96,31 @@ def test_a_group_saves_and_goes_on(tmp_path: Path, tiny_run) -> None:
     requests = StopRequests()
 
     def stopping() -> Iterator[Any]:
-        for event in carry_out(runs, GroupedExecutor(tmp_path, PAIR), 2, requests):
+        for event in carry_out(runs, Pool(tmp_path, PAIR), jobs=2, requests=requests):
             if isinstance(event, Progress) and event.step >= 5:
-                requests._heard(15, None) if requests.number is None else None
+                requests.hear(15, None) if requests.number is None else None
             yield event
 
     ended = {e.run_id: e.summary.status for e in stopping() if isinstance(e, Ended)}
     assert ended == {config.run_id: "stopped" for config in runs}
-    for event in carry_out(runs, GroupedExecutor(tmp_path, PAIR), 2, StopRequests()):
+    for event in carry_out(runs, Pool(tmp_path, PAIR), jobs=2, requests=StopRequests()):
         if isinstance(event, Ended):
             assert event.summary.status == "finished"
     for config in runs:
         assert signature(SweepStore(tmp_path).run(config.run_id)) == straight(tmp_path, config)
 
 
-def test_no_thread_of_a_group_is_left(tmp_path: Path, tiny_run) -> None:
-    """The worker leaves when its last run has ended, and so does the coordinator's end of it."""
-    executor = GroupedExecutor(tmp_path, PAIR)
-    list(carry_out([tiny_run("plain")], executor, 2, StopRequests()))
-    assert executor._hosts == []
-    assert threading.active_count() == 1
+def test_a_worker_leaves_when_its_last_run_has_ended(tmp_path: Path, tiny_run) -> None:
+    """By itself, although its pool could give it another run, and so does each worker of a single run."""
+    for execution, processes in ((PAIR, 1), (ExecutionConfig(), 2)):
+        pool = Pool(tmp_path / f"{execution.group}", execution)
+        workers: list[Worker] = []
+        runs = [tiny_run("plain"), tiny_run("residual")]
+        for _ in carry_out(runs, pool, jobs=2, requests=StopRequests()):
+            workers += [worker for worker in pool.workers if worker not in workers]
+        assert len(workers) == processes
+        assert pool.workers == []
+        assert [worker.process.exitcode for worker in workers] == [0] * processes
 
 
 @pytest.mark.gpu
@@ -165,12 +131,9 @@ def test_a_group_of_captured_runs_on_cuda(tmp_path: Path, tiny_run) -> None:
     runs = [tiny_run(family, seed=seed) for family in ("plain", "residual") for seed in range(2)]
     signatures = []
     for group, folder in ((4, tmp_path / "grouped"), (1, tmp_path / "alone")):
-        where = Where(folder, ExecutionConfig(group=group, device="cuda", graph=True))
-        ended = [
-            e
-            for e in carry_out(runs, EXECUTORS["local"](where), group, StopRequests())
-            if isinstance(e, Ended)
-        ]
+        pool = Pool(folder, ExecutionConfig(group=group, device="cuda", graph=True))
+        events = carry_out(runs, pool, jobs=group, requests=StopRequests())
+        ended = [event for event in events if isinstance(event, Ended)]
         assert [e.summary and e.summary.status for e in ended] == ["finished"] * 4
         signatures.append([signature(SweepStore(folder).run(config.run_id)) for config in runs])
     assert signatures[0] == signatures[1]

@@ -12,7 +12,8 @@ import pytest
 
 from resdeg.config import SweepConfig, read_toml, resolve, validate
 from resdeg.store import SweepStore
-from resdeg.sweep import supervisor
+from resdeg.sweep import conduct
+from resdeg.sweep.supervisor import StopRequests
 from tests.export import export
 
 ROOT = Path(__file__).parents[2]
@@ -32,20 +33,21 @@ def small(resdeg, tiny_toml: Path, out: str, *more: object) -> str:
 def test_a_sweep_that_was_stopped_has_the_bits_and_the_order_of_one_that_was_not(
     resdeg, tiny_toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal after every third word of a worker, until nothing is left."""
+    """A signal after every third event of a worker, until nothing is left."""
     whole = small(resdeg, tiny_toml, "whole")
     ends = re.findall(r"^(\S+-s\d+)-\S+ finished", whole, re.MULTILINE)
     in_order = ["plain-d8", "residual-d8", "plain-d2"]
     assert ends == [f"{network}-s{seed}" for seed in (10, 11) for network in in_order]
-    carry_out = supervisor.carry_out
+    run_sweep = conduct.run_sweep
 
-    def stopping(runs, executor, jobs, requests, deadline=None) -> Iterator[object]:
-        for number, event in enumerate(carry_out(runs, executor, jobs, requests, deadline)):
-            if number == 2:
+    def stopping(*arguments, **named) -> Iterator[object]:
+        requests = StopRequests()
+        for number, event in enumerate(run_sweep(*arguments, requests=requests, **named)):
+            if number == 3 and not isinstance(event, conduct.Over):  # the first event is that it has begun
                 requests.number = signal.SIGINT
             yield event
 
-    monkeypatch.setattr(supervisor, "carry_out", stopping)
+    monkeypatch.setattr(conduct, "run_sweep", stopping)
     stops = 0
     while resdeg("sweep", tiny_toml, *GRID, "--out", "parts").returncode == 128 + signal.SIGINT:
         stops += 1

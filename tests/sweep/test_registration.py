@@ -155,7 +155,7 @@ def test_the_order_of_the_runs(order: str, tmp_path: Path) -> None:
         None, {}, [],
         {"depths": [8, 20], "families": "plain", "seeds": [3, 1], "arms": ARM, "execution": {"order": order}},
     )  # fmt: skip
-    names = [(run.seed, run.depth, run.training.lr) for run in Plan.of(config, SweepStore(tmp_path)).todo]
+    names = [(run.seed, run.depth, run.training.lr) for run in Plan.load(config, SweepStore(tmp_path)).todo]
     if order == "seed":
         grid = [(3, 20, 0.1), (3, 8, 0.1), (1, 20, 0.1), (1, 8, 0.1)]
         assert names == [*grid, (3, 20, 0.05), (1, 20, 0.05)], "the arms come after the grid"

@@ -1,4 +1,4 @@
-"""Supervision with a carrier of paper: order, slots, stopping, and what a sweep costs."""
+"""Supervision with an engine of paper: order, slots, stopping, and what a sweep costs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from resdeg.errors import ResdegError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts
+from resdeg.sweep.engine import Ended
 from resdeg.sweep.estimate import START_SECONDS, run_cost, wall_seconds
-from resdeg.sweep.executors.local import Ended, ask_preflight
 from resdeg.sweep.plan import Plan
+from resdeg.sweep.preflight import ask_preflight
 from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
 
 
@@ -49,7 +50,7 @@ RUNS = resolve(None, {}, [], {"depths": "8,14,20", "seeds": "0"}).runs()
 
 def test_all_runs_are_carried_out_n_at_a_time() -> None:
     paper = Paper(fails=RUNS[0].run_id)
-    events = list(carry_out(RUNS, paper, 2, StopRequests()))
+    events = list(carry_out(RUNS, paper, jobs=2, requests=StopRequests()))
     assert paper.most == 2
     assert paper.order == [run.run_id for run in RUNS], "and the one that failed stopped no other"
     assert sum(isinstance(event, Ended) for event in events) == len(RUNS)
@@ -58,18 +59,18 @@ def test_all_runs_are_carried_out_n_at_a_time() -> None:
 
 def test_a_stop_cancels_once_and_starts_nothing_more() -> None:
     paper, requests = Paper(), StopRequests()
-    for k, _ in enumerate(carry_out(RUNS, paper, 2, requests)):
+    for k, _ in enumerate(carry_out(RUNS, paper, jobs=2, requests=requests)):
         if k == 0:
-            requests._heard(15, None)
+            requests.hear(15, None)
     assert paper.cancelled == 1
     assert len(paper.order) < len(RUNS)
     with pytest.raises(StopNow):
-        requests._heard(15, None)
+        requests.hear(15, None)
 
 
 def test_a_deadline_cancels_in_time() -> None:
     paper = Paper()
-    list(carry_out(RUNS, paper, 1, StopRequests(), deadline=time.monotonic()))
+    list(carry_out(RUNS, paper, jobs=1, requests=StopRequests(), deadline=time.monotonic()))
     assert (paper.cancelled, paper.order) == (1, [])
 
 
@@ -104,7 +105,9 @@ def test_cost_is_steps_times_their_seconds_and_the_evaluations() -> None:
 
 def test_the_deepest_come_first(tmp_path) -> None:
     config = resolve(None, {}, [], {"depths": "8,20,14", "seeds": "0-1"})
-    assert [run.depth for run in Plan.of(config, SweepStore(tmp_path)).todo] == [20] * 4 + [14] * 4 + [8] * 4
+    assert [run.depth for run in Plan.load(config, SweepStore(tmp_path)).todo] == [20] * 4 + [14] * 4 + [
+        8
+    ] * 4
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resdeg.config import ExecutionConfig
-from resdeg.sweep.executors.worker import carry
+from resdeg.sweep.workers.entry import train_run
 
 
 class Asked:
@@ -30,6 +30,5 @@ def test_a_signal_that_comes_during_a_message_is_heard(tmp_path: Path, tiny_run,
         asked.raised |= listens  # the handler, while the message is on its way
         return listens
 
-    run = tiny_run("plain").model_dump_json()
-    carry(run, str(tmp_path), ExecutionConfig().model_dump_json(), asked, send)  # type: ignore[arg-type]
+    train_run(tiny_run("plain"), tmp_path, settings=ExecutionConfig(), stop=asked, send=send)  # type: ignore[arg-type]
     assert json.loads(said[-1]["summary"])["status"] == "stopped"

@@ -12,8 +12,9 @@ from multiprocessing import connection
 from pathlib import Path
 
 from resdeg.config import RunConfig
+from resdeg.errors import LostError
 from resdeg.store import RunStore
-from resdeg.sweep.executors.process import spawn
+from resdeg.sweep.workers.process import Worker
 from tests.trust import faults
 
 _WRITES = 0o3  # O_WRONLY or O_RDWR among the flags of an open
@@ -41,27 +42,26 @@ def run(store: RunStore, config: RunConfig, when: str = "", at: int = 0) -> Told
         when: 'before', 'in' or 'after' operation `at`; at 'step' number `at`; at a 'time', `at`
             milliseconds after its first step; '' for never.
     """
-    process, pipe = spawn(_child, str(store.folder), config.model_dump_json(), when, at)
-    told = Told(0, [], None, [], {}, None)
+    worker = Worker.start(_child, str(store.folder), config.model_dump_json(), when, at)
+    report = Told(0, [], None, [], {}, None)
     try:
         while True:
-            message = json.loads(pipe.recv_bytes())
-            told.shown += message.get("shown", [])
+            message = worker.receive()
+            report.shown += message.get("shown", [])
             for name in ("begun", "operations", "audited", "status"):
                 if name in message:
-                    setattr(told, name, message[name])
-    except EOFError:
+                    setattr(report, name, message[name])
+    except LostError:  # it has left, in one way or another
         pass
-    process.join()
-    told.exitcode = process.exitcode
-    return told
+    report.exitcode = worker.process.exitcode
+    return report
 
 
 def signature(store: RunStore) -> tuple[str, bytes]:
-    """Of weights, momentum and running sums, and the bytes of the metrics."""
-    found = store.checkpoint()
-    assert found is not None
-    return hashlib.sha256(found[1]).hexdigest(), (store.folder / "metrics.jsonl").read_bytes()
+    """A digest of weights, momentum and running sums, and the bytes of the metrics."""
+    checkpoint = store.checkpoint()
+    assert checkpoint is not None
+    return hashlib.sha256(checkpoint[1]).hexdigest(), (store.folder / "metrics.jsonl").read_bytes()
 
 
 def _child(pipe: connection.Connection, folder: str, config: str, when: str, at: int) -> None:
@@ -73,7 +73,7 @@ def _child(pipe: connection.Connection, folder: str, config: str, when: str, at:
 
     def audit(event: str, arguments: tuple[object, ...]) -> None:
         if not arguments or folder not in str(arguments[0]) or str(arguments[0]).endswith("lock"):
-            return  # of another place, or filelock's own file
+            return  # it lies elsewhere, or is filelock's own file
         if event == "open":
             flags = arguments[2]
             if not (isinstance(flags, int) and flags & _WRITES):
@@ -85,17 +85,17 @@ def _child(pipe: connection.Connection, folder: str, config: str, when: str, at:
         audited[event] = audited.get(event, 0) + 1
 
     def report(progress: Progress) -> None:
-        told.append(progress.step)
-        if when == "step" and len(told) == at:
+        steps.append(progress.step)
+        if when == "step" and len(steps) == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if when == "time" and len(told) == 1:
+        if when == "time" and len(steps) == 1:
             signal.setitimer(signal.ITIMER_REAL, at / 1000)  # SIGALRM ends it as abruptly as SIGKILL
         if progress.record is not None:
             pipe.send_bytes(json.dumps({"shown": [progress.record.step]}).encode())
-        elif len(told) == 1:
+        elif len(steps) == 1:
             pipe.send_bytes(json.dumps({"begun": progress.step}).encode())
 
-    told: list[int] = []
+    steps: list[int] = []
     store, settings = RunStore(Path(folder)), RunConfig.model_validate_json(config)
     sys.addaudithook(audit)
     with faults.Operations(faults.kill(when, at) if when in faults.MOMENTS else faults.nothing) as operations:

@@ -6,6 +6,7 @@ again, however slow this machine is; THERE is a file that gets the worker's proc
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from dataclasses import replace
@@ -14,11 +15,10 @@ from typing import Any
 
 from resdeg.cli import app
 from resdeg.sweep import measuring
+from tests.trust import endless
 
-_measure = measuring._measure
 
-
-def worker(*arguments: Any) -> None:
+def measure_run(*arguments: Any) -> object:
     from resdeg.diagnostics import DIAGNOSTICS
 
     identity, there, states = DIAGNOSTICS["identity"], Path(os.environ["THERE"]), 0
@@ -34,11 +34,12 @@ def worker(*arguments: Any) -> None:
         return identity.measure(model, sample)
 
     DIAGNOSTICS["identity"] = replace(identity, measure=measure)
-    _measure(*arguments)
+    return measuring.measure_run(*arguments)
 
 
 if __name__ == "__main__":
     os.environ["THERE"], *arguments = sys.argv[1:]
-    measuring._measure = worker
+    # By the module's name: a worker does not import the program that started it.
+    measuring.measure = functools.partial(measuring.measure, entry=endless.measure_run)
     sys.argv = ["resdeg", *arguments]
     app.main()

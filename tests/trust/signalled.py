@@ -6,6 +6,7 @@ or its process 'group', as a terminal does it; SENT is a file that is made befor
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -16,14 +17,15 @@ from typing import Any
 
 from resdeg import files
 from resdeg.cli import app, plot
-from resdeg.sweep.executors import local
-from resdeg.sweep.executors.worker import StopFlag
+from resdeg.sweep import conduct
+from resdeg.sweep.preflight import answer_preflight, ask_preflight
+from resdeg.sweep.workers.entry import StopFlag, train_runs
+from resdeg.sweep.workers.pool import Pool
+from tests.trust import signalled
 
 WORKER_PHASES = ("start", "loading", "training", "evaluating", "saving")
 PHASES = ("check", *WORKER_PHASES, "plotting")
 BETWEEN = 0.2  # seconds between two signals
-
-_train, _preflight = local._train, local._preflight
 
 
 def send() -> None:
@@ -63,7 +65,7 @@ def sending(original: Callable[..., Any], at: int = 1) -> Callable[..., Any]:
     return call
 
 
-def worker(pipe: Any, *arguments: str) -> None:
+def train(pipe: Any, *arguments: str) -> None:
     from resdeg import data
     from resdeg.runner import Trainer
 
@@ -78,22 +80,25 @@ def worker(pipe: Any, *arguments: str) -> None:
             Trainer.score = sending(Trainer.score, at=2)  # type: ignore[method-assign]
         case "saving":  # the tensors of the second checkpoint
             files._os_replace = sending(files._os_replace, at=8)
-    _train(pipe, *arguments)
+    train_runs(pipe, *arguments)
 
 
-def check(pipe: Any, *arguments: Any) -> None:
+def check(*arguments: Any) -> object:
     send()
-    _preflight(pipe, *arguments)
+    return answer_preflight(*arguments)
 
 
 def main() -> None:
     phase, number, times, whom, sent, *arguments = sys.argv[1:]
     os.environ["SIGNALLED"] = "|".join((number, times, whom, sent, str(os.getpid())))
     os.environ["SIGNALLED_PHASE"] = phase
+    # By the module's name: a worker does not import the program that started it.
     if phase in WORKER_PHASES:
-        local._train = worker
+        engine = functools.partial(Pool, entry=signalled.train)
+        conduct.run_sweep = functools.partial(conduct.run_sweep, engine=engine)
     elif phase == "check":
-        local._preflight = check
+        ask = functools.partial(ask_preflight, entry=signalled.check)
+        conduct.run_sweep = functools.partial(conduct.run_sweep, ask=ask)
     else:
         plot.draw = sending(plot.draw)  # type: ignore[assignment]
     sys.argv = ["resdeg", *arguments]

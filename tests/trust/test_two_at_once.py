@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from resdeg import files
 from resdeg.config import RunConfig, resolve
 from resdeg.errors import BusyError
 from resdeg.store import SweepStore
-from resdeg.sweep.executors.process import spawn
+from resdeg.sweep.workers.process import Worker
 from tests.trust import scripted
 from tests.trust.more import MORE
 
@@ -32,19 +31,17 @@ def _no_lock(path: Path, wait: object = None) -> Iterator[None]:
     yield
 
 
-def _contender(
-    pipe: connection.Connection, commands: connection.Connection, folder: str, config: str, unlocked: bool
-) -> None:
-    """Imports are done; when told to, own the sweep, and keep it until told again."""
+def _contender(pipe: connection.Connection, folder: str, config: str, unlocked: bool) -> None:
+    """Imports are done; at a message, own the sweep, and keep it until the next one."""
     if unlocked:
         files.locked = _no_lock
     settings = RunConfig.model_validate_json(config)
     store = SweepStore(Path(folder))
-    commands.recv_bytes()
+    pipe.recv_bytes()
     try:
         with store.owned():
             pipe.send_bytes(json.dumps({"owner": os.getpid()}).encode())
-            commands.recv_bytes()
+            pipe.recv_bytes()
             if not unlocked:
                 scripted.train(store.run(settings.run_id), settings)
     except BusyError as error:
@@ -55,25 +52,20 @@ class Pair:
     """Two contenders for one folder."""
 
     def __init__(self, folder: Path, config: RunConfig, unlocked: bool) -> None:
-        self.started = []
-        for _ in range(2):
-            theirs, ours = connection.Pipe(duplex=False)
-            process, answers = spawn(_contender, theirs, str(folder), config.model_dump_json(), unlocked)
-            theirs.close()
-            self.started.append((process, answers, ours))
+        arguments = (str(folder), config.model_dump_json(), unlocked)
+        self.workers = [Worker.start(_contender, *arguments) for _ in range(2)]
 
     def go(self) -> None:
-        for _, _, commands in self.started:
-            commands.send_bytes(b"go")
+        for worker in self.workers:
+            worker.send("go")
 
     def answers(self) -> list[dict[str, Any]]:
-        return [json.loads(answers.recv_bytes()) for _, answers, _ in self.started]
+        return [worker.receive() for worker in self.workers]
 
     def end(self) -> None:
-        for process, _, commands in self.started:
-            with contextlib.suppress(OSError):
-                commands.send_bytes(b"end")
-            process.join()
+        for worker in self.workers:
+            worker.send("end")
+            worker.process.join()
 
 
 def pairs(tmp_path: Path, config: RunConfig, unlocked: bool, count: int) -> Iterator[tuple[Path, list[Any]]]:
@@ -92,8 +84,8 @@ def pairs(tmp_path: Path, config: RunConfig, unlocked: bool, count: int) -> Iter
 def test_one_of_two_owns_each_time(tmp_path: Path, tiny_run) -> None:
     config = tiny_run()
     seen = 0
-    for _, (one, other) in pairs(tmp_path, config, False, PAIRS):
-        owner, busy = (one, other) if "owner" in one else (other, one)
+    for _, (first, second) in pairs(tmp_path, config, False, PAIRS):
+        owner, busy = (first, second) if "owner" in first else (second, first)
         assert set(owner) == {"owner"}
         assert busy["code"] == 6
         assert f"held by pid {owner['owner']} on " in busy["busy"], "the other says who"
@@ -115,14 +107,14 @@ def test_a_lock_of_the_dead_needs_no_hand(tmp_path: Path, tiny_run) -> None:
     """The owner is killed; its note still names it, and the next one owns at once."""
     config = tiny_run()
     pair = Pair(tmp_path, config, False)
-    (process, answers, commands), other = pair.started
-    commands.send_bytes(b"go")
-    assert "owner" in json.loads(answers.recv_bytes())
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    owner, other = pair.workers
+    owner.send("go")
+    assert "owner" in owner.receive()
+    owner.process.kill()
+    owner.process.join()
     assert (tmp_path / "lock-owner").exists()
-    other[2].send_bytes(b"go")
-    assert json.loads(other[1].recv_bytes()) == {"owner": other[0].pid}
+    other.send("go")
+    assert other.receive() == {"owner": other.process.pid}
     pair.end()
 
 
@@ -130,7 +122,7 @@ def test_a_lock_of_the_dead_needs_no_hand(tmp_path: Path, tiny_run) -> None:
 _COMMAND = """
 import sys
 from resdeg.cli import app
-import resdeg.report.kinds, resdeg.sweep.executors.local, resdeg.sweep.plan
+import resdeg.report.kinds, resdeg.sweep.conduct
 print("ready", flush=True)
 sys.stdin.readline()
 app.main()
@@ -158,11 +150,11 @@ def test_two_commands(tmp_path: Path, tiny_toml: Path, wait: bool) -> None:
         for process in both:
             process.stdin.write("go\n")
             process.stdin.flush()
-        told = [process.communicate(timeout=120)[1] for process in both]
+        stderr = [process.communicate(timeout=120)[1] for process in both]
         codes = [process.returncode for process in both]
-        assert sorted(codes) == ([0, 0] if wait else [0, 6]), told
-        idle = told[codes.index(6)] if not wait else next(text for text in told if "waiting: " in text)
-        owner = both[1 - told.index(idle)]
+        assert sorted(codes) == ([0, 0] if wait else [0, 6]), stderr
+        idle = stderr[codes.index(6)] if not wait else next(text for text in stderr if "waiting: " in text)
+        owner = both[1 - stderr.index(idle)]
         assert f"{folder} is busy: held by pid {owner.pid} on " in idle
         assert ("nothing to train" in idle) == wait
         store = SweepStore(folder).run(config.run_id)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
+import functools
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,10 +11,11 @@ from resdeg.config import ExecutionConfig, RunConfig, resolve
 from resdeg.errors import LostError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
-from resdeg.sweep.executors import EXECUTORS, local
-from resdeg.sweep.executors.local import SILENCE, Ended, LocalExecutor
-from resdeg.sweep.executors.process import spawn
+from resdeg.sweep import conduct
+from resdeg.sweep.engine import Ended
 from resdeg.sweep.supervisor import RETRIES, Retry, StopRequests, carry_out
+from resdeg.sweep.workers.pool import SILENCE, Pool
+from tests.sweep.stand_ins import train_with_trouble
 from tests.trust.child import run, signature
 
 WAYS = {
@@ -29,59 +27,20 @@ WAYS = {
 }
 
 
-def fall_ill(way: str) -> None:
-    import torch
-
-    match way:
-        case "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "segfault":
-            signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # pytest's faulthandler is inherited
-            os.kill(os.getpid(), signal.SIGSEGV)
-        case "exit 0":
-            os._exit(0)
-        case "hang":
-            time.sleep(60)  # far longer than the silence that is allowed
-        case "memory":
-            torch.empty(10**15)
-
-
-def sick_worker(pipe: Any, way: str, note: str, *arguments: str) -> None:
-    """Falls ill at the twelfth step that it takes; `note` counts the attempts."""
-    from resdeg.runner import Trainer
-
-    with Path(note).open("a") as attempts:
-        attempts.write("x")
-    original, steps = Trainer.batch_at, 0
-
-    def batch_at(trainer: Trainer, step: int) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == 12:
-            fall_ill(way)
-        return original(trainer, step)
-
-    Trainer.batch_at = batch_at  # type: ignore[method-assign]
-    local._train(pipe, *arguments)
-
-
-class Ward(LocalExecutor):
-    """Gives `victim` a sick worker at its first `times` attempts."""
+class Ward(Pool):
+    """A pool in which `victim` falls ill at its first `times` attempts; `order` is that of its runs."""
 
     def __init__(self, folder: Path, victim: RunConfig, way: str, times: int) -> None:
+        entry = functools.partial(
+            train_with_trouble, victim=victim.run_id, way=way, times=times, note=str(folder / "attempts")
+        )
         # Short only where it is waited for: a loaded machine may keep a healthy worker silent for longer.
-        super().__init__(folder, ExecutionConfig(), silence=4 if way == "hang" else SILENCE)
-        self.folder, self.victim, self.way, self.times = folder, victim, way, times
+        super().__init__(folder, ExecutionConfig(), entry=entry, silence=4 if way == "hang" else SILENCE)
         self.order: list[str] = []
 
     def submit(self, run: RunConfig) -> None:
         self.order.append(run.run_id)
-        if run != self.victim or self.order.count(run.run_id) > self.times:
-            super().submit(run)
-            return
-        arguments = (run.model_dump_json(), str(self._folder), self._execution.model_dump_json())
-        pipe = spawn(sick_worker, self.way, str(self.folder / "attempts"), *arguments)
-        self._workers[run.run_id] = local._Worker(*pipe)
+        super().submit(run)
 
 
 @pytest.mark.slow
@@ -89,7 +48,7 @@ class Ward(LocalExecutor):
 def test_only_the_run_of_a_lost_worker_is_tried_again(tmp_path: Path, tiny_run, way: str) -> None:
     victim, other, third = tiny_run("residual"), tiny_run("plain"), tiny_run("plain", seed=1)
     ward = Ward(tmp_path, victim, way, times=1)
-    events = list(carry_out([victim, other, third], ward, 2, StopRequests()))
+    events = list(carry_out([victim, other, third], ward, jobs=2, requests=StopRequests()))
     retries = [event for event in events if isinstance(event, Retry)]
     assert [(retry.run_id, retry.attempt) for retry in retries] == [(victim.run_id, 1)]
     assert WAYS[way] in retries[0].why
@@ -110,7 +69,7 @@ def test_a_run_that_loses_every_worker_is_given_up(tmp_path: Path, tiny_run) -> 
     """Each attempt gets one checkpoint further; this run has more of them than attempts."""
     victim, other = tiny_run("residual", training={"epochs": 8}), tiny_run("plain")
     ward = Ward(tmp_path, victim, "killed", times=9)
-    events = list(carry_out([victim, other], ward, 2, StopRequests()))
+    events = list(carry_out([victim, other], ward, jobs=2, requests=StopRequests()))
     assert (tmp_path / "attempts").read_text() == "x" * (1 + RETRIES)
     last = events[-1]
     assert isinstance(last, Ended)
@@ -129,7 +88,7 @@ def test_what_is_no_accident_is_not_tried_again(tmp_path: Path, tiny_run) -> Non
     store.run(fails.run_id).folder.mkdir(parents=True)
     (store.run(fails.run_id).folder / "config.json").write_text("{}")
     ward = Ward(tmp_path, tiny_run(seed=9), "killed", times=0)
-    events = list(carry_out([diverges, fails], ward, 2, StopRequests()))
+    events = list(carry_out([diverges, fails], ward, jobs=2, requests=StopRequests()))
     assert not [event for event in events if isinstance(event, Retry)]
     assert ward.order == [diverges.run_id, fails.run_id]
     assert store.run(diverges.run_id).state() == "diverged"
@@ -152,7 +111,10 @@ def test_the_command_says_what_was_lost(resdeg, tiny_toml, tmp_path: Path, monke
         "8",
     )
     with monkeypatch.context() as patched:
-        patched.setitem(EXECUTORS, "local", lambda where: Ward(where.folder, victim, "killed", times=9))
+        ward = functools.partial(
+            conduct.run_sweep, engine=lambda folder, _: Ward(folder, victim, "killed", 9)
+        )
+        patched.setattr(conduct, "run_sweep", ward)
         done = resdeg(*arguments, "--out", "out")
     assert done.returncode == 3
     said = f"{victim.run_id}: its worker died (signal 9, perhaps for want of memory)"

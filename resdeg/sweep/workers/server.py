@@ -7,7 +7,7 @@ import signal
 import torch._dynamo  # torch.optim imports it at the first optimiser: once here, not a second in every worker
 
 import resdeg.runner
-from resdeg.sweep.executors.parent import die_with_parent
+from resdeg.sweep.workers.entry import die_with_parent
 
 __all__ = ["resdeg", "torch"]
 

@@ -1,0 +1,229 @@
+"""A sweep from its configuration to its last run: planned, priced, trained, and told as events."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from resdeg import data
+from resdeg.config import SweepConfig
+from resdeg.data.cifar import Distribution
+from resdeg.errors import DataError, ResdegError
+from resdeg.records import Progress
+from resdeg.store import SweepStore
+from resdeg.sweep.calibration import Facts, correct, facts_of_runs, recall_all
+from resdeg.sweep.engine import Ended, Engine, MakeEngine
+from resdeg.sweep.estimate import Cost, costs, default_jobs
+from resdeg.sweep.plan import Plan
+from resdeg.sweep.preflight import ask_preflight
+from resdeg.sweep.registration import write_plan
+from resdeg.sweep.supervisor import Retry, StopNow, StopRequests, carry_out
+from resdeg.sweep.workers.pool import Pool
+from resdeg.sweep.workers.process import start_server
+
+ENOUGH = 60.0  # seconds of training that say more about a step's time than the probes did
+
+Ask = Callable[[SweepConfig, bool], Facts]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A plan, and what it costs on this machine. `costs`: by run id, of finished runs too."""
+
+    plan: Plan
+    facts: Facts
+    costs: Mapping[str, Cost]
+
+    @cached_property
+    def jobs(self) -> int:
+        """How many of its runs are trained side by side."""
+        return default_jobs(self.plan.config, self.facts, len(self.plan.todo))
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """An earlier run now stands in `folder`, and its name is free for a new one."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
+class NothingToTrain:
+    """Every run of the plan had finished or diverged before."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The plan stands in sweep.toml, as `registered`, and the first step comes next."""
+
+    priced: Priced
+    registered: SweepConfig
+
+
+@dataclass(frozen=True)
+class Over:
+    """The last event of every sweep. Unless a signal stopped it, its curve can be drawn now.
+
+    total: how many runs were to be trained; left: how many of them have neither ended nor failed; failed: by
+    run id, why; signal: the number of the one that stopped the sweep; at_once: whether a second one did, so
+    that the workers could not save.
+    """
+
+    total: int = 0
+    left: int = 0
+    failed: Mapping[str, ResdegError] = field(default_factory=dict)
+    signal: int | None = None
+    at_once: bool = False
+
+
+Event = SetAside | NothingToTrain | Begun | Progress | Retry | Ended | Over
+
+
+def price_sweep(config: SweepConfig, folder: Path, *, ask: Ask = ask_preflight) -> Priced:
+    """Plan and price a sweep without its data, and without torch where a calibration is at hand.
+
+    Args:
+        ask: finds out what a step costs where that is not known, see `ask_preflight`.
+
+    Raises:
+        UsageError: a setting names what is not there.
+    """
+    config.grid()[0].check_trainable()
+    known = recall_all(config)
+    plan = Plan.load(config, SweepStore(folder))
+    return _price(plan, ask(config, False) if known is None else facts_of_runs(config, known))
+
+
+def _price(plan: Plan, facts: Facts) -> Priced:
+    return Priced(plan, facts, costs(plan.config.runs(), facts, plan.config.execution.snapshots))
+
+
+def run_sweep(
+    config: SweepConfig,
+    folder: Path,
+    *,
+    fresh: bool = False,
+    joins: bool = False,
+    deadline: float | None = None,
+    requests: StopRequests | None = None,
+    waiting: Callable[[str], None] | None = None,
+    fetch: Callable[[Distribution], object] = data.cifar.get,
+    ask: Ask = ask_preflight,
+    engine: MakeEngine = Pool,
+) -> Generator[Event, None, None]:
+    """Plan, price and train a sweep, from wherever `folder` stands; yield what happens, last an `Over`.
+
+    While runs are trained, a signal asks the workers to save and stop, and a second one kills them. An
+    iterator that is closed before its end kills them too. `follow` reads it.
+
+    Args:
+        fresh: set earlier runs of this grid aside and train them anew.
+        joins: the plan is one more run of a grid that the folder may have; see `write_plan`.
+        deadline: seconds on the monotonic clock at which everything is saved and stopped.
+        requests: hears the signals; a new one where none is given.
+        waiting: is called with who owns the folder, which is then waited for; None: BusyError is raised.
+        fetch: downloads a data set that is missing.
+        ask: checks, prices and reads the data, see `ask_preflight`.
+        engine: makes what trains the runs; see `Engine`.
+
+    Raises:
+        UsageError: a setting names what is not there.
+        DataError: the data set is missing or damaged.
+        BusyError: another process owns the folder; StorageError: the folder cannot be written.
+    """
+    config.grid()[0].check_trainable()
+    store = SweepStore(folder)
+    missing = _missing_data(config)
+    start_server()
+    plan = Plan.load(config, store)
+    priced = None
+    if plan.todo or fresh:
+        if missing is not None:
+            ask(config, False)  # finds a typo before 170 MB are fetched
+            fetch(missing)
+        priced = _price(plan, ask(config, True))
+    over = Over()
+    with store.owned(waiting):
+        for run_id, state in plan.states.items() if fresh else ():
+            if state != "missing":
+                yield SetAside(store.set_aside(run_id))
+        plan = Plan.load(config, store)  # another process may have finished it while we waited
+        registered = write_plan(plan, joins)
+        if priced is None or not plan.todo:
+            yield NothingToTrain(plan)
+        else:
+            begun = Begun(replace(priced, plan=plan), registered)
+            yield begun
+            requests = StopRequests() if requests is None else requests
+            over = yield from _train(begun.priced, engine(folder, config.execution), requests, deadline)
+    yield over
+
+
+def follow(events: Generator[Event, None, None], show: Callable[[Event], object]) -> Over:
+    """Show every event of `run_sweep` and return the last one, which is shown as well.
+
+    A second signal may come while an event is shown. The sweep has to hear of it, because it has workers to
+    kill.
+    """
+    with contextlib.closing(events):
+        while True:
+            try:
+                event = next(events)
+                show(event)
+            except StopNow as stop:
+                event = events.throw(stop)
+                show(event)
+            if isinstance(event, Over):
+                return event
+
+
+def _missing_data(config: SweepConfig) -> Distribution | None:
+    """What must be downloaded first; None where the data is there, or needs no file.
+
+    Raises:
+        DataError: the data is not where the user says, which never falls through to another directory, or
+            it is missing and downloads are off.
+    """
+    data_dir = config.execution.data_dir
+    try:
+        data.check_data_dir(config.data, Path(data_dir) if data_dir else None)
+    except DataError:
+        if data_dir or config.execution.offline:
+            raise
+        return data.source(config.data.name).files
+    return None
+
+
+def _train(
+    priced: Priced, engine: Engine, requests: StopRequests, deadline: float | None
+) -> Generator[Event, None, Over]:
+    plan, todo = priced.plan, priced.plan.todo
+    left = {run.run_id for run in todo}
+    failed: dict[str, ResdegError] = {}
+    took = foreseen = 0.0  # seconds of the runs that were trained here from their first step
+    at_once = False
+    events = carry_out(todo, engine, jobs=priced.jobs, requests=requests, deadline=deadline)
+    try:
+        with requests, contextlib.closing(events):
+            for event in events:
+                if isinstance(event, Ended):
+                    summary, run_id = event.summary, event.run_id
+                    if summary is None or summary.status == "failed":
+                        reason = summary.reason if summary else "failed"
+                        failed[run_id] = event.error or ResdegError(f"{run_id}: {reason}")
+                    elif summary.status == "finished" and plan.states[run_id] == "missing":
+                        took += summary.seconds
+                        foreseen += priced.costs[run_id].seconds
+                    if summary is None or summary.status != "stopped":
+                        left.discard(run_id)
+                yield event
+    except StopNow:
+        at_once = True
+    if requests.number is None and took > ENOUGH:
+        correct(plan.config, took / foreseen)
+    return Over(len(todo), len(left), failed, requests.number, at_once)
