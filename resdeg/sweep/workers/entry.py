@@ -5,7 +5,6 @@ Nothing in here is called by the coordinator, and nothing here imports torch bef
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import json
