@@ -63,7 +63,7 @@ def augment(images: Tensor, plan: Tensor, standardise: Standardiser, pad: int) -
 
     Args:
         images: (N, H, W, 3) uint8, the whole training split, on the device.
-        plan: (B,) int32, see `resdeg.data.plan`, on the device.
+        plan: (B,) int32, see `resdeg.data.batch_plan`, on the device.
         pad: the width of the padding in pixels.
 
     Returns:

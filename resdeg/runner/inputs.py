@@ -10,8 +10,8 @@ from torch import Tensor
 
 from resdeg.config import AdoptedConfig, RunConfig
 from resdeg.data.augment import Standardiser, augment
+from resdeg.data.batch_plan import Plan, batch_plan
 from resdeg.data.images import Dataset, Split, fixed_images
-from resdeg.data.plan import Plan, batch_plan
 from resdeg.training.evaluate import Examples, Interrupted, Stop
 from resdeg.training.loop import Batch
 

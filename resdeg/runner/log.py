@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from resdeg.config import RunConfig
-from resdeg.data.plan import snapshot_steps
+from resdeg.data.batch_plan import snapshot_steps
 from resdeg.models.structure import Census
 from resdeg.records import DiagnosticRecord, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
 from resdeg.store import RunSession, keep_measured

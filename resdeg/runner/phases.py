@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resdeg.config import RunConfig
-from resdeg.data.plan import record_steps
+from resdeg.data.batch_plan import record_steps
 from resdeg.errors import UsageError
 from resdeg.training.schedule import Schedule
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from resdeg import data
 from resdeg.config import RunConfig, SweepConfig
-from resdeg.data.plan import record_steps, snapshot_steps
+from resdeg.data.batch_plan import record_steps, snapshot_steps
 from resdeg.sweep.calibration import Facts
 
 FORWARD = 1 / 3  # the share of a training step's work that the forward pass is; the backward pass is the rest

@@ -12,8 +12,8 @@ import torch
 
 from resdeg.data import cache, cifar
 from resdeg.data.augment import Standardiser, augment
+from resdeg.data.batch_plan import batch_plan
 from resdeg.data.cifar import CIFAR10, find, keep, load
-from resdeg.data.plan import batch_plan
 from resdeg.errors import DataError
 from tests.data.small import (
     BINARY,

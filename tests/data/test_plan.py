@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from resdeg.config import DataConfig, HierarchyConfig
 from resdeg.data import hierarchy, load
 from resdeg.data.augment import Standardiser, augment
+from resdeg.data.batch_plan import batch_plan, epoch_plan, record_steps, snapshot_steps
 from resdeg.data.images import Split, fixed_images
-from resdeg.data.plan import batch_plan, epoch_plan, record_steps, snapshot_steps
 
 
 def test_an_epoch_is_a_permutation_with_crops_in_range() -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from resdeg import data
 from resdeg.config import DataConfig, HierarchyConfig
-from resdeg.data.plan import batch_plan
+from resdeg.data.batch_plan import batch_plan
 from resdeg.models import fast
 from resdeg.runner import Trainer
 from resdeg.training.loop import make_eager_step

@@ -63,7 +63,7 @@ MUTANTS = [
     Mutant("the older slot", "store/session.py", "slot = _SLOTS[1] if", "slot = _SLOTS[0] if", POWER),
     Mutant("data hash", "store/session.py", "if earlier.data_hash != segment.data_hash:", "if False:",
            "tests/test_store.py"),
-    Mutant("derived randomness", "data/plan.py", "np.random.Philox(key=derive(seed, purpose, epoch))",
+    Mutant("derived randomness", "data/batch_plan.py", "np.random.Philox(key=derive(seed, purpose, epoch))",
            "np.random.Philox()", "tests/test_runner.py"),
     Mutant("momentum in the checkpoint", "training/state.py",
            'if "momentum_buffer" in state.optimizer.state[parameter]:', "if False:", "tests/test_runner.py"),
