@@ -1,8 +1,8 @@
 """See, test and teach the degradation of deep plain networks, and its cure by shortcuts.
 
-From Python: `load` gives a sweep's records as data frames, `load_diagnostics` what was measured of its
-networks, `build_model` a network, `load_model` the trained one of a run. They are imported when they are
-first used.
+From Python: `sweep` trains networks over depths, `load` gives a sweep's records as data frames,
+`load_diagnostics` what was measured of its networks, `build_model` a network, `load_model` the trained one
+of a run. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -16,25 +16,28 @@ if TYPE_CHECKING:
     from resdeg.config import ModelConfig
     from resdeg.models import build_model
     from resdeg.runner import load_model
+    from resdeg.sweep.from_python import sweep
 
 __version__ = "0.1.0"
-__all__ = ["ModelConfig", "__version__", "build_model", "load", "load_diagnostics", "load_model"]
+__all__ = ["ModelConfig", "__version__", "build_model", "load", "load_diagnostics", "load_model", "sweep"]
 
-_PLACES = {
+_MODULES = {
     "ModelConfig": ("resdeg.config", "ModelConfig"),
     "build_model": ("resdeg.models", "build_model"),
     "load": ("resdeg.analysis.frame", "load_sweep"),
     "load_diagnostics": ("resdeg.analysis.diagnosed", "load_diagnostics"),
     "load_model": ("resdeg.runner", "load_model"),
+    "sweep": ("resdeg.sweep", None),  # the package itself, which can be called
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'resdeg' has no attribute '{name}'")
-    module, attribute = _PLACES[name]
-    return getattr(importlib.import_module(module), attribute)
+    module_name, attribute = _MODULES[name]
+    module = importlib.import_module(module_name)
+    return module if attribute is None else getattr(module, attribute)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PLACES})
+    return sorted({*globals(), *_MODULES})

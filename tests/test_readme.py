@@ -213,6 +213,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
+def run_python_of(page: Path, blocks: int) -> dict[str, object]:
+    """Run the code blocks of a page, at least so many, one after another; return the names they leave."""
+    code = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(code) >= blocks
+    names: dict[str, object] = {}
+    for block in code:
+        exec(compile(block, str(page), "exec"), names)
+    return names
+
+
 def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) -> None:
     """Its code blocks, one after another, as a reader would type them."""
     made = resdeg(
@@ -221,13 +231,20 @@ def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) ->
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     assert resdeg("diagnose", "--kinds", "identity", "--images", "40").returncode == 0
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 4
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "docs/python.md", "exec"), names)
+    names = run_python_of(ROOT / "docs" / "python.md", 6)
     assert names["logits"].shape == (8, 10)
     assert {*names["branch"]["state"]} == {"initial", "final"}
     out = capfd.readouterr().out
     assert "test_accuracy" in out
     assert re.search(r"^residual +8 +final +[0-9.]+$", out, re.MULTILINE)
+    assert re.search(r"^plain-d8-s0-[0-9a-f]+ finished$", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_python_of(ROOT / "README.md", 1)
+    assert "test_accuracy" in capfd.readouterr().out
+    assert (tmp_path / "results" / "local" / "first" / "sweep.toml").is_file()
