@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resdeg.analysis.frame import SweepFrame
-    from resdeg.sweep.conduct import Event
+    from resdeg.sweep.conduct import Event, Over
 
 
 def sweep(
@@ -67,12 +67,10 @@ def sweep(
         ResdegError: runs failed; the error names them, and the others are done.
     """
     import os
-    import signal
     import time
 
     from resdeg.analysis.frame import load_sweep
     from resdeg.config import arrange_options, merge, parse_time, resolve
-    from resdeg.errors import ResdegError
     from resdeg.sweep.conduct import follow, run_sweep
     from resdeg.sweep.plan import default_folder
 
@@ -90,21 +88,28 @@ def sweep(
     deadline = None if limit is None else started + limit
     events = run_sweep(resolved, folder, fresh=fresh, deadline=deadline)
     over = follow(events, (lambda event: None) if progress is None else progress)
+    _raise_what_ended(over, folder)
+    return load_sweep(folder)
+
+
+def _raise_what_ended(over: Over, folder: Path) -> None:
+    """Raise the signal that stopped a sweep, or an error that names its failed runs; else return."""
+    import signal
+
+    from resdeg.errors import ResdegError
+
     if over.signal is not None:
-        signal.raise_signal(
-            over.signal
-        )  # to whatever the caller has for it; a SIGINT raises KeyboardInterrupt
+        signal.raise_signal(over.signal)  # the caller may have a handler; that of SIGINT raises by itself
         raise KeyboardInterrupt
     if over.failed:
         causes = (
             error.what if run_id in error.what else f"{run_id}: {error.what}"
             for run_id, error in over.failed.items()
-        )  # fmt: skip
+        )
         raise ResdegError(
             f"{len(over.failed)} of {over.total} runs failed: {'; '.join(causes)}",
             f"see error.txt in the folders of {folder / 'runs'}; the same call tries them again",
         )
-    return load_sweep(folder)
 
 
 def _listed(values: object) -> object:
