@@ -42,7 +42,7 @@ def arrange_options(
         UsageError: `epochs` and `steps` were both given.
     """
     if epochs is not None and steps is not None:
-        raise UsageError("--epochs and --steps are two ways to say one length", "give one of them")
+        raise UsageError("--epochs and --steps are two ways to give the length", "give only one of them")
     tables: dict[str, Settings] = {
         "data": {"name": data},
         "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
