@@ -30,7 +30,12 @@ from tests.data.small import PYTHON, python_files, records, tar, trusting, write
 from tests.served import serving
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("results/*/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(path for path in ROOT.glob("results/**/README.md") if "local" not in path.parts),
+]
 MENTIONED = "in passing: a minute"  # a command named in a sentence is run as far as its plan
 COMMAND = r"(?:resdeg|make) [^`|]+"
 TAKES_LONG = re.compile(r"\b(?:minutes?|min|hours?|an hour|days?)\b")
