@@ -66,7 +66,9 @@ def apply_changes(folder: Path) -> None:
     for name, before, after in changes():
         path = folder / name
         text = path.read_text() if path.exists() else ""
-        assert text.count(before) == 1 or not text, f"{name} does not hold once:\n{before}"
+        assert text.count(before) == 1 or not text, (
+            f"{name} has changed: bring the example in docs/architecture.md in step with it\n{before}"
+        )
         path.write_text(text.replace(before, after) if before else after)
 
 

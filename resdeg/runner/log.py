@@ -177,7 +177,11 @@ class RunLog:
             step=last.step,
             running_train_loss=last.train_loss,
             running_train_accuracy=last.train_accuracy,
-            **{name: value for name, value in last if name.endswith(_HELD_OUT)},
+            **{
+                name: value
+                for name, value in last
+                if name.endswith(_HELD_OUT) and name in RunSummary.model_fields
+            },
             **name_scores(scores),
         )
 

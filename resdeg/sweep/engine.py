@@ -25,7 +25,8 @@ class Engine(Protocol):
     """Trains runs in workers. Results go through the store; an engine only says what happens.
 
     The supervisor decides which run comes next, how many run side by side, and whether a lost one is tried
-    again. A second engine implements these four methods, and nothing else changes.
+    again. A second engine implements these four methods and is given to `run_sweep`; the check before the
+    sweep, the store and the number of runs side by side stay those of this machine.
     """
 
     def submit(self, run: RunConfig) -> None:
