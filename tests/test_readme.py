@@ -1,4 +1,4 @@
-"""Every command of the README, docs and configurations is run, or priced where it takes long."""
+"""Commands of the README, docs and configurations: all parse, sweeps are priced, and a named list is run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.core
 
 from resdeg import data
 from resdeg.bench import measure
@@ -40,6 +41,29 @@ MENTIONED = "in passing: a minute"  # a command named in a sentence is run as fa
 COMMAND = r"(?:resdeg|make) [^`|]+"
 TAKES_LONG = re.compile(r"\b(?:minutes?|min|hours?|an hour|days?)\b")
 APPLIED_ELSEWHERE = "postnorm"  # docs/blocks.md adds it first: tests/test_blocks.py does
+# Commands that are run for real. Others of their kind are run by the tests of their rooms.
+RUN = (
+    "resdeg COMMAND --help",
+    "resdeg adopt a-martyn --from DIR --family residual --depth 20,56",
+    "resdeg anchors --published",
+    "resdeg bench",
+    "resdeg data fetch",
+    "resdeg data import FILE",
+    "resdeg data path",
+    "resdeg data verify",
+    "resdeg diagnose --kinds responses,identity --depths 8 --json",
+    "resdeg doctor",
+    "resdeg export-weights RUN --layout akamaster --out resnet20.pt",
+    "resdeg plot",
+    "resdeg plot --kind arms",
+    "resdeg plot --kind lesions",
+    "resdeg plot --kind training --out training.svg --theme dark",
+    "resdeg plot results/causes --kind lesions --arm constructed",
+    "resdeg plot results/demo results/demo --out both.svg",
+    "resdeg report",
+    "resdeg report --json",
+    "resdeg status",
+)
 
 
 def found_in(text: str) -> list[tuple[str, str]]:
@@ -80,14 +104,51 @@ def test_commands_are_found_wherever_they_stand() -> None:
     ]  # fmt: skip
 
 
+class Parsed(Exception):  # noqa: N818 - it is no error
+    """A command line was read to its end."""
+
+
+def test_the_named_commands_are_in_the_pages() -> None:
+    assert set(RUN) <= set(commands())
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command.startswith("resdeg")])
+def test_a_command_of_the_pages_parses(
+    command: str, resdeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every option is known and has a value of its type; a bare name in a sentence may lack its arguments."""
+
+    def stop(*_: object) -> None:
+        raise Parsed
+
+    monkeypatch.setattr(typer.core.TyperCommand, "invoke", stop)
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = [{"COMMAND": "status"}.get(word, word) for word in shlex.split(command)[1:]]
+    if words in (["adopt"], ["data"], ["export-weights"]):
+        words.append("--help")
+    if words == ["--install-completion"]:
+        words.append("bash")
+    done = resdeg(*words)
+    if words[0] == "--install-completion" or words[-1] == "--help":  # these act while the line is parsed
+        assert done.returncode == 0, done.stderr
+    else:
+        assert "Parsed" in done.stderr
+
+
+def test_an_unknown_option_does_not_parse(resdeg) -> None:
+    done = resdeg("plot", "--line")
+    assert done.returncode == 2
+    assert "Parsed" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (command, said)
         for command, said in commands().items()
-        # A bench is made a --quick one: one that the pages show both ways is the same here.
-        if command.startswith("resdeg") and f"{command} --quick" not in commands()
+        if command in RUN or re.match(r"resdeg (sweep|train)\b", command)
         if APPLIED_ELSEWHERE not in command
     ],
     ids=lambda text: text if text.startswith("resdeg") else "",
@@ -131,10 +192,6 @@ def test_a_command_of_the_pages(
         assert made.returncode == 0, made.stderr
     elif arguments[0] == "plot":
         arguments += [] if "--out" in arguments else ["--out", "drawn.svg"]
-    elif arguments[:1] == ["--install-completion"]:
-        monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-        monkeypatch.setenv("HOME", str(tmp_path))
-        arguments.append("bash")
     if "--dry-run" in arguments:  # checked as ever, and nothing is measured: of a deep net that takes long
         monkeypatch.setattr(conduct, "price_sweep", functools.partial(conduct.price_sweep, ask=check_only))
     needs_cifar = arguments[0] in ("data", "adopt", "export-weights")
