@@ -71,7 +71,7 @@ def read_status(folder: Path) -> SweepStatus:
 
 
 def _row(store: RunStore, run: RunConfig, *, arms: Mapping[str, str]) -> RunRow:
-    """arms: the name of each arm by the id of its settings."""
+    """Reads the row of a run; `arms` holds the name of each arm by the id of its settings."""
     state, summary, records = store.state(), store.summary(), store.metrics()
     last = records[-1] if records else None
     accuracy = summary.train_accuracy if summary else None

@@ -19,7 +19,7 @@ from resdeg.sweep.workers.process import Worker, call
 
 
 def has_bf16(device: str) -> bool:
-    """Whether `device` computes in bf16, asked in a worker.
+    """Says whether `device` computes in bf16; a worker is asked.
 
     Raises:
         UsageError: it is not on this machine; LostError: the worker died.
@@ -28,7 +28,7 @@ def has_bf16(device: str) -> bool:
 
 
 def answer_bf16(name: str) -> bool:
-    """Answer `has_bf16`, in a worker."""
+    """Answers `has_bf16`, in a worker."""
     from resdeg.training.device import check_precision, resolve_device
 
     device = resolve_device(name)
@@ -40,7 +40,7 @@ def answer_bf16(name: str) -> bool:
 
 
 def serve_loop(pipe: connection.Connection, contender: str) -> None:
-    """Run as many steps as each message says, in a worker; an empty message ends it.
+    """Runs as many steps as each message says, in a worker; an empty message ends it.
 
     The answer is their seconds and the most memory that was held.
     """
@@ -60,7 +60,7 @@ def serve_loop(pipe: connection.Connection, contender: str) -> None:
 
 
 def _device_functions(contender: Contender) -> tuple[Callable[[], object], Callable[[], int]]:
-    """Return what waits until the device is done, and what measures the most memory that was held on it."""
+    """Returns what waits until the device is done, and what measures the most memory that was held on it."""
     if contender.device == "cpu":
         return lambda: None, peak_bytes
     import torch
@@ -79,7 +79,7 @@ class Running:
 
     @classmethod
     def start(cls, contender: Contender) -> Running:
-        """Start every copy; each waits until `seconds` asks for steps."""
+        """Starts every copy; each waits until `seconds` asks for steps."""
         settings = contender.model_dump_json()
         return cls(contender, [Worker.start(serve_loop, settings) for _ in range(contender.copies)])
 
@@ -109,7 +109,7 @@ class Running:
         return seconds, peak
 
     def stop(self) -> None:
-        """End every copy; one that does not leave within ten seconds is killed."""
+        """Ends every copy; one that does not leave within ten seconds is killed."""
         for copy in self.copies:
             copy.send("")
             copy.process.join(10)

@@ -137,7 +137,7 @@ def _of_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:
 
 
 def _one_schedule(folders: list[Path], sweeps: list[SweepConfig]) -> None:
-    """A short curve is not to be compared with a long one: the peak moves with the schedule."""
+    """Refuses to compare a short curve with a long one, because the peak moves with the schedule."""
     parts = ("epochs", "steps", "batch_size", "lr", "schedule", "warmup_steps", "warmup_lr")
     first = sweeps[0].training
     for folder, sweep in zip(folders, sweeps, strict=True):

@@ -105,7 +105,7 @@ def _run(
     as_json: bool,
     single: bool,
 ) -> None:
-    """Price the sweep or run it; leave with the exit code that the documentation gives to how it went."""
+    """Prices the sweep or runs it; leaves with the exit code that the documentation gives to how it went."""
     from resdeg.config import resolve
     from resdeg.sweep.conduct import follow, price_sweep, run_sweep
     from resdeg.sweep.plan import default_folder
@@ -171,7 +171,7 @@ class _Show(contextlib.ExitStack):
 
 
 def _conclude(over: Over, folder: Path) -> None:
-    """Say what is left and what failed, draw what there is, and leave with the code of how it went."""
+    """Says what is left and what failed, draws what there is, and leaves with the code of how it went."""
     resume = f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
     if over.at_once:
         screen.insist("stopped at once; the last checkpoints stand")
@@ -190,13 +190,13 @@ def _conclude(over: Over, folder: Path) -> None:
 
 
 def _exit_code(failed: Iterable[ResdegError]) -> int:
-    """The code that every failed run would have given, if it says what to do; else that runs failed."""
+    """Returns the code that all failed runs would give, if it says what to do; else that for failed runs."""
     codes = {error.exit_code for error in failed}
     return codes.pop() if len(codes) == 1 and codes <= {4, 5, 6} else 3
 
 
 def _draw(folder: Path) -> None:
-    """Draw what there is, and print last where it is."""
+    """Draws what there is, and prints last where it is."""
     from resdeg.cli.plot import draw
 
     try:

@@ -52,7 +52,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def parse_time(text: str) -> float:
-    """Seconds from '90s', '170m' or '2h'.
+    """Reads seconds from '90s', '170m' or '2h'.
 
     Raises:
         UsageError: it is not written so, or is no time at all.

@@ -33,7 +33,7 @@ def arrange_options(
     offline: bool = False,
     **grid: object,
 ) -> Settings:
-    """Arrange the options of a command as the tables of a configuration file; None was not given.
+    """Arranges the options of a command as the tables of a configuration file; None was not given.
 
     Args:
         grid: keys of the file that stand in no table, e.g. depths.

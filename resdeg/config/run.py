@@ -131,7 +131,7 @@ class RunConfig(Frozen):
         return self.model_copy(update={"depth": self.constructed.from_depth, "constructed": None})
 
     def identity(self) -> Settings:
-        """The settings that affect the result, by dotted name."""
+        """Returns the settings that affect the result, by dotted name."""
         return dict(self._identity)
 
     @cached_property

@@ -40,7 +40,7 @@ class Weights:
 def read_network(
     path: Path, *, family: Family | None = None, depth: int | None = None, padding: Padding | None = None
 ) -> Weights:
-    """Read the network in a file; see `recognise` for what may be asked of it.
+    """Reads the network in a file; see `recognise` for what may be asked of it.
 
     Raises:
         UsageError, DataError: see `read_weights` and `recognise`.
@@ -60,7 +60,7 @@ def adopt(
     address: str | None = None,
     trained: str | None = None,
 ) -> RunSummary:
-    """Measure the weights of an adopted run on the CPU, and store them as a run that has ended.
+    """Measures the weights of an adopted run on the CPU, and stores them as a run that has ended.
 
     Args:
         config: the run's settings; `adopted` says how its input is standardised.
@@ -107,7 +107,7 @@ def adopt(
 
 
 def _measure(trainer: Trainer, log: RunLog) -> RunSummary:
-    """Score an adopted network, and store one record and its weights, as if its last epoch had just ended."""
+    """Scores an adopted network, and stores a record and its weights, as if its last epoch had just ended."""
     schedule, session = trainer.phase.schedule, log.session
     log.clock.turn_to("evaluation")
     record = EvalRecord(
@@ -127,7 +127,7 @@ def _measure(trainer: Trainer, log: RunLog) -> RunSummary:
 
 @torch.no_grad()
 def load_adopted(config: RunConfig, weights: Weights, *, dataset: Dataset) -> Trainer:
-    """Load the network of an adopted run into a trainer, which only scores it on `dataset`."""
+    """Loads the network of an adopted run into a trainer, which only scores it on `dataset`."""
     trainer = Trainer.from_config(config, dataset, device=CPU)
     loaded = weights.network.model.state_dict()
     for name, value in trainer.state.model.state_dict().items():
@@ -136,7 +136,7 @@ def load_adopted(config: RunConfig, weights: Weights, *, dataset: Dataset) -> Tr
 
 
 def export_weights(folder: Path, *, layout: str, out: Path) -> None:
-    """Write the trained network of a run under the names of another program.
+    """Writes the trained network of a run under the names of another program.
 
     Args:
         folder: results/<sweep>/runs/<run_id>.

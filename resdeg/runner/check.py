@@ -15,7 +15,7 @@ from resdeg.training.schedule import learning_rate
 
 
 def check(config: RunConfig, device: torch.device) -> Census:
-    """Build and count the network of a run that will be trained, so that a typo fails before the first step.
+    """Builds and counts the network of a run that will be trained, so that typos fail before the first step.
 
     Raises:
         UsageError: a name stands in no table, `device` lacks the precision, or the weights were adopted.
@@ -25,7 +25,7 @@ def check(config: RunConfig, device: torch.device) -> Census:
 
 
 def count_network(config: RunConfig, device: torch.device) -> Census:
-    """Build and count the network of any run, an adopted one too.
+    """Builds and counts the network of any run, an adopted one too.
 
     Raises:
         UsageError: a name stands in no table, or `device` lacks the precision.

@@ -18,7 +18,7 @@ LARGEST = 1e-3  # A larger difference of two logits is more than rounding.
 
 
 def construct(shallow: CifarNet, phase: Phase, *, inputs: Inputs, stop: Stop) -> CifarNet:
-    """Build the network of `phase`, which computes what `shallow` does.
+    """Builds the network of `phase`, which computes what `shallow` does.
 
     The statistics of the new norms are those of all training images.
 
@@ -33,7 +33,7 @@ def construct(shallow: CifarNet, phase: Phase, *, inputs: Inputs, stop: Stop) ->
 def compare_logits(
     shallow: CifarNet, deeper: CifarNet, *, phase: Phase, inputs: Inputs, stop: Stop
 ) -> DiagnosticRecord:
-    """Record the largest difference of any logit of any test image, in evaluation mode and float32.
+    """Records the largest difference of any logit of any test image, in evaluation mode and float32.
 
     Args:
         phase: the one that begins with `deeper`.

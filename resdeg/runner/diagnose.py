@@ -39,7 +39,7 @@ def diagnose(
     again: bool = False,
     warn: Callable[[str], None] = lambda notice: None,
 ) -> Iterator[Measured]:
-    """Measure `run`'s network on the CPU in fp32; each kind in each state is stored before it is yielded.
+    """Measures `run`'s network on the CPU in fp32; each kind in each state is stored before it is yielded.
 
     diagnostics.jsonl is replaced as one step, so it holds whole kinds whenever this ends. One process at a
     time may measure a run: `resdeg.sweep.measuring` holds a lock for all of a sweep.
@@ -50,7 +50,7 @@ def diagnose(
             None takes IMAGES of them and leaves a kind that was measured on more, so that a costly measure
             on the whole test split is not replaced by a coarser one that nobody asked for.
         data_dir: the folder of the data set, see `resdeg.data.load`.
-        again: measure anew what was measured on as many images.
+        again: measures anew what was measured on as many images.
         warn: is called with a notice for each snapshot that is damaged and therefore passed over.
 
     Raises:
@@ -95,7 +95,7 @@ def _check_data(store: RunStore, data_hash: str) -> None:
 def _networks(
     store: RunStore, run: RunConfig, end: State, sample: Sample, warn: Callable[[str], None]
 ) -> Iterator[tuple[State, Callable[[], CifarNet]]]:
-    """Yield the states of a run's network, in the order of its training, and how to build it in each."""
+    """Yields the states of a run's network, in the order of its training, and how to build it in each."""
     # A constructed network has no initial values, because it is made of a trained one; those of an adopted
     # network are not known.
     if run.constructed is None and run.adopted is None:
@@ -115,7 +115,7 @@ def _add_note(number: Number, what: str) -> Number:
 
 
 def _build_untrained(run: RunConfig, sample: Sample) -> CifarNet:
-    """Build the network with its initial weights, and with the statistics that evaluation mode needs."""
+    """Builds the network with its initial weights, and with the statistics that evaluation mode needs."""
     model = initial_model(run)
     recompute_statistics(model, sample.train_batches(len(sample)))
     return model
@@ -129,7 +129,7 @@ def _trained_state(store: RunStore) -> State:
 
 
 def _is_stored(store: RunStore, kind: str, state: State, images: int, or_more: bool) -> bool:
-    """Return whether `kind` is stored in `state` on `images` images, or on more where that will do."""
+    """Says whether `kind` is stored in `state` on `images` images, or on more where that will do."""
     counts = {record.images for record in store.diagnostics() if (record.kind, record.state) == (kind, state)}
     return images in counts or (or_more and any(count > images for count in counts))
 

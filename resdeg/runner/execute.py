@@ -31,7 +31,7 @@ def execute(
     report: Report = lambda progress: None,
     save_every: float = SAVE_EVERY,
 ) -> RunSummary:
-    """Train `config` from where `store` left it to its end, or until `stop` comes true.
+    """Trains `config` from where `store` left it to its end, or until `stop` comes true.
 
     Args:
         execution: says where the data lie, on which device to compute, whether to replay steps as one CUDA
@@ -70,7 +70,7 @@ def execute(
 def _run(
     config: RunConfig, log: RunLog, *, execution: ExecutionConfig, device: torch.device, stop: Stop
 ) -> RunSummary:
-    """Train and score the run; return its summary unless it fails."""
+    """Trains and scores the run; returns its summary unless it fails."""
     trainer = _make_trainer(config, log, execution=execution, device=device)
     try:
         for phase in trainer.phases(stop=stop):
@@ -100,7 +100,7 @@ def _run(
 def _make_trainer(
     config: RunConfig, log: RunLog, *, execution: ExecutionConfig, device: torch.device
 ) -> Trainer:
-    """Make the trainer, in the state of the checkpoint if there is one."""
+    """Makes the trainer, in the state of the checkpoint if there is one."""
     session = log.session
     dataset = data.load(config.data, Path(execution.data_dir) if execution.data_dir else None)
     trainer = Trainer.from_config(config, dataset, device=device, step=session.step)
@@ -113,7 +113,7 @@ def _make_trainer(
 
 
 def _score_epoch(trainer: Trainer, log: RunLog, *, stop: Stop) -> dict[str, Score]:
-    """Score the held-out images and the fixed training images, each on its own clock."""
+    """Scores the held-out images and the fixed training images, each on its own clock."""
     log.clock.turn_to("evaluation")
     scores = trainer.score_held_out(stop=stop)
     log.clock.turn_to("clean")

@@ -29,7 +29,7 @@ class Inputs:
     def from_dataset(
         cls, dataset: Dataset, device: torch.device, *, adopted: AdoptedConfig | None = None
     ) -> Inputs:
-        """Put `dataset` on `device`; `adopted` says how adopted weights want their input standardised."""
+        """Puts `dataset` on `device`; `adopted` says how adopted weights want their input standardised."""
 
         def put(split: Split) -> Examples:
             images = torch.from_numpy(split.images).to(device)
@@ -49,23 +49,23 @@ class Inputs:
         return self.images[:count], self.labels[:count]
 
     def plan(self, config: RunConfig, step: int) -> Plan:
-        """Draw the plan (B,) int32 of `step`, on the host."""
+        """Draws the plan (B,) int32 of `step`, on the host."""
         training, images = config.training, len(self.labels)
         return batch_plan(
             config.seed, step, batch=training.batch_size, images=images, pad=training.pad, flip=training.flip
         )
 
     def batch(self, config: RunConfig, step: int) -> Batch:
-        """Make the batch of `step`, which depends only on the seed and the step."""
+        """Makes the batch of `step`, which depends only on the seed and the step."""
         return self.batch_from_plan(config, torch.from_numpy(self.plan(config, step)).to(self.images.device))
 
     def batch_from_plan(self, config: RunConfig, plan: Tensor) -> Batch:
-        """Make the batch of a plan (B,) int32 that lies on the device."""
+        """Makes the batch of a plan (B,) int32 that lies on the device."""
         images = augment(self.images, plan, self.standardise, config.training.pad)
         return images, self.labels[plan.long() >> 9]
 
     def batches(self, images: Tensor, size: int, *, stop: Stop) -> Iterator[Tensor]:
-        """Yield `images`, standardised and not augmented, in equal batches of at most `size`.
+        """Yields `images`, standardised and not augmented, in equal batches of at most `size`.
 
         Raises:
             Interrupted: `stop` came true between two of them.

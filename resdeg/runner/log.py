@@ -38,18 +38,18 @@ class Clock:
         self._spent: dict[Activity, float] = {"start": 0.0, "training": 0.0, "evaluation": 0.0, "clean": 0.0}
 
     def turn_to(self, activity: Activity) -> None:
-        """Count the seconds from now on as those of `activity`."""
+        """Counts the seconds from now on as those of `activity`."""
         now = time.monotonic()
         self._spent[self._activity] += now - self._turned
         self._activity, self._turned = activity, now
 
     def end_start(self) -> float:
-        """Return the seconds since this clock was made; what follows is training."""
+        """Returns the seconds since this clock was made; what follows is training."""
         self.turn_to("training")
         return self._spent["start"]
 
     def record(self, step: int) -> TimingRecord:
-        """Make the line of `step`; what follows is training, and counts for the next line."""
+        """Makes the line of `step`; what follows is training, and counts for the next line."""
         self.turn_to("training")
         spent = self._spent
         self._forget()
@@ -90,7 +90,7 @@ class RunLog:
         self._saved = 0.0
 
     def open(self, segment: Segment, *, closing: Sequence[int], snapshots: int = 0) -> None:
-        """Store what, besides its settings, determines the bits of the run.
+        """Stores what, besides its settings, determines the bits of the run.
 
         Args:
             closing: the steps that close an epoch of the run.
@@ -104,30 +104,30 @@ class RunLog:
         self.session.begin(segment)
 
     def start(self, state: TrainState) -> None:
-        """Note that training begins, and report from which step."""
+        """Notes that training begins, and reports from which step."""
         self._start_seconds = self.clock.end_start()
         self._saved = time.monotonic()
         self._send(state)
 
     @contextlib.contextmanager
     def capturing(self) -> Iterator[None]:
-        """Count the seconds within `with` as those of a capture, which are also seconds of training."""
+        """Counts the seconds within `with` as those of a capture, which are also seconds of training."""
         began = time.monotonic()
         yield
         self._capture_seconds += time.monotonic() - began
 
     def record_construction(self, record: DiagnosticRecord) -> None:
-        """Store how nearly a constructed network computes what the one before it did."""
+        """Stores how nearly a constructed network computes what the one before it did."""
         keep_measured(self.session.store, record.kind, record.state, [record])
 
     def follow_step(self, state: TrainState) -> None:
-        """Report a step, and commit it where the last commit is long ago."""
+        """Reports a step, and commits it where the last commit is long ago."""
         self._send(state)
         if time.monotonic() - self._saved > self._save_every:
             self._commit(state, self.session.recorded)
 
     def record_epoch(self, record: EvalRecord, state: TrainState) -> None:
-        """Store the record, the snapshot if one is due, and the state at the end of an epoch; report it."""
+        """Stores the record, the snapshot if one is due, and the state at the end of an epoch; reports it."""
         self.session.append(record, self.clock.record(record.step))
         if record.step in self._snapshot_steps:
             self.session.snapshot(weights_to_bytes(state.model), record.step)
@@ -145,27 +145,27 @@ class RunLog:
             self._report(progress(notice=self.session.notices.pop(0)))
 
     def stop(self, state: TrainState) -> RunSummary:
-        """Store how far a run came that was asked to stop."""
+        """Stores how far a run came that was asked to stop."""
         if state.step != self.session.step:
             self.session.note(self.clock.record(state.step))
             self._commit(state, self.session.recorded)
         return self._summarise("stopped", step=state.step, reason="asked to stop")
 
     def diverge(self, divergence: Divergence) -> RunSummary:
-        """Summarise a run whose loss is not finite any more."""
+        """Summarises a run whose loss is not finite any more."""
         epoch, step = divergence.epoch, divergence.step
         reason = f"diverged at epoch {epoch}, step {step}: {divergence.reason}"
         return self._summarise("diverged", step=step, reason=reason)
 
     def fail(self, reason: str) -> RunSummary:
-        """Store the traceback of the exception that is being handled, and a summary with `reason`."""
+        """Stores the traceback of the exception that is being handled, and a summary with `reason`."""
         self.session.fail(traceback.format_exc())
         summary = self._summarise("failed", step=self.session.step, reason=reason)
         self.session.end(summary)
         return summary
 
     def finish(self, last: EvalRecord, scores: dict[str, Score]) -> RunSummary:
-        """Summarise a run that came to its end.
+        """Summarises a run that came to its end.
 
         Args:
             last: the record of the last epoch.

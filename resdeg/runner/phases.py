@@ -19,7 +19,7 @@ class Phase:
 
 
 def plan_phases(config: RunConfig, images: int) -> list[Phase]:
-    """Divide the run of `config` on that many training images into its phases.
+    """Divides the run of `config` on that many training images into its phases.
 
     Raises:
         UsageError: the run takes two phases and is too short for them.

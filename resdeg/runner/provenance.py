@@ -20,7 +20,7 @@ _COMPUTING = ("data", "models", "training", "runner", "randomness.py")  # The co
 
 
 def describe_segment(config: RunConfig, dataset: Dataset, *, device: torch.device, step: int) -> Segment:
-    """Describe what this process computes with, from `step` on."""
+    """Describes what this process computes with, from `step` on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Segment(
         from_step=step,
@@ -39,13 +39,13 @@ def describe_segment(config: RunConfig, dataset: Dataset, *, device: torch.devic
 
 
 def fuses(config: RunConfig, device: torch.device) -> bool:
-    """Return whether the norms of this training compute, in the same pass, what follows them."""
+    """Says whether the norms of this training compute, in the same pass, what follows them."""
     return config.training.fused and can_compile(device, config.training.threads)
 
 
 @functools.cache
 def digest_code(package: Path) -> str:
-    """Return twelve hexadecimal digits of the SHA-256 of all source that makes numbers, and of its paths."""
+    """Returns twelve hexadecimal digits of the SHA-256 of all source that makes numbers, and of its paths."""
     digest = hashlib.sha256()
     for room in _COMPUTING:
         source = package / room

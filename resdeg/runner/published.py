@@ -46,11 +46,11 @@ class Published:
     files: tuple[PublishedFile, ...]
 
     def address(self, file: PublishedFile) -> str:
-        """Return the address that `file` is downloaded from."""
+        """Returns the address that `file` is downloaded from."""
         return f"{_ADDRESS}/{self.repository}/{self.commit}/{self.folder}/{file.name}"
 
     def to_download(self, file: PublishedFile) -> RemoteFile:
-        """Describe the file to `download`; all of these are in torch's first format, a pickle."""
+        """Describes the file to `download`; all of these are in torch's first format, a pickle."""
         return RemoteFile(
             file.name,
             file.bytes,
@@ -183,7 +183,7 @@ def locate(
     offline: bool,
     say: Callable[[str], None],
 ) -> Path:
-    """Return the path of the verified file, in the cache after a download where no folder is given.
+    """Returns the path of the verified file, in the cache after a download where no folder is given.
 
     Args:
         folder: holds the file, or a folder with the source's name that does.

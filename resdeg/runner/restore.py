@@ -14,7 +14,7 @@ from resdeg.training.state import load_weights
 
 
 def load_model(folder: Path | str) -> CifarNet:
-    """Load the trained network of a run, in evaluation mode on the CPU, from its newest whole checkpoint.
+    """Loads the trained network of a run, in evaluation mode on the CPU, from its newest whole checkpoint.
 
     Args:
         folder: results/<sweep>/runs/<run_id>.
@@ -35,7 +35,7 @@ def load_model(folder: Path | str) -> CifarNet:
 
 
 def model_at(config: RunConfig, step: int, *, tensors: bytes) -> CifarNet:
-    """Load the network of `config` after `step`, in evaluation mode on the CPU.
+    """Loads the network of `config` after `step`, in evaluation mode on the CPU.
 
     Args:
         tensors: those of a checkpoint or a snapshot of that step.
@@ -50,7 +50,7 @@ def model_at(config: RunConfig, step: int, *, tensors: bytes) -> CifarNet:
 
 
 def initial_model(config: RunConfig) -> CifarNet:
-    """Build the network of `config` before any step, in evaluation mode on the CPU.
+    """Builds the network of `config` before any step, in evaluation mode on the CPU.
 
     A constructed run begins with another: the initial one of `config.shallow`.
     """

@@ -44,7 +44,7 @@ class Trainer:
     def from_config(
         cls, config: RunConfig, dataset: Dataset, *, device: torch.device, step: int = 0
     ) -> Trainer:
-        """Make a trainer for what follows `step`, and make this process's arithmetic repeat its bits.
+        """Makes a trainer for what follows `step`, and makes this process's arithmetic repeat its bits.
 
         At the step between two phases it is in the earlier one, whose network the next one is made of.
         """
@@ -68,7 +68,7 @@ class Trainer:
         return [self.phase, *self.following][-1].schedule.closing
 
     def phases(self, *, stop: Stop = never_stop) -> Iterator[Phase]:
-        """Yield the present phase and those that follow, each with its network and state in place.
+        """Yields the present phase and those that follow, each with its network and state in place.
 
         Between two phases the network of the next is constructed from the trained one.
 
@@ -91,11 +91,11 @@ class Trainer:
         self.phase, self.following, self.state = phase, following, new_state(deeper, phase.schedule)
 
     def batch_at(self, step: int) -> Batch:
-        """Make the batch of `step`."""
+        """Makes the batch of `step`."""
         return self.inputs.batch(self.config, step)
 
     def make_step(self, *, graph: bool = False) -> TakeStep:
-        """Make the function that takes a step, on CUDA as the replay of one `graph` if that is asked for."""
+        """Makes the function that takes a step, on CUDA as the replay of one `graph` if that is asked for."""
         if not graph:
             return make_eager_step(self.state, self.phase.schedule, batch_at=self.batch_at)
         take_step = self.make_static_step()
@@ -103,7 +103,7 @@ class Trainer:
         return take_step
 
     def make_static_step(self) -> StaticStep:
-        """Make the same step from tensors at fixed addresses; on CUDA it can be captured."""
+        """Makes the same step from tensors at fixed addresses; on CUDA it can be captured."""
         config, inputs = self.config, self.inputs
         return StaticStep(
             self.state,
@@ -113,7 +113,7 @@ class Trainer:
         )
 
     def score(self, name: str, examples: Examples, *, stop: Stop = never_stop) -> dict[str, Score]:
-        """Score `examples` in evaluation mode, under `name`.
+        """Scores `examples` in evaluation mode, under `name`.
 
         Where the network has instance norms, the score under `image_<name>` is the one with each image's own
         statistics, which is how such a network was trained.
@@ -128,14 +128,14 @@ class Trainer:
         return scores
 
     def score_held_out(self, *, stop: Stop = never_stop) -> dict[str, Score]:
-        """Score every split that is held out from training, as `score` does."""
+        """Scores every split that is held out from training, as `score` does."""
         scores: dict[str, Score] = {}
         for name, examples in self.inputs.held.items():
             scores |= self.score(name, examples, stop=stop)
         return scores
 
     def score_training_images(self, *, stop: Stop = never_stop) -> dict[str, Score]:
-        """Score all training images, under `train`, as `score` does.
+        """Scores all training images, under `train`, as `score` does.
 
         Under `recomputed_train` is the score with batch norm statistics that are averages over all of them,
         as in training a batch at a time; a network without batch norms has no such score.
@@ -158,6 +158,6 @@ class Trainer:
 
 
 def _prepare_network(model: CifarNet, phase: Phase, device: torch.device) -> None:
-    """Put `model` on `device`, in the layout and with the forward that train fast there."""
+    """Puts `model` on `device`, in the layout and with the forward that train fast there."""
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     use_fast_forward(model, compiled=fuses(phase.config, device))

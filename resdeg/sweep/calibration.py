@@ -43,7 +43,7 @@ class Facts(BaseModel):
     data_hash: str | None
 
     def joined(self, other: Facts) -> Facts:
-        """The facts of two grids of one sweep together."""
+        """Returns the facts of two grids of one sweep together."""
         return Facts(
             device=self.device,
             parameters=self.parameters | other.parameters,
@@ -98,25 +98,25 @@ class Calibration(BaseModel):
         return self.counts_of(family, depth).multiply_adds
 
     def seconds_of(self, depth: int) -> float:
-        """Seconds of one training step."""
+        """Returns the seconds of one training step."""
         if depth == 2:
             return self.stem_seconds
         slope = (self.seconds[1] - self.seconds[0]) / (self.blocks[1] - self.blocks[0])
         return max(self.stem_seconds, self.seconds[0] + slope * (blocks_in(depth) - self.blocks[0]))
 
     def covers(self, config: SweepConfig) -> bool:
-        """Whether both its families and its deepest net were measured."""
+        """Says whether both its families and its deepest net were measured."""
         return set(config.families) <= set(self.counts) and blocks_in(max(config.depths)) <= self.blocks[1]
 
     def corrected(self, ratio: float) -> Calibration:
-        """The same after a sweep took `ratio` times what was foreseen: load and neighbours included."""
+        """Returns the same after a sweep took `ratio` times the forecast, load and neighbours included."""
         low, high = self.seconds
         return self.model_copy(
             update={"stem_seconds": self.stem_seconds * ratio, "seconds": (low * ratio, high * ratio)}
         )
 
     def facts(self, config: SweepConfig, data_hash: str | None = None) -> Facts:
-        """Price every run of the grid, without its arms."""
+        """Prices every run of the grid, without its arms."""
         runs = config.grid()
         counts = {run.run_id: self.counts_of(run.family, run.depth) for run in runs}
         slope = (self.bytes[1] - self.bytes[0]) / (self.blocks[1] - self.blocks[0])
@@ -135,12 +135,12 @@ class Calibration(BaseModel):
 
 
 def blocks_in(depth: int) -> int:
-    """The blocks of a net: each has two convolutions, besides stem and classifier."""
+    """Counts the blocks of a net: each has two convolutions, besides stem and classifier."""
     return (depth - 2) // 2
 
 
 def _average(run: RunConfig, at_depth: Callable[[int], float]) -> float:
-    """Average a number over the steps of a run, which a constructed net begins as a shallower one."""
+    """Averages a number over the steps of a run, which a constructed net begins as a shallower one."""
     own, constructed = at_depth(run.depth), run.constructed
     if constructed is None:
         return own
@@ -150,20 +150,20 @@ def _average(run: RunConfig, at_depth: Callable[[int], float]) -> float:
 def facts_of_runs(
     config: SweepConfig, calibrations: Iterable[Calibration], data_hash: str | None = None
 ) -> Facts:
-    """Price every run of `config` and its arms, by a calibration of each of `config.grids`."""
+    """Prices every run of `config` and its arms, by a calibration of each of `config.grids`."""
     pairs = zip(calibrations, config.grids, strict=True)
     return functools.reduce(Facts.joined, (known.facts(grid, data_hash) for known, grid in pairs))
 
 
 def recall_all(config: SweepConfig) -> list[Calibration] | None:
-    """Recall the calibration of each of `config.grids`; None where one is missing."""
+    """Recalls the calibration of each of `config.grids`; None where one is missing."""
     recalled = [recall(grid) for grid in config.grids]
     known = [calibration for calibration in recalled if calibration is not None]
     return known if len(known) == len(recalled) else None
 
 
 def recall(config: SweepConfig) -> Calibration | None:
-    """Recall what was measured for such nets on this machine with these versions; None where nothing was.
+    """Recalls what was measured for such nets on this machine with these versions; None where nothing was.
 
     Shallower nets do not count: a line through two depths that a neighbour disturbed, drawn on to four times
     the deeper one, is wrong in shape (docs/log.md).
@@ -177,7 +177,7 @@ def recall(config: SweepConfig) -> Calibration | None:
 
 
 def remember(config: SweepConfig, calibration: Calibration) -> None:
-    """Store `calibration` for the next plan; a cache that cannot be written costs a measurement each time."""
+    """Stores `calibration` for the next plan; an unwritable cache costs a measurement each time."""
     every = {**_read_cache(), _key(config): calibration.model_dump(mode="json")}
     newest = dict(list(every.items())[-MOST_STORED:])
     try:
@@ -188,7 +188,7 @@ def remember(config: SweepConfig, calibration: Calibration) -> None:
 
 
 def correct(config: SweepConfig, ratio: float) -> None:
-    """Correct the calibration by a sweep that took `ratio` times what was foreseen."""
+    """Corrects the calibration by a sweep that took `ratio` times what was foreseen."""
     corrected: dict[str, Calibration] = {}
     for grid in config.grids:
         known = recall(grid)

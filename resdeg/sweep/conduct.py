@@ -85,7 +85,7 @@ Event = SetAside | NothingToTrain | Begun | Progress | Retry | Ended | Over
 
 
 def price_sweep(config: SweepConfig, folder: Path, *, ask: Ask = ask_preflight) -> Priced:
-    """Plan and price a sweep without its data, and without torch where a calibration is at hand.
+    """Plans and prices a sweep without its data, and without torch where a calibration is at hand.
 
     Args:
         ask: finds out what a step costs where that is not known, see `ask_preflight`.
@@ -116,13 +116,13 @@ def run_sweep(
     ask: Ask = ask_preflight,
     engine: MakeEngine = Pool,
 ) -> Generator[Event, None, None]:
-    """Plan, price and train a sweep, from wherever `folder` stands; yield what happens, last an `Over`.
+    """Plans, prices and trains a sweep, from wherever `folder` stands; yields what happens, last an `Over`.
 
     While runs are trained, a signal asks the workers to save and stop, and a second one kills them. An
     iterator that is closed before its end kills them too. `follow` reads it.
 
     Args:
-        fresh: set earlier runs of this grid aside and train them anew.
+        fresh: sets earlier runs of this grid aside and trains them anew.
         joins: the plan is one more run of a grid that the folder may have; see `write_plan`.
         deadline: seconds on the monotonic clock at which everything is saved and stopped.
         requests: hears the signals; a new one where none is given.
@@ -165,7 +165,7 @@ def run_sweep(
 
 
 def follow(events: Generator[Event, None, None], show: Callable[[Event], object]) -> Over:
-    """Show every event of `run_sweep` and return the last one, which is shown as well.
+    """Shows every event of `run_sweep` and returns the last one, which is shown as well.
 
     A second signal may come while an event is shown. The sweep has to hear of it, because it has workers to
     kill.
@@ -183,7 +183,7 @@ def follow(events: Generator[Event, None, None], show: Callable[[Event], object]
 
 
 def _missing_data(config: SweepConfig) -> Distribution | None:
-    """What must be downloaded first; None where the data is there, or needs no file.
+    """Returns what must be downloaded first; None where the data is there, or needs no file.
 
     Raises:
         DataError: the data is not where the user says, which never falls through to another directory, or

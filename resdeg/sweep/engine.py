@@ -30,20 +30,20 @@ class Engine(Protocol):
     """
 
     def submit(self, run: RunConfig) -> None:
-        """Begin to train `run`, from where its folder stands, in a worker; return at once."""
+        """Begins to train `run`, from where its folder stands, in a worker; returns at once."""
 
     def poll(self, timeout: float) -> list[Progress | Ended]:
-        """Return what has happened, waiting at most `timeout` seconds for the first of it.
+        """Returns what has happened, waiting at most `timeout` seconds for the first of it.
 
         Every run that was submitted ends with one `Ended`. A worker that died, or has been silent for too
         long, ends its runs with a LostError, upon which the supervisor tries them again.
         """
 
     def cancel(self) -> None:
-        """Ask every worker to save and stop; return at once. Their runs end as "stopped"."""
+        """Asks every worker to save and stop; returns at once. Their runs end as "stopped"."""
 
     def kill(self) -> None:
-        """End every worker now, and return when none is left. The last checkpoints stand."""
+        """Ends every worker now, and returns when none is left. The last checkpoints stand."""
 
 
 MakeEngine = Callable[[Path, ExecutionConfig], Engine]

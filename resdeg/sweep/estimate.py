@@ -36,7 +36,7 @@ class Cost:
 
 
 def run_cost(run: RunConfig, facts: Facts, snapshots: int = 0) -> Cost:
-    """Price a run by the seconds of a step; an evaluation counts as its forward passes."""
+    """Prices a run by the seconds of a step; an evaluation counts as its forward passes."""
     size, batch = data.shape(run.data), run.training.batch_size
     steps = run.training.total_steps(size.train)
     closing = record_steps(size.train, batch, steps)
@@ -55,7 +55,7 @@ def run_cost(run: RunConfig, facts: Facts, snapshots: int = 0) -> Cost:
 
 
 def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
-    """Seconds until the last of `jobs` workers ends, each taking the next run as it becomes free.
+    """Returns the seconds until the last of `jobs` workers ends, each taking the next run as it becomes free.
 
     >>> wall_seconds([3.0, 2.0, 2.0], jobs=2)
     4.0
@@ -67,12 +67,12 @@ def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
 
 
 def costs(runs: Iterable[RunConfig], facts: Facts, snapshots: int = 0) -> Mapping[str, Cost]:
-    """Price every run, by run id."""
+    """Prices every run, by run id."""
     return {run.run_id: run_cost(run, facts, snapshots) for run in runs}
 
 
 def available_bytes() -> int | None:
-    """Memory that new processes may take without swapping: the machine's, and this control group's.
+    """Returns the bytes that new processes may take without swapping, in the machine and this control group.
 
     None where the system does not say.
     """
@@ -91,7 +91,7 @@ def available_bytes() -> int | None:
 
 
 def count_cores() -> int:
-    """Count the cores that this process may use."""
+    """Counts the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     count = os.cpu_count()
@@ -99,7 +99,7 @@ def count_cores() -> int:
 
 
 def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
-    """Runs side by side: as many as cores and memory allow on a CPU, one group on an accelerator."""
+    """Counts runs side by side: as many as cores and memory allow on a CPU, one group on an accelerator."""
     if config.execution.jobs != "auto":
         return config.execution.jobs
     if facts.device != "cpu":
@@ -109,7 +109,7 @@ def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
 
 
 def fitting_jobs(runs: int, cores: int, *, worker_bytes: int, available: int | None) -> int:
-    """Workers for `runs` that find a core each, and memory.
+    """Counts the workers for `runs` that find a core each, and memory.
 
     Args:
         worker_bytes: memory that one worker takes.

@@ -34,7 +34,7 @@ def sweep(
     fresh: bool = False,
     progress: Callable[[Event], object] | None = None,
 ) -> SweepFrame:
-    """Train plain and residual networks over depths and seeds, and return what `resdeg.load` returns.
+    """Trains plain and residual networks over depths and seeds, and returns what `resdeg.load` returns.
 
     It is `resdeg sweep` with the same names, defaults and environment variables, and writes the same records.
     The same call again goes on where the last one ended, and trains no finished network twice. It prints
@@ -56,7 +56,7 @@ def sweep(
         jobs: runs side by side, or "auto".
         time_limit: seconds, or text such as "170m", after which everything is saved and stopped.
         out: the folder of the sweep; without it results/local/<data>-<recipe>.
-        fresh: set earlier runs of this grid aside, which keeps them, and train anew.
+        fresh: sets earlier runs of this grid aside, which keeps them, and trains anew.
         progress: is called with every event, see `resdeg.sweep.conduct.Event`. An exception in it ends the
             sweep, back to the last checkpoints.
 
@@ -93,7 +93,7 @@ def sweep(
 
 
 def _raise_what_ended(over: Over, folder: Path) -> None:
-    """Raise the signal that stopped a sweep, or an error that names its failed runs; else return."""
+    """Raises the signal that stopped a sweep, or an error that names its failed runs; else returns."""
     import signal
 
     from resdeg.errors import ResdegError
@@ -113,12 +113,12 @@ def _raise_what_ended(over: Over, folder: Path) -> None:
 
 
 def _listed(values: object) -> object:
-    """Make a list of a sequence, a range for one; leave text and a single number as they are."""
+    """Makes a list of a sequence, a range for one; leaves text and a single number as they are."""
     return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else values
 
 
 def _nested(settings: Mapping[str, object]) -> dict[str, Any]:
-    """Nest dotted names.
+    """Nests dotted names.
 
     >>> _nested({"training.lr": 0.05, "training.momentum": 0.8})
     {'training': {'lr': 0.05, 'momentum': 0.8}}

@@ -46,10 +46,10 @@ class Measured:
 
 
 def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
-    """Say why the run in `store` cannot be measured; None where it can.
+    """Says why the run in `store` cannot be measured; None where it can.
 
     Args:
-        unfinished: also accept a run that was stopped, at the step of its checkpoint.
+        unfinished: also accepts a run that was stopped, at the step of its checkpoint.
     """
     state = store.state()
     if state != "finished" and not (unfinished and state in ("stopped", "interrupted")):
@@ -64,7 +64,7 @@ def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
 
 
 def measure_run(folder: str, run: str, request: Request, threads: int) -> tuple[int, list[str]]:
-    """Measure a run, in a worker; return the `measures` and `notices` of a Measured.
+    """Measures a run, in a worker; returns the `measures` and `notices` of a Measured.
 
     Args:
         folder: where the sweep is.
@@ -95,7 +95,7 @@ def measure(
     cores: int,
     entry: Callable[..., object] = measure_run,
 ) -> Iterator[Measured]:
-    """Measure `runs`, the deepest first, `jobs` side by side on `cores`; yield each when it is done.
+    """Measures `runs`, the deepest first, `jobs` side by side on `cores`; yields each when it is done.
 
     Whatever ends this early leaves whole kinds in the records, and no worker.
 
@@ -134,7 +134,7 @@ def measure(
 
 
 def _end(workers: Sequence[Worker]) -> None:
-    """Ask every worker to leave, and kill those that do not."""
+    """Asks every worker to leave, and kills those that do not."""
     for worker in workers:
         worker.process.terminate()
     late = time.monotonic() + _PATIENCE

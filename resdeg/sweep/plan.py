@@ -12,7 +12,7 @@ from resdeg.store import RunState, SweepStore
 
 
 def default_folder(config: SweepConfig) -> Path:
-    """The folder of a sweep for which none was given, relative to where the program runs."""
+    """Returns the folder of a sweep for which none was given, relative to where the program runs."""
     return Path("results") / "local" / f"{config.data.name}-{config.training.recipe}"
 
 
@@ -26,7 +26,7 @@ class Plan:
 
     @classmethod
     def load(cls, config: SweepConfig, store: SweepStore) -> Plan:
-        """Read how far each run is."""
+        """Reads how far each run is."""
         return cls(config, store, {run.run_id: _state(store, run) for run in config.runs()})
 
     @property

@@ -23,14 +23,14 @@ Probe = Callable[[RunConfig, "torch.device", bool], tuple[float, int]]
 
 
 def answer_preflight(config: str, read_data: bool) -> dict[str, Any]:
-    """Answer `ask_preflight`, in a worker: a SweepConfig as JSON in, Facts as JSON out."""
+    """Answers `ask_preflight`, in a worker: a SweepConfig as JSON in, Facts as JSON out."""
     return preflight(SweepConfig.model_validate_json(config), read_data).model_dump(mode="json")
 
 
 def ask_preflight(
     config: SweepConfig, read_data: bool, *, entry: Callable[..., object] = answer_preflight
 ) -> Facts:
-    """Run `preflight` in a worker, so that this process never imports torch.
+    """Runs `preflight` in a worker, so that this process never imports torch.
 
     Args:
         entry: what the worker answers, see `answer_preflight`.
@@ -43,7 +43,7 @@ def ask_preflight(
 
 
 def preflight(config: SweepConfig, read_data: bool, *, probe: Probe | None = None) -> Facts:
-    """Build every distinct net, price them, and verify the data.
+    """Builds every distinct net, prices them, and verifies the data.
 
     Args:
         read_data: False where nothing will be trained, so that a dry run needs no data.
@@ -78,7 +78,7 @@ def _recall_or_calibrate(config: SweepConfig, device: torch.device, probe: Probe
 
 
 def calibrate(config: SweepConfig, device: torch.device, *, probe: Probe | None = None) -> Calibration:
-    """Count nets of two depths of the grid, and time training steps of them by `probe`, or `probe_step`."""
+    """Counts nets of two depths of the grid, and times training steps of them by `probe`, or `probe_step`."""
     from resdeg.runner import check
 
     depths = sorted(depth for depth in config.depths if depth > 2) or [8]
@@ -115,7 +115,7 @@ def calibrate(config: SweepConfig, device: torch.device, *, probe: Probe | None 
 
 
 def probe_step(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, int]:
-    """Time a training step on random images, after one to warm up.
+    """Times a training step on random images, after one to warm up.
 
     Returns:
         Seconds of a step, and peak bytes of this process.
@@ -146,6 +146,6 @@ def probe_step(run: RunConfig, device: torch.device, graph: bool) -> tuple[float
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has held."""
+    """Returns the most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)  # bytes there, kilobytes here

@@ -12,7 +12,7 @@ from resdeg.sweep.plan import Plan
 
 
 def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
-    """Return the configuration with the registration that its folder has, or gets now.
+    """Returns the configuration with the registration that its folder has, or gets now.
 
     A folder keeps the registration that it was begun with, whatever rules go on with it. A folder that holds
     a record and has no registration never gets one: its rules are younger than its records.
@@ -38,7 +38,7 @@ def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
 
 
 def write_plan(plan: Plan, joins: bool) -> SweepConfig:
-    """Name the grid in sweep.toml, with its registration; return the plan that stands there now.
+    """Names the grid in sweep.toml, with its registration; returns the plan that stands there now.
 
     Args:
         joins: the plan is one more run of a grid that the folder may have, and replaces no grid of the same
@@ -55,7 +55,7 @@ def write_plan(plan: Plan, joins: bool) -> SweepConfig:
 
 
 def _planned_before(store: SweepStore) -> SweepConfig | None:
-    """The plan that the folder has; None where it has none that can be read."""
+    """Returns the plan that the folder has; None where it has none that can be read."""
     try:
         return validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
     except UsageError:
@@ -69,7 +69,7 @@ def _whole_seeds(config: SweepConfig, store: SweepStore) -> int:
 
 
 def described(config: SweepConfig) -> str:
-    """Describe the registration in a line, for the announcement of a sweep."""
+    """Describes the registration in a line, for the announcement of a sweep."""
     rules, registration = registered_rules(), config.registration
     if registration is None:
         return f"version {rules.version} of {rules.date}, younger than the records in this folder"

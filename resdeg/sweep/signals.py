@@ -13,7 +13,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Within `with`, each signal of STOPPING calls `handler`.
+    """Makes each signal of STOPPING call `handler` within `with`.
 
     A signal that was ignored when the program started stays so: that is what `nohup` is for. Only the main
     thread of a program can hear signals; in another one nothing changes.

@@ -67,7 +67,7 @@ def carry_out(
     requests: StopRequests,
     deadline: float | None = None,
 ) -> Generator[Progress | Retry | Ended, None, None]:
-    """Train `runs`, `jobs` at a time, in their order; yield what happens as it happens.
+    """Trains `runs`, `jobs` at a time, in their order; yields what happens as it happens.
 
     A run that fails stops no other. One whose worker was lost is tried again at most RETRIES times:
     after the others and alone, because memory that was short is the likeliest reason.

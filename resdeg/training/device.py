@@ -20,7 +20,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h names them.
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`; 'auto' is the first of cuda, mps and cpu that this machine has.
+    """Returns the device called `name`; 'auto' is the first of cuda, mps and cpu that this machine has.
 
     Raises:
         UsageError: this machine has no such device.
@@ -34,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse bf16 where the hardware would only emulate it.
+    """Refuses bf16 where the hardware would only emulate it.
 
     Raises:
         UsageError: `device` has no bf16 arithmetic.
@@ -64,7 +64,7 @@ def _cpu_capabilities() -> Mapping[str, object]:
 
 
 def prepare(config: TrainingConfig, device: torch.device) -> None:
-    """Make this process repeat its bits: threads as configured, deterministic algorithms, no TF32.
+    """Makes this process repeat its bits: threads as configured, deterministic algorithms, no TF32.
 
     Raises:
         UsageError: `device` lacks the precision that `config` asks for.
@@ -83,7 +83,7 @@ def prepare(config: TrainingConfig, device: torch.device) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees: the next step asks for the same tensors again.
+    """Lets glibc keep what a step frees: the next step asks for the same tensors again.
 
     By default blocks above 32 MB go back to the kernel each time and come back as page faults,
     which is 6-9 % of a step.
@@ -96,7 +96,7 @@ def keep_freed_memory() -> None:
 
 
 def own_stream(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """On CUDA, send the work of this thread to a stream that no other thread uses; elsewhere do nothing."""
+    """On CUDA, sends this thread's work to a stream that no other thread uses; elsewhere does nothing."""
     if device.type != "cuda":
         return contextlib.nullcontext()
     stream: contextlib.AbstractContextManager[object] = torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
@@ -104,5 +104,5 @@ def own_stream(device: torch.device) -> contextlib.AbstractContextManager[object
 
 
 def autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
-    """Compute convolutions and products in bf16; norm statistics, loss, weights and momentum stay fp32."""
+    """Computes convolutions and products in bf16; norm statistics, loss, weights and momentum stay fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")

@@ -29,7 +29,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 
 
 def never_stop() -> bool:
-    """Let a computation go on to its end."""
+    """Lets a computation go on to its end."""
     return False
 
 
@@ -42,7 +42,7 @@ def evaluate(
     cast: torch.autocast,
     stop: Stop = never_stop,
 ) -> Score:
-    """Score `model` without touching its mode, weights or statistics.
+    """Scores `model` without touching its mode, weights or statistics.
 
     Args:
         examples: images and labels on the model's device.
@@ -71,6 +71,6 @@ def evaluate(
 
 
 def name_scores(scores: dict[str, Score]) -> dict[str, float]:
-    """Give every number the name of its field in a record: `test_loss` and `test_accuracy` for 'test'."""
+    """Gives every number the name of its field in a record: `test_loss` and `test_accuracy` for 'test'."""
     losses = {f"{name}_loss": score.loss for name, score in scores.items()}
     return losses | {f"{name}_accuracy": score.accuracy for name, score in scores.items()}

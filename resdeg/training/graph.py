@@ -58,7 +58,7 @@ class StaticStep:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, step: int, slot: int) -> None:
-        """Take `step`, whose loss and correct count go to `slot` of the running sums."""
+        """Takes `step`, whose loss and correct count go to `slot` of the running sums."""
         self._prepare(step, slot)
         if self._graph is not None:
             self._graph.replay()
@@ -67,7 +67,7 @@ class StaticStep:
         self._next = (step + 1, slot + 1)
 
     def compute(self) -> None:
-        """Compute one step from what lies in the tensors; nothing in it waits for the host."""
+        """Computes one step from what lies in the tensors; nothing in it waits for the host."""
         self.rate.copy_(self.rates.index_select(0, self.row)[0])
         batch = self.batch_from_plan(self.plans.index_select(0, self.row)[0])
         loss, correct = update(self.state, batch, self.cast)
@@ -91,7 +91,7 @@ class StaticStep:
             self.slot.fill_(slot)
 
     def capture(self) -> None:
-        """Capture `compute` in one CUDA graph; weights, momentum and sums end as they began.
+        """Captures `compute` in one CUDA graph; weights, momentum and sums end as they began.
 
         A capture takes WARM_UP steps and one more. Runs of other threads go on meanwhile, but capture none.
 

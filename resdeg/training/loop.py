@@ -30,7 +30,7 @@ class Divergence:
 
 
 def update(state: TrainState, batch: Batch, cast: torch.autocast) -> tuple[Tensor, Tensor]:
-    """Go forward, backward and one step of the optimiser.
+    """Goes forward, backward and one step of the optimiser.
 
     Returns:
         The mean loss, () in nats, and the number of correct answers, (), still on the device.
@@ -50,7 +50,7 @@ def update(state: TrainState, batch: Batch, cast: torch.autocast) -> tuple[Tenso
 
 
 def make_eager_step(state: TrainState, schedule: Schedule, *, batch_at: Callable[[int], Batch]) -> TakeStep:
-    """Make the step that is computed one operation after another, and that never waits for the device."""
+    """Makes the step that is computed one operation after another, and that never waits for the device."""
     cast = autocast(schedule.config, state.losses.device)
 
     def take_step(step: int, slot: int) -> None:
@@ -72,7 +72,7 @@ def train(
     stop: Stop = never_stop,
     on_step: Callable[[TrainState], None] = lambda state: None,
 ) -> Iterator[EvalRecord | Divergence]:
-    """Train from `state.step` to the schedule's last step, yielding after each step that closes an epoch.
+    """Trains from `state.step` to the schedule's last step, yielding after each step that closes an epoch.
 
     Args:
         take_step: takes the step that it is given, whatever came before, so that a continued run does what

@@ -10,12 +10,12 @@ from resdeg.errors import UsageError, did_you_mean
 
 
 def _steps(progress: float) -> float:
-    """Return 1, then 1/10 from half way, then 1/100 from three quarters (He et al. 2015: 32k, 48k of 64k)."""
+    """Returns 1, 1/10 from half way, and 1/100 from three quarters (He et al. 2015: 32k, 48k of 64k)."""
     return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
 
 
 def _triangle(progress: float) -> float:
-    """Rise linearly from 0 to 1 over the first 15 %, then fall linearly to 0."""
+    """Rises linearly from 0 to 1 over the first 15 %, then falls linearly to 0."""
     return progress / 0.15 if progress < 0.15 else (1 - progress) / 0.85
 
 
@@ -31,7 +31,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
-    """Return the rate of `step` (0 to total - 1).
+    """Returns the rate of `step` (0 to total - 1).
 
     Sloped shapes are read at the middle of the step, so that no step is taken at rate 0; drops
     fall exactly on the step that they name.
@@ -73,11 +73,11 @@ class Schedule:
         return max(end - start for _, start, end in self.epochs())
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate of `step`, counted from 0; before the phase, that of its first step."""
+        """Returns the learning rate of `step`, counted from 0; before the phase, that of its first step."""
         return learning_rate(self.config, max(step - self.first, 0), self.last - self.first)
 
     def epochs(self, *, after: int = 0) -> Iterator[tuple[int, int, int]]:
-        """Yield number, from 1, first step and closing step of every epoch that closes after step `after`."""
+        """Yields number, from 1, first and closing step of every epoch that closes after step `after`."""
         for epoch, (start, end) in enumerate(zip([0, *self.closing], self.closing, strict=False), start=1):
             if end > after:
                 yield epoch, start, end

@@ -29,7 +29,7 @@ class TrainState:
 
 
 def new_state(model: nn.Module, schedule: Schedule) -> TrainState:
-    """Make the state before the first step of `schedule`; `model` is on the device where it will train."""
+    """Makes the state before the first step of `schedule`; `model` is on the device where it will train."""
     config = schedule.config
     parameters = list(model.parameters())
     device = parameters[0].device
@@ -49,7 +49,7 @@ def new_state(model: nn.Module, schedule: Schedule) -> TrainState:
 
 
 def _tensors(state: TrainState) -> dict[str, Tensor]:
-    """Return every tensor of the state by name: the tensors themselves, not copies."""
+    """Returns every tensor of the state by name: the tensors themselves, not copies."""
     named = _model_tensors(state.model)
     for name, parameter in state.model.named_parameters():
         if "momentum_buffer" in state.optimizer.state[parameter]:
@@ -62,12 +62,12 @@ def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def to_bytes(state: TrainState) -> bytes:
-    """Write the tensors in the safetensors format; the store keeps the step."""
+    """Writes the tensors in the safetensors format; the store keeps the step."""
     return _write_tensors(_tensors(state))
 
 
 def weights_to_bytes(model: nn.Module) -> bytes:
-    """Write only the weights and buffers: `load_weights` reads them, and no training continues from them."""
+    """Writes only the weights and buffers: `load_weights` reads them, and no training continues from them."""
     return _write_tensors(_model_tensors(model))
 
 
@@ -79,7 +79,7 @@ def _write_tensors(named: dict[str, Tensor]) -> bytes:
 
 @torch.no_grad()
 def load_bytes(state: TrainState, content: bytes, step: int) -> None:
-    """Put what `to_bytes` wrote into `state`, which has the same network and settings.
+    """Puts what `to_bytes` wrote into `state`, which has the same network and settings.
 
     Raises:
         StorageError: names or shapes are not those of `state`.
@@ -90,7 +90,7 @@ def load_bytes(state: TrainState, content: bytes, step: int) -> None:
 
 @torch.no_grad()
 def load_weights(model: nn.Module, content: bytes) -> None:
-    """Put the weights and buffers of what `to_bytes` or `weights_to_bytes` wrote into `model`.
+    """Puts the weights and buffers of what `to_bytes` or `weights_to_bytes` wrote into `model`.
 
     Raises:
         StorageError: names or shapes are not those of `model`.

@@ -37,13 +37,13 @@ _PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 
 def die_with_parent(number: signal.Signals) -> None:
-    """Have this process get `number` when the thread that started it ends. Only Linux can do that."""
+    """Has this process get `number` when the thread that started it ends. Only Linux can do that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def when_stopped(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Call `handler` when this worker is to stop: at SIGTERM, SIGHUP, or the coordinator's death."""
+    """Calls `handler` when this worker is to stop: at SIGTERM, SIGHUP, or the coordinator's death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the coordinator
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
@@ -52,7 +52,7 @@ def when_stopped(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def leave(number: int, frame: FrameType | None) -> None:
-    """End the worker by an exception, so that no half-written file is left."""
+    """Ends the worker by an exception, so that no half-written file is left."""
     sys.exit(128 + number)
 
 
@@ -76,7 +76,7 @@ class StopFlag:
 
 
 def send(pipe: connection.Connection, **message: object) -> bool:
-    """Send a message; return False if the coordinator has left."""
+    """Sends a message; returns False if the coordinator has left."""
     try:
         pipe.send_bytes(json.dumps(message).encode())
     except OSError:
@@ -85,7 +85,7 @@ def send(pipe: connection.Connection, **message: object) -> bool:
 
 
 def pack_error(error: ResdegError) -> dict[str, object]:
-    """Return what `resdeg.sweep.workers.process.unpack_error` makes the same error of."""
+    """Returns what `resdeg.sweep.workers.process.unpack_error` makes the same error of."""
     return {"code": error.exit_code, "what": error.what, "remedy": error.remedy}
 
 
@@ -93,7 +93,7 @@ def pack_error(error: ResdegError) -> dict[str, object]:
 
 
 def answer(pipe: connection.Connection, target: Callable[..., object], *arguments: Any) -> None:
-    """Send what `target(*arguments)` returns, as JSON, or the ResdegError that it raises.
+    """Sends what `target(*arguments)` returns, as JSON, or the ResdegError that it raises.
 
     A signal ends it at once: whoever asked has left, and nothing but the answer was wanted.
     """
@@ -110,7 +110,7 @@ def answer(pipe: connection.Connection, target: Callable[..., object], *argument
 
 
 def train_runs(pipe: connection.Connection, folder: str, execution: str) -> None:
-    """Train the runs that `pipe` brings, saying of each how it goes, until the coordinator closes it.
+    """Trains the runs that `pipe` brings, saying of each how it goes, until the coordinator closes it.
 
     A worker for one run trains it in its first thread and leaves. A worker for several trains them side by
     side, each in a thread of its own.
@@ -156,7 +156,7 @@ def train_runs(pipe: connection.Connection, folder: str, execution: str) -> None
 
 
 def _receive_run(pipe: connection.Connection) -> RunConfig | None:
-    """The next run to train; None when the coordinator has closed the pipe, or is gone."""
+    """Returns the next run to train; None when the coordinator has closed the pipe, or is gone."""
     try:
         return RunConfig.model_validate_json(pipe.recv_bytes())
     except (EOFError, OSError):
@@ -171,7 +171,7 @@ def train_run(
     stop: StopFlag,
     send: Callable[..., bool],
 ) -> None:
-    """Train a run of the sweep in `folder` to its end, or until `stop` is true.
+    """Trains a run of the sweep in `folder` to its end, or until `stop` is true.
 
     Args:
         send: sends a message to the coordinator, and returns whether it still listens.

@@ -34,7 +34,7 @@ class Pool:
         entry: Callable[..., None] = train_runs,
         silence: float = SILENCE,
     ) -> None:
-        """Make a pool that has no worker yet.
+        """Makes a pool that has no worker yet.
 
         Args:
             entry: what a worker runs, with its pipe, the folder and the execution as JSON; see `train_runs`.
@@ -45,7 +45,7 @@ class Pool:
         self.workers: list[Worker] = []
 
     def submit(self, run: RunConfig) -> None:
-        """See `Engine`."""
+        """Does what `Engine.submit` says."""
         free = [worker for worker in self.workers if len(worker.heard) < self._runs_per_process]
         worker = free[0] if free else self._start()
         worker.heard[run.run_id] = time.monotonic()
@@ -56,7 +56,7 @@ class Pool:
         return self.workers[-1]
 
     def poll(self, timeout: float) -> list[Progress | Ended]:
-        """See `Engine`."""
+        """Does what `Engine.poll` says."""
         by_pipe = {worker.pipe: worker for worker in self.workers}
         if not by_pipe:
             time.sleep(timeout)
@@ -89,18 +89,18 @@ class Pool:
         return [] if event is None else [event]
 
     def _lose(self, worker: Worker, why: str) -> list[Progress | Ended]:
-        """Forget a worker that is gone; return the end of each of its runs."""
+        """Forgets a worker that is gone; returns the end of each of its runs."""
         self.workers.remove(worker)
         worker.release()
         return [Ended(run_id, None, LostError(f"{run_id}: {why}")) for run_id in worker.heard]
 
     def cancel(self) -> None:
-        """See `Engine`."""
+        """Does what `Engine.cancel` says."""
         for worker in self.workers:
             worker.process.terminate()
 
     def kill(self) -> None:
-        """See `Engine`."""
+        """Does what `Engine.kill` says."""
         for worker in self.workers:  # all at once, before the first of them is waited for
             worker.process.kill()
         while self.workers:
@@ -108,7 +108,7 @@ class Pool:
 
 
 def _read(run_id: str, message: dict[str, Any]) -> Progress | Ended | None:
-    """What a worker says of a run; None where the message is only a sign of life."""
+    """Returns what a worker says of a run; None where the message is only a sign of life."""
     if "alive" in message:
         return None
     if "progress" in message:

@@ -46,7 +46,7 @@ class Worker:
     def start(
         cls, target: Callable[..., None], *arguments: Any, subject: str = "its worker", remedy: str = ""
     ) -> Worker:
-        """Start a process that calls `target(pipe, *arguments)`.
+        """Starts a process that calls `target(pipe, *arguments)`.
 
         Args:
             target: a function of a module, since the process imports it by name.
@@ -60,12 +60,12 @@ class Worker:
         return cls(process, ours, subject, remedy)
 
     def send(self, text: str) -> None:
-        """Send `text`. A worker that has just died does not get it, which the next `receive` says."""
+        """Sends `text`. A worker that has just died does not get it, which the next `receive` says."""
         with contextlib.suppress(OSError):
             self.pipe.send_bytes(text.encode())
 
     def receive(self) -> dict[str, Any]:
-        """Wait for the next message.
+        """Waits for the next message.
 
         Raises:
             LostError: the worker died, perhaps in the middle of a message; the error says how.
@@ -83,7 +83,7 @@ class Worker:
         return message
 
     def answer(self) -> Any:
-        """Wait for the answer of a worker that `ask` started; the worker is gone afterwards.
+        """Waits for the answer of a worker that `ask` started; the worker is gone afterwards.
 
         Raises:
             ResdegError: see `receive`.
@@ -94,12 +94,12 @@ class Worker:
             self.kill()  # it has answered, or a signal came: nothing in it is worth waiting for
 
     def release(self) -> None:
-        """Close the pipe, upon which the worker leaves, and wait until it has left."""
+        """Closes the pipe, upon which the worker leaves, and waits until it has left."""
         self.pipe.close()
         self.process.join()
 
     def kill(self) -> None:
-        """End the process now."""
+        """Ends the process now."""
         if self.process.is_alive():
             self.process.kill()
         self.release()
@@ -108,14 +108,14 @@ class Worker:
 def ask(
     target: Callable[..., object], *arguments: Any, subject: str = "its worker", remedy: str = ""
 ) -> Worker:
-    """Start a worker that answers one question: what `target(*arguments)` returns, which JSON can hold."""
+    """Starts a worker that answers one question: what `target(*arguments)` returns, which JSON can hold."""
     return Worker.start(entry.answer, target, *arguments, subject=subject, remedy=remedy)
 
 
 def call(
     target: Callable[..., object], *arguments: Any, subject: str = "its worker", remedy: str = ""
 ) -> Any:
-    """Return what `target(*arguments)` returns in a worker, so that this process never imports torch.
+    """Returns what `target(*arguments)` returns in a worker, so that this process never imports torch.
 
     Whatever interrupts the wait, a signal for one, kills the worker.
 
@@ -127,7 +127,7 @@ def call(
 
 
 def start_server() -> None:
-    """Begin to import torch in the fork server, while this process goes on."""
+    """Begins to import torch in the fork server, while this process goes on."""
     from multiprocessing import forkserver
 
     _context.set_forkserver_preload(["resdeg.sweep.workers.server"])
@@ -137,7 +137,7 @@ def start_server() -> None:
 
 @contextlib.contextmanager
 def _hidden_script() -> Iterator[None]:
-    """Within `with`, a process that is started does not import the program that this one runs.
+    """Keeps a process that is started within `with` from importing the program that this one runs.
 
     multiprocessing would run a script that calls `resdeg.sweep` once more in every worker, unless the script
     guards itself by `if __name__ == "__main__"`. No worker needs anything from there.
@@ -152,7 +152,7 @@ def _hidden_script() -> Iterator[None]:
 
 
 def ending(code: int) -> str:
-    """Say how a process ended, by its exit code.
+    """Says how a process ended, by its exit code.
 
     >>> ending(1), ending(-9)
     ('exit code 1', 'signal 9')
@@ -161,5 +161,5 @@ def ending(code: int) -> str:
 
 
 def unpack_error(packed: dict[str, Any]) -> ResdegError:
-    """Return the error that `resdeg.sweep.workers.entry.pack_error` packed."""
+    """Returns the error that `resdeg.sweep.workers.entry.pack_error` packed."""
     return _ERRORS.get(packed["code"], ResdegError)(packed["what"], packed["remedy"])
