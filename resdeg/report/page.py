@@ -261,8 +261,8 @@ def _sum_seconds(sweep: SweepFrame) -> float:
 def _list_missing(sweep: SweepFrame) -> list[str]:
     lines = [line for frame in (sweep, *sweep.arms.values()) for line in _list_missing_runs(frame)]
     lines += [f"{name}: no run has a record yet" for name in sweep.config.arms if name not in sweep.arms]
-    damaged = dict.fromkeys([*sweep.problems, *sweep.diagnostics[1]])
-    lines += [f"damaged, left out: {problem}" for problem in damaged]
+    problems = dict.fromkeys([*sweep.problems, *sweep.diagnostics[1]])
+    lines += [f"left out: {problem}" for problem in problems]
     return lines + [f"note: {line}" for line in sweep.mixed]
 
 
