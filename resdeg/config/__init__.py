@@ -1,6 +1,6 @@
 """What a run is, and how users write it down."""
 
-from resdeg.config.grammar import check_depth, is_true, number_or_text, parse_depths, parse_seeds
+from resdeg.config.grammar import check_depth, expand_home, is_true, number_or_text, parse_depths, parse_seeds
 from resdeg.config.recipes import RECIPES, recipe
 from resdeg.config.resolve import resolve
 from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
@@ -42,6 +42,7 @@ __all__ = [
     "SweepConfig",
     "TrainingConfig",
     "check_depth",
+    "expand_home",
     "is_true",
     "merge",
     "number_or_text",
