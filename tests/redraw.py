@@ -31,8 +31,10 @@ def commands(folder: Path, into: Path) -> Iterator[list[str]]:
     """Arguments of resdeg that draw what `folder` shows from the records in `into`."""
     for name in figures(folder):
         kind, _, arm = Path(name).stem.partition("-")
-        of = ["--evaluation", "running"] if name == RUNNING else ["--arm", arm] if arm else []
-        yield ["plot", str(into), "--kind", kind, *of, "--out", str(into / name)]
+        options = ["--arm", arm] if arm else []
+        if name == RUNNING:
+            options = ["--evaluation", "running", "--out", str(into / name)]
+        yield ["plot", str(into), "--kind", kind, *options]
     yield ["report", str(into)]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from resdeg.config import RunConfig, SweepConfig, read_toml, validate
@@ -23,36 +25,48 @@ def identify_run(run: RunConfig) -> dict[str, object]:
 
 
 def list_runs(store: SweepStore) -> tuple[SweepConfig, list[RunConfig], list[str]]:
-    """Returns the grid, the runs of the sweep and a line for each folder that cannot be read.
+    """Returns the grid, the runs of the sweep and a line for each entry of runs/ that is none.
 
     The runs are the planned ones of the grid and of its arms, then others in the folder whose settings are
-    those of the grid or of an arm.
+    those of the grid or of an arm. A copy, a renamed run, a damaged one and a stray file are left out.
 
     Raises:
         UsageError: there is no sweep.
     """
-    if not store.plan.is_file():
-        what = "holds no sweep (no sweep.toml)" if store.folder.is_dir() else "does not exist"
-        raise UsageError(f"{store.folder} {what}", "run `resdeg sweep` first, or give a sweep's folder")
+    if not os.path.isfile(store.plan):  # noqa: PTH113 (Path.is_file raises where a path is too long)
+        raise _refuse_folder(store.folder)
     config = validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
     runs = {run.run_id: run for run in config.runs()}
     problems: list[str] = []
     settings = {grid.settings_id for grid in config.grids}
-    others = (run_id for run_id in store.run_ids() if run_id not in runs)
-    for run in _read_configs(store, others, problems=problems):
-        if run.settings_id in settings:
-            runs[run.run_id] = run
+    for name in store.names():
+        run = store.run(name)
+        try:
+            if not run.folder.is_dir():
+                raise StorageError(f"{run.folder}: is no folder of a run")
+            if name in runs:
+                run.has_begun()
+            elif (other := run.config()).settings_id in settings:
+                runs[name] = other
+        except StorageError as error:
+            # A name may hold bytes that are no text, which no figure and no page can show.
+            problems.append(error.what.encode(errors="backslashreplace").decode())
+            runs.pop(name, None)
     return config, list(runs.values()), problems
 
 
-def _read_configs(store: SweepStore, run_ids: Iterable[str], *, problems: list[str]) -> Iterator[RunConfig]:
-    for run_id in run_ids:
-        try:
-            config = store.run(run_id).config()
-        except StorageError as error:
-            problems.append(error.what)
-        else:
-            yield config
+def _refuse_folder(folder: Path) -> UsageError:
+    """Says why a path is no sweep's folder, and which folder may be meant."""
+    remedy = "run `resdeg sweep` first, or give a sweep's folder"
+    if not os.path.exists(folder):  # noqa: PTH110 (as above)
+        return UsageError(f"{folder} does not exist", remedy)
+    for parent in folder.absolute().parents:
+        if (parent / "sweep.toml").is_file():
+            what = "lies in a sweep's folder and is none"
+            return UsageError(f"{folder} {what}", f"give {os.path.relpath(parent)}")
+    if folder.is_dir():
+        return UsageError(f"{folder} holds no sweep (no sweep.toml)", remedy)
+    return UsageError(f"{folder} is a file, and no sweep's folder", remedy)
 
 
 def read_runs(

@@ -286,7 +286,8 @@ def _write_grid(config: SweepConfig, store: SweepStore) -> None:
     plan, stored, _ = list_runs(store)
     if plan.settings_id != config.settings_id:
         raise UsageError(f"{store.folder} holds a sweep of other settings", "give another --out")
-    runs = {run.run_id: run for run in (*stored, *config.grid())}.values()
+    # The planned runs come first, because those that cannot be read are planned all the same.
+    runs = {run.run_id: run for run in (*plan.grid(), *stored, *config.grid())}.values()
     grown = plan.model_copy(
         update={
             "depths": tuple(sorted({run.depth for run in runs})),

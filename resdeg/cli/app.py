@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -12,7 +14,8 @@ import typer
 from resdeg import __version__
 from resdeg.cli import adopt, anchors, bench, data, diagnose, doctor, plot, report, status, sweep
 from resdeg.cli.console import open_closed_streams, screen
-from resdeg.errors import ResdegError
+from resdeg.config import expand_home
+from resdeg.errors import ResdegError, UsageError
 from resdeg.sweep.signals import handling
 
 app = typer.Typer(
@@ -23,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _debug = False
+_PATHS = ("--out", "--data-dir", "--from")  # the options whose values are paths
 
 
 def _print_version(asked: bool) -> None:
@@ -64,12 +68,29 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+def _read_arguments(arguments: Iterable[str]) -> Iterator[str]:
+    """Yields the arguments with paths as they are meant.
+
+    Few shells expand the tilde of `--out=~/x.png`, and a variable that is not set leaves `--out ""`, which
+    would mean the current folder.
+    """
+    option = ""
+    for argument in arguments:
+        name, sign, value = argument.partition("=") if argument.startswith("--") else (option, "", argument)
+        if name in _PATHS and not value and (sign or not argument):
+            raise UsageError(f"{name} is empty", "give a path, or leave the option out")
+        if value.startswith("~"):
+            argument = argument.removesuffix(value) + str(expand_home(Path(value)))
+        yield argument
+        option = argument
+
+
 def main() -> None:
     """Runs a command and exits with its documented code."""
     open_closed_streams()
     try:
         with handling(_leave):
-            app()
+            app([*_read_arguments(sys.argv[1:])])
     except ResdegError as error:
         if _debug:
             traceback.print_exc()

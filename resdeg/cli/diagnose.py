@@ -55,14 +55,14 @@ def diagnose(
     """Measure finished networks: responses, identity, probes, lesions, gradients; what is there stays."""
     from resdeg import data
     from resdeg.analysis.diagnostics import load_diagnostics, summarise_blocks
-    from resdeg.analysis.reader import list_runs
+    from resdeg.analysis.reader import list_runs, read_runs
     from resdeg.store import SweepStore
     from resdeg.sweep.estimate import available_bytes, count_cores, fitting_jobs
     from resdeg.sweep.measuring import WORKER_BYTES, Request, measure, obstacle
 
     store = SweepStore(options.sweep_folder(sweep))
     chosen_kinds = _parse_kinds(kinds)
-    config, runs, _ = list_runs(store)
+    config, runs, problems = list_runs(store)
     test_images = data.shape(config.data).test
     if images is not None and images > test_images:
         screen.insist(
@@ -74,10 +74,11 @@ def diagnose(
         if (depths is None or run.depth in parse_depths(depths))
         and (seeds is None or run.seed in parse_seeds(seeds))
     ]
-    obstacles = {run.run_id: obstacle(store.run(run.run_id), unfinished) for run in chosen}
+    readable = read_runs(store, chosen, read=lambda store, _: obstacle(store, unfinished), problems=problems)
+    obstacles = {run.run_id: reason for run, reason in readable}
     for line in _list_skipped(obstacles):
         screen.insist(f"skipped, {line}")
-    able = [run for run in chosen if obstacles[run.run_id] is None]
+    able = [run for run in chosen if run.run_id in obstacles and obstacles[run.run_id] is None]
     cores = count_cores()
     side_by_side = options.given_jobs(jobs)
     if side_by_side is None:
@@ -94,8 +95,8 @@ def diagnose(
             )
     if config.adopted is not None:
         screen.say(f"note: adopted from {config.adopted.source}: initial values are not known")
-    frame, problems = load_diagnostics(store.folder)
-    for problem in problems:
+    frame, damaged = load_diagnostics(store.folder)
+    for problem in dict.fromkeys([*problems, *damaged]):
         screen.insist(f"left out: {problem}")
     shown = frame[frame["run_id"].isin(list(obstacles)) & frame["kind"].isin(chosen_kinds)]
     if shown.empty:

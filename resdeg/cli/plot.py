@@ -1,8 +1,9 @@
-"""`resdeg plot`: the figure and, beside it, the numbers in it."""
+"""`resdeg plot`: the figure and, in the sweep's folder, the numbers in it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +39,8 @@ def plot(
         ),
     ] = "curve",
     out: Annotated[
-        Path | None, typer.Option(help="FILE.png, FILE.svg or FILE.pdf [in the sweep's folder].")
+        Path | None,
+        typer.Option(help="FILE.png, FILE.svg or FILE.pdf, and no tables [in the sweep's folder]."),
     ] = None,
     theme: Annotated[
         str, typer.Option(help="light or dark.", autocompletion=options.one_of("light", "dark"))
@@ -58,7 +60,7 @@ def plot(
 
 @dataclass(frozen=True)
 class Drawn:
-    """What `draw` wrote: the figure's place, the evaluation in it, the table of all evaluations.
+    """What `draw` wrote: the path of the figure, the evaluation in it, the table of all evaluations.
 
     peak: where the plain curve of the first sweep has its maximum, in words; empty where it has none.
     """
@@ -77,14 +79,12 @@ def draw(
     evaluation: str | None = None,
     arm: str | None = None,
 ) -> Drawn:
-    """Write the figure, curve.csv and runs.csv.
+    """Writes the figure, and beside it curve.csv and runs.csv; if `out` is given, it is the only file.
 
     Raises:
         UsageError: nothing to draw, an unknown kind, format, evaluation or arm, or sweeps of different
             schedules.
     """
-    import pandas as pd
-
     from resdeg import files
     from resdeg.analysis.evidence import Evidence
     from resdeg.analysis.frame import load_sweep
@@ -105,24 +105,29 @@ def draw(
         screen.insist(f"left out: {problem}")
     for line in (line for sweep in loaded for line in sweep.mixed):
         screen.say(f"note: {line}")
-    if out is not None:
-        files.make_folder(out.parent)
     chosen = [_of_arm(sweep, arm, kind) for sweep in loaded] if arm else loaded
     shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in chosen]
     images = name_data(shown[0].config)
     about = f"{kind} of plain and residual networks on {images}. {describe_runs(shown[0])}"
-    files.write(path, render(FIGURES[kind](shown, look), form, about))
-    written = {}
-    for name, tables in (
-        ("curve", [sweep.with_arms(lambda frame: frame.curve) for sweep in loaded]),
-        ("runs", [sweep.with_arms(lambda frame: frame.runs) for sweep in loaded]),
-    ):
-        if len(loaded) > 1:
-            tables = [table.assign(sweep=s.name) for table, s in zip(tables, loaded, strict=True)]
-        written[name] = pd.concat(tables, ignore_index=True)
-        text = written[name].to_csv(index=False, lineterminator="\n")
-        files.write(path.parent / f"{name}.csv", text.encode())
-    return Drawn(path, shown[0].evaluation, written["curve"], describe_peak(Evidence(shown[0])))
+    drawn = render(FIGURES[kind](shown, look), form, about)
+    files.make_folder(path.parent)
+    files.write(path, drawn)
+    curve = _join_tables(loaded, lambda sweep: sweep.curve)
+    if out is None:
+        for name, table in (("curve", curve), ("runs", _join_tables(loaded, lambda sweep: sweep.runs))):
+            text = table.to_csv(index=False, lineterminator="\n")
+            files.write(path.parent / f"{name}.csv", text.encode())
+    return Drawn(path, shown[0].evaluation, curve, describe_peak(Evidence(shown[0])))
+
+
+def _join_tables(sweeps: list[SweepFrame], table: Callable[[SweepFrame], pd.DataFrame]) -> pd.DataFrame:
+    """Returns the tables of all sweeps below each other, with a column `sweep` where there are several."""
+    import pandas as pd
+
+    tables = [sweep.with_arms(table) for sweep in sweeps]
+    if len(sweeps) > 1:
+        tables = [own.assign(sweep=sweep.name) for own, sweep in zip(tables, sweeps, strict=True)]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _of_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
 
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
@@ -10,6 +16,9 @@ from resdeg.cli.console import emit, screen
 
 def report(
     sweep: options.SweepArgument = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of report.md and report.html [the sweep's].")
+    ] = None,
     evaluation: options.Evaluation = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -24,8 +33,14 @@ def report(
     for problem in shown.problems:
         screen.insist(f"left out: {problem}")
     page = make_report(shown)
-    for name, render in (("report.md", render_markdown), ("report.html", render_html)):
-        files.write(folder / name, render(page).encode())
+    target = folder if out is None else out
+    figure = quote(os.fsencode(os.path.relpath(folder / "curve.png", target)))
+    files.make_folder(target)
+    for name, text in (
+        ("report.md", render_markdown(page, figure=figure)),
+        ("report.html", render_html(page)),
+    ):
+        files.write(target / name, text.encode())
     if as_json:
         emit(json.dumps(page.as_dict(), indent=1))
         return
@@ -36,5 +51,5 @@ def report(
     for line in page.peak_lines:
         emit(line)
     emit(page.registration)
-    emit(str(folder / "report.md"))
-    emit(str(folder / "report.html"))
+    emit(str(target / "report.md"))
+    emit(str(target / "report.html"))

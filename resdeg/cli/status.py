@@ -38,7 +38,7 @@ def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False)
         if row.reason and row.state in ("diverged", "failed"):
             emit(f"{row.run_id}: {row.reason}")
     for problem in overview.problems:
-        screen.insist(f"damaged: {problem}")
+        screen.insist(f"left out: {problem}")
     for line in overview.mixed:
         screen.insist(f"note: {line}")
     if overview.seconds_left is not None and overview.seconds_left > 0:

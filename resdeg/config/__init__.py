@@ -2,6 +2,7 @@
 
 from resdeg.config.grammar import (
     check_depth,
+    expand_home,
     is_true,
     number_or_text,
     parse_depths,
@@ -50,6 +51,7 @@ __all__ = [
     "TrainingConfig",
     "arrange_options",
     "check_depth",
+    "expand_home",
     "is_true",
     "merge",
     "number_or_text",

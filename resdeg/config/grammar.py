@@ -1,8 +1,10 @@
-"""Depths, seeds and times as users write them."""
+"""Depths, seeds, times and paths as users write them."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from pathlib import Path
 
 from resdeg.errors import UsageError
 
@@ -82,6 +84,13 @@ def is_true(text: str) -> bool:
     (True, False, False)
     """
     return text.strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def expand_home(path: Path) -> Path:
+    """Replaces a leading ~ as a shell does: that of an unknown user stays as it is."""
+    with contextlib.suppress(RuntimeError):
+        return path.expanduser()
+    return path
 
 
 def check_depth(depth: int) -> int:

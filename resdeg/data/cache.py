@@ -12,6 +12,7 @@ import numpy as np
 import platformdirs
 
 from resdeg import files
+from resdeg.config import expand_home
 from resdeg.data.images import Dataset, Split
 
 _PARTS = ("train.images", "train.labels", "test.images", "test.labels")
@@ -19,7 +20,7 @@ _PARTS = ("train.images", "train.labels", "test.images", "test.labels")
 
 def cache_folder() -> Path:
     """Returns RESDEG_CACHE_DIR, or else the platform's folder for caches."""
-    return Path(os.environ.get("RESDEG_CACHE_DIR") or platformdirs.user_cache_dir("resdeg"))
+    return expand_home(Path(os.environ.get("RESDEG_CACHE_DIR") or platformdirs.user_cache_dir("resdeg")))
 
 
 def store(folder: Path, data: Dataset) -> None:

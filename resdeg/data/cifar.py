@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resdeg import files
+from resdeg.config import expand_home
 from resdeg.data import batches, cache, download
 from resdeg.data.batches import Layout
 from resdeg.data.cache import cache_folder
@@ -123,7 +124,7 @@ def find(data_dir: Path | None, distribution: Distribution = CIFAR10) -> Locatio
     Raises:
         DataError: the data set is not there.
     """
-    root = cache_folder() if data_dir is None else data_dir.expanduser()
+    root = cache_folder() if data_dir is None else expand_home(data_dir)
     if root.is_file():
         return Location(root, _recognise_layout(root, distribution))
     if data_dir is None and (_arrays_folder(distribution) / "meta.json").is_file():

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
-
 from resdeg.analysis.arms import ArmCurve, ChosenFall, ChosenRate, choose_rates, compare_arms, compute_falls
 from resdeg.analysis.curve import read_points
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
+from resdeg.report.canvas import Axes, Figure, Line2D, PercentFormatter
 from resdeg.report.chart import Chart, Table, narrate, read_lines
 from resdeg.report.curve_chart import (
     dodge,

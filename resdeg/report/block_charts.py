@@ -8,16 +8,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resdeg import data
 from resdeg.analysis.diagnostics import Blocks, Lost, follow_training, summarise_blocks
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentFormatter
 from resdeg.report.chart import Chart, Table
 from resdeg.report.curve_chart import make_family_handles
 from resdeg.report.panels import PAGES, Page, Trace

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from resdeg.analysis.curve import read_points
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.metrics import CURVE_METRICS
 from resdeg.analysis.stats import Estimate
+from resdeg.report.canvas import Axes, Figure
 from resdeg.report.style import Theme
 from resdeg.report.text import spell_cell, spell_mean
 

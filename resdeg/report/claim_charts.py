@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from resdeg.analysis.curve import read_by_seed
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.judge import locate_peaks
 from resdeg.analysis.stats import mean_interval
+from resdeg.report.canvas import Figure, Line2D
 from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
 from resdeg.report.curve_chart import (
     DODGE,

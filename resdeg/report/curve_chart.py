@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from resdeg import data
 from resdeg.analysis.curve import add_errors, read_points
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate
+from resdeg.report.canvas import (
+    Axes,
+    Figure,
+    FixedLocator,
+    Line2D,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+)
 from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
 from resdeg.report.style import Ink, LineStyle, Theme, applied
 from resdeg.report.text import describe_peak, describe_runs, name_data

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from matplotlib.figure import Figure
-
 from resdeg.analysis.frame import SweepFrame
 from resdeg.report.arm_charts import draw_arms
 from resdeg.report.block_charts import draw_page
+from resdeg.report.canvas import Figure
 from resdeg.report.curve_chart import draw_curves, draw_training
 from resdeg.report.panels import PAGES
 from resdeg.report.style import Theme

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resdeg.analysis.curve import read_points
 from resdeg.analysis.diagnostics import summarise_blocks
@@ -15,6 +12,7 @@ from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked
 from resdeg.analysis.mechanisms import average_decreases, list_activation_arms
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family
+from resdeg.report.canvas import Axes, Figure, MaxNLocator, PercentFormatter
 from resdeg.report.chart import Chart, Draw, Line, make_figure, narrate, tabulate
 from resdeg.report.curve_chart import DODGE, set_depth_axis
 from resdeg.report.style import LineStyle, Theme, applied

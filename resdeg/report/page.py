@@ -166,9 +166,13 @@ def make_report(sweep: SweepFrame) -> Report:
     )
 
 
-def render_markdown(report: Report) -> str:
-    """Returns the report for a terminal, an editor or a repository's page; its figure is curve.png."""
-    return _render("report.md.j2", report)
+def render_markdown(report: Report, figure: str = "curve.png") -> str:
+    """Returns the report for a terminal, an editor or a repository's page.
+
+    Args:
+        figure: the link to the curve, relative to the folder of the report.
+    """
+    return _render("report.md.j2", report, figure=figure)
 
 
 def render_html(report: Report) -> str:
@@ -176,7 +180,7 @@ def render_html(report: Report) -> str:
     return _render("report.html.j2", report)
 
 
-def _render(name: str, report: Report) -> str:
+def _render(name: str, report: Report, **values: str) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("resdeg.report"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -189,7 +193,7 @@ def _render(name: str, report: Report) -> str:
     environment.globals["rule"] = RULE
     environment.globals["error"] = 100 * registered_rules().levels["family"]
     environment.globals["ink"] = {name: colour_variables(look) for name, look in THEMES.items()}
-    return environment.get_template(name).render(vars(report))
+    return environment.get_template(name).render(vars(report) | values)
 
 
 def _make_section(evidence: Evidence, finding: Finding) -> Section:
@@ -261,8 +265,8 @@ def _sum_seconds(sweep: SweepFrame) -> float:
 def _list_missing(sweep: SweepFrame) -> list[str]:
     lines = [line for frame in (sweep, *sweep.arms.values()) for line in _list_missing_runs(frame)]
     lines += [f"{name}: no run has a record yet" for name in sweep.config.arms if name not in sweep.arms]
-    damaged = dict.fromkeys([*sweep.problems, *sweep.diagnostics[1]])
-    lines += [f"damaged, left out: {problem}" for problem in damaged]
+    problems = dict.fromkeys([*sweep.problems, *sweep.diagnostics[1]])
+    lines += [f"left out: {problem}" for problem in problems]
     return lines + [f"note: {line}" for line in sweep.mixed]
 
 

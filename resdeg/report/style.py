@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from resdeg.errors import UsageError, did_you_mean
+from resdeg.report.canvas import Figure, default_settings
 
 LineStyle = Literal["-", "--", "-.", ":"]
 
@@ -67,7 +65,7 @@ def theme(name: str) -> Theme:
 
 @contextmanager
 def applied(look: Theme) -> Iterator[None]:
-    """Sets matplotlib up for one figure, whatever the user's own matplotlibrc holds."""
+    """Sets matplotlib up for one figure, whatever the user's own settings are."""
     settings: dict[str, Any] = {
         "figure.facecolor": look.paper,
         "axes.facecolor": look.paper,
@@ -90,9 +88,7 @@ def applied(look: Theme) -> Iterator[None]:
         "legend.fontsize": 9,
         "text.parse_math": False,  # A folder may be called $x.
     }
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(settings)  # type: ignore[arg-type]
+    with default_settings(settings):
         yield
 
 
@@ -109,8 +105,7 @@ def render(figure: Figure, kind: str, description: str) -> bytes:
         "pdf": {"CreationDate": None, "Creator": "resdeg", "Producer": None, "Subject": description},
     }
     buffer = io.BytesIO()
-    with mpl.rc_context(
-        {"svg.hashsalt": "resdeg", "svg.fonttype": "path"}
-    ):  # They are read when a figure is saved.
+    # Some settings are read only when a figure is saved, so those of the user are replaced here too.
+    with default_settings({"svg.hashsalt": "resdeg", "svg.fonttype": "path"}):
         figure.savefig(buffer, format=kind, dpi=160, metadata=metadata[kind])
     return buffer.getvalue()

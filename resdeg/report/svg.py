@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from html import escape
 
-from matplotlib.figure import Figure
-
+from resdeg.report.canvas import Figure
 from resdeg.report.chart import Chart
 from resdeg.report.style import THEMES, Theme, render
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from resdeg.records import (
 from resdeg.store import snapshots
 from resdeg.store.generations import newest
 
+_RECORDS = ("summary.json", "metrics.jsonl")
 RunState = Status | Literal["running", "interrupted", "missing"]
 R = TypeVar("R", bound=Record)
 
@@ -41,15 +43,26 @@ class SweepStore:
     def run(self, run_id: str) -> RunStore:
         return RunStore(self.folder / "runs" / run_id)
 
-    def run_ids(self) -> list[str]:
-        """Lists the names of the run folders, sorted; other files are passed over."""
+    def names(self) -> list[str]:
+        """Lists what lies in runs/, sorted, whatever it is; hidden files are the system's and passed over."""
         with contextlib.suppress(OSError):
-            return sorted(p.name for p in (self.folder / "runs").iterdir() if (p / "config.json").is_file())
+            return sorted(name for name in os.listdir(self.folder / "runs") if not name.startswith("."))
         return []
 
+    def run_ids(self) -> list[str]:
+        """Lists the runs that have begun here, sorted: a copy or a damaged folder is none of them."""
+        return [name for name in self.names() if self._holds_run(name)]
+
+    def _holds_run(self, name: str) -> bool:
+        try:
+            return self.run(name).has_begun()
+        except StorageError:
+            return False
+
     def has_records(self) -> bool:
-        """Says whether a run has begun here, even if it was set aside later."""
-        return bool(self.run_ids()) or (self.folder / "set-aside").exists()
+        """Says whether a run has begun here, even if it was set aside or damaged later."""
+        begun = any(os.path.lexists(self.run(name).folder / "config.json") for name in self.names())
+        return begun or (self.folder / "set-aside").exists()
 
     @property
     def plan(self) -> Path:
@@ -87,19 +100,45 @@ class RunStore:
         """Reads the settings that the run was started with.
 
         Raises:
-            StorageError: the settings are missing or damaged.
+            StorageError: the settings are missing or damaged, or those of another run than the folder's name
+                says, as in a copy.
         """
-        content = files.read(self.folder / "config.json")
+        return self._parse_settings(files.read(self.folder / "config.json"))
+
+    def _parse_settings(self, content: bytes | None) -> RunConfig:
+        path = self.folder / "config.json"
         try:
             if content is None:
                 raise ValueError("missing")
-            return RunConfig.model_validate_json(content)
+            config = RunConfig.model_validate_json(content)
         except (ValueError, ValidationError) as error:
-            raise StorageError(f"{self.folder / 'config.json'}: damaged or missing") from error
+            raise StorageError(f"{path}: damaged or missing") from error
+        self._check_owner(path, config.run_id)
+        return config
+
+    def has_begun(self) -> bool:
+        """Says whether the folder holds a run.
+
+        Raises:
+            StorageError: its settings cannot be read or are those of another run, or it has records without
+                settings.
+        """
+        content = files.read(self.folder / "config.json")
+        if content is None and not any(os.path.lexists(self.folder / name) for name in _RECORDS):
+            return False
+        self._parse_settings(content)
+        return True
 
     def summary(self) -> RunSummary | None:
-        """Reads how the run ended; None if it has not ended."""
-        return self._read_record(RunSummary, "summary.json")
+        """Reads how the run ended; None if it has not ended.
+
+        Raises:
+            StorageError: the summary is damaged, or that of another run.
+        """
+        summary = self._read_record(RunSummary, "summary.json")
+        if summary is not None:
+            self._check_owner(self.folder / "summary.json", summary.run_id)
+        return summary
 
     def environment(self) -> Environment:
         """Reads the segments of the run, one per process that worked on it."""
@@ -123,13 +162,17 @@ class RunStore:
         return self._read_records(DiagnosticRecord, "diagnostics.jsonl")
 
     def state(self) -> RunState:
-        """Decides the state of the run; it is 'running' while its lock is held, which ends with a crash."""
+        """Decides the state of the run; it is 'running' while its lock is held, which ends with a crash.
+
+        Raises:
+            StorageError: as `has_begun` and `summary`.
+        """
         if files.is_locked(self.folder / "lock"):
             return "running"
+        if not self.has_begun():
+            return "missing"
         summary = self.summary()
-        if summary is not None:
-            return summary.status
-        return "interrupted" if (self.folder / "config.json").exists() else "missing"
+        return "interrupted" if summary is None else summary.status
 
     def ended(self) -> bool:
         """Says whether the run has finished or diverged, so that nothing is left to train."""
@@ -143,6 +186,14 @@ class RunStore:
     def snapshots(self, notices: list[str]) -> Iterator[tuple[int, bytes]]:
         """Reads the step and the tensors of each whole snapshot, steps rising; `notices` names the others."""
         return snapshots.read_snapshots(self.folder, notices)
+
+    def _check_owner(self, path: Path, run_id: str) -> None:
+        """Refuses a file of another run: folders are copied and renamed, and what they hold is not."""
+        name = self.folder.absolute().name  # not resolved, because a link to a run is a copy of it
+        if run_id != name:
+            raise StorageError(
+                f"{path}: identity mismatch, it belongs to {run_id} and its folder is called {name}"
+            )
 
     def _read_record(self, kind: type[R], name: str) -> R | None:
         content = files.read(self.folder / name)

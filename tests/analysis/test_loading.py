@@ -46,7 +46,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(RunConfig, "model_dump", counted("identities computed", RunConfig.model_dump))
     monkeypatch.setattr(files, "read", counted("files read", files.read))
     monkeypatch.setattr(files, "is_locked", counted("locks tried", files.is_locked))
-    monkeypatch.setattr(SweepStore, "run_ids", counted("folders listed", SweepStore.run_ids))
+    monkeypatch.setattr(SweepStore, "names", counted("folders listed", SweepStore.names))
     return done
 
 
@@ -62,7 +62,7 @@ def test_each_run_is_built_once_however_many_there_are(
         work.clear()
         load(store.folder)
         assert work["runs built"] == runs
-        assert work["identities computed"] == runs
+        assert work["identities computed"] <= 3 * runs, "as planned, as listed, and as read"
         assert work.pop("folders listed") == 1
         shares.append({name: count / runs for name, count in work.items()})
     assert shares[0] == shares[1]

@@ -137,7 +137,9 @@ def test_several_sweeps_of_one_schedule_and_none_of_another(resdeg, tiny_toml, t
         done = resdeg("sweep", tiny_toml, "--depths", "8", "--seeds", "0", "--out", name, *more)
         assert done.returncode == 0, done.stderr
     assert resdeg("plot", "a", "b", "--out", "both.png").returncode == 0
-    assert "sweep" in (tmp_path / "curve.csv").read_text().splitlines()[0]
+    assert not (tmp_path / "curve.csv").exists()
+    assert resdeg("plot", "a", "b").returncode == 0
+    assert "sweep" in (tmp_path / "a" / "curve.csv").read_text().splitlines()[0]
     refused = resdeg("plot", "a", "c", "--out", "both.png")
     assert refused.returncode == 2
     assert "another schedule" in refused.stderr

@@ -1,0 +1,65 @@
+"""Matplotlib as figures use it: imported without the settings of the user, and set to its defaults."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_VARIABLES = {"MPLBACKEND": None, "MATPLOTLIBRC": os.devnull}
+
+
+@contextlib.contextmanager
+def hide_settings() -> Iterator[None]:
+    """Hides what matplotlib reads of the user's while it is imported, unless another program imported it.
+
+    A notebook names a backend that only its own kernel has, and a matplotlibrc may be no text at all: either
+    ends the import. The file in the current folder comes before all others and cannot be named away, so the
+    import happens in another folder.
+    """
+    if "matplotlib" in sys.modules:
+        yield
+        return
+    before = {name: os.environ.pop(name, None) for name in _VARIABLES}
+    os.environ.update({name: value for name, value in _VARIABLES.items() if value is not None})
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a folder that is gone holds no file either
+            stack.enter_context(contextlib.chdir("/"))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+
+
+with hide_settings():
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
+
+__all__ = [
+    "Axes", "Figure", "FixedLocator", "Line2D", "MaxNLocator", "NullLocator", "PercentFormatter",
+    "default_settings", "hide_settings",
+]  # fmt: skip
+
+
+@contextlib.contextmanager
+def default_settings(changes: Mapping[str, Any]) -> Iterator[None]:
+    """Sets matplotlib to its defaults and `changes`, whatever it was set to; it is set back at the end.
+
+    Its own `rcdefaults` is not called, because it reads the user's folder of styles first.
+    """
+    with mpl.rc_context():
+        with warnings.catch_warnings():  # A default may be deprecated, and nobody here chose it.
+            warnings.simplefilter("ignore", mpl.MatplotlibDeprecationWarning)
+            settings: dict[str, Any] = dict(mpl.rcParamsDefault)  # type: ignore[arg-type]
+            del settings["backend"]  # It would not be set back, and no figure here needs one.
+            mpl.rcParams.update(settings | dict(changes))  # type: ignore[arg-type]
+        yield
