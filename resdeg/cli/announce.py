@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def announce(priced: Priced) -> None:
-    """Print the plan, the recipe and the cost, before the first step."""
+    """Prints the plan, the recipe and the cost, before the first step."""
     from resdeg.sweep.estimate import wall_seconds
 
     plan, facts, jobs = priced.plan, priced.facts, priced.jobs
@@ -57,7 +57,7 @@ def announce(priced: Priced) -> None:
 
 
 def show_dry_run(priced: Priced, as_json: bool) -> None:
-    """Print the plan and its cost, run by run, on stdout."""
+    """Prints the plan and its cost, run by run, on stdout."""
     plan, facts = priced.plan, priced.facts
     rows = [
         {

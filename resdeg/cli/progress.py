@@ -24,7 +24,7 @@ class Board:
     """Shows what a sweep does. Everything is printed after it was saved."""
 
     def __init__(self, costs: Mapping[str, Cost]) -> None:
-        """Make a board of the runs that will be trained, by run id, each with its estimated cost."""
+        """Makes a board of the runs that will be trained, by run id, each with its estimated cost."""
         self._cost = {run_id: cost.seconds for run_id, cost in costs.items()}
         self._stepping = {run_id: 1 - cost.clean for run_id, cost in costs.items()}
         self._share = dict.fromkeys(costs, 0.0)
@@ -52,7 +52,7 @@ class Board:
             self._bars.stop()
 
     def progress(self, event: Progress) -> None:
-        """Show how far a run is."""
+        """Shows how far a run is."""
         if event.run_id not in self._running and event.step:
             screen.say(f"resuming {event.run_id} at step {event.step:,} of {event.steps:,}")
         self._running[event.run_id] = event
@@ -70,11 +70,11 @@ class Board:
         self._show()
 
     def lost(self, run_id: str) -> None:
-        """Forget where a run stood whose worker is gone; the next worker will say so again."""
+        """Forgets where a run stood whose worker is gone; the next worker will say so again."""
         self._running.pop(run_id, None)
 
     def ended(self, run_id: str, summary: RunSummary | None, why: str | None) -> None:
-        """Show how a run ended; `why` it failed, where that is not in its summary."""
+        """Shows how a run ended; `why` it failed, where that is not in its summary."""
         self._running.pop(run_id, None)
         if summary is None or summary.status == "failed":
             screen.insist(f"{run_id} failed: {why or (summary and summary.reason)}")
