@@ -93,6 +93,8 @@ MUTANTS = [
            "tests/training/test_gate.py"),
     Mutant("a capture passes the gate", "training/graph.py", "with gate.capturing():", "if True:",
            "tests/training/test_gate.py"),
+    Mutant("a step is equal before it is timed", "bench/contenders.py",
+           "        require_equal_steps(contender)\n", "        pass\n", "tests/bench/test_bench.py"),
 ]  # fmt: skip
 
 
