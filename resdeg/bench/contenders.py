@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from resdeg.config import DataConfig, Family, HierarchyConfig, ModelConfig, RunConfig, TrainingConfig
+from resdeg.errors import ResdegError
 
 if TYPE_CHECKING:
     import torch
 
     from resdeg.models import CifarNet
     from resdeg.runner import Trainer
+    from resdeg.training.loop import TakeStep
 
 # The built-in data set with images of CIFAR's size, so that a bench needs no file.
 DATA = DataConfig(
@@ -26,6 +29,7 @@ DATA = DataConfig(
 # Images scored per image trained in ten epochs of CIFAR-10: 10,000 after each epoch, 50,000 at the end.
 EVALUATED = (10 * 10_000 + 50_000) / (10 * 50_000)
 MATRIX = 2_048  # the side of the matrices whose products measure the matrix rate
+COMPARED = 3  # steps that a captured training takes beside an eager one before it is timed
 COPIED = 1 << 28  # bytes of one copy, far more than any cache holds
 
 ON_A_GPU = 4  # the factor on the side and on the number of products and copies, as a GPU is too fast else
@@ -33,6 +37,7 @@ ON_A_GPU = 4  # the factor on the side and on the number of products and copies,
 DeviceName = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 Run = Callable[[int], object]
+MakeStep = Callable[["Trainer"], "TakeStep"]
 
 
 class Contender(BaseModel):
@@ -131,7 +136,13 @@ def _vectorised(contender: Contender) -> Run:
 
 
 def _engine(contender: Contender) -> Run:
-    """Makes training steps; each training of a group has a thread, as in a worker of `execution.group`."""
+    """Makes training steps; each training of a group has a thread, as in a worker of `execution.group`.
+
+    Every graph is captured here, one after another, before any training takes a counted step.
+    """
+    if contender.graph:
+        require_equal_steps(contender)
+        _forget_peak(contender)
     if contender.group == 1:
         return _take_steps(_trainer(contender), graph=contender.graph)
 
@@ -150,6 +161,41 @@ def _engine(contender: Contender) -> Run:
             future.result()
 
     return run
+
+
+def _forget_peak(contender: Contender) -> None:
+    """Begins the peak of memory anew, so that the comparison of steps does not count."""
+    if contender.device == "cuda":
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def require_equal_steps(contender: Contender, make_captured: MakeStep | None = None) -> None:
+    """Requires that captured steps leave the bits of eager ones, because a wrong step is not worth timing.
+
+    Several steps are compared, since a rate or a plan that a capture froze is right in the first of them.
+
+    Args:
+        make_captured: makes the captured step of a trainer; by default it is a CUDA graph.
+
+    Raises:
+        ResdegError: the bits differ; the error names the first tensor that does.
+    """
+    from resdeg.training.state import find_difference
+
+    eager, captured = _trainer(contender), _trainer(contender)
+    take_captured = captured.make_step(graph=True) if make_captured is None else make_captured(captured)
+    for take_step in (eager.make_step(), take_captured):
+        for step in range(COMPARED):
+            take_step(step, step)
+    differing = find_difference(eager.state, captured.state)
+    if differing is not None:
+        raise ResdegError(
+            f"after {COMPARED} steps the captured training differs from the eager one in {differing}"
+        )
 
 
 def _worker(contender: Contender) -> Run:

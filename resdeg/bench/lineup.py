@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from resdeg.bench.contenders import Contender, DeviceName, Precision
 
-GROUPS = (1, 2, 4)  # captured runs side by side, each on a stream of its own
+# How many captured runs are measured side by side: each on a stream of its own in one process, or each in a
+# process of its own. Processes under NVIDIA's MPS are not measured.
+GROUPS = (1, 2, 4, 8)
+PROCESSES = (2, 4, 8)
 
 
 def lineup(
@@ -14,11 +17,12 @@ def lineup(
 ) -> list[Contender]:
     """Lists the contenders that are measured besides the textbook loop on `device`.
 
-    On a CPU `quick` leaves out the contenders that only explain others: workers with torch's norms.
+    On a CPU `quick` leaves out the contenders that only explain others: workers with torch's norms. On a GPU
+    it measures one number of processes.
     """
     if device == "cpu":
         return _on_cpu(depth, cores, precisions, quick=quick)
-    return _on_cuda(depth, precisions)
+    return _on_cuda(depth, precisions, quick=quick)
 
 
 def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], *, quick: bool) -> list[Contender]:
@@ -44,7 +48,7 @@ def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], *, quick: b
     return contenders
 
 
-def _on_cuda(depth: int, precisions: Sequence[Precision]) -> list[Contender]:
+def _on_cuda(depth: int, precisions: Sequence[Precision], *, quick: bool) -> list[Contender]:
     """Lists the designs on a GPU; each should be used only if its ratio is worth it."""
     contenders = []
     for precision in precisions:
@@ -56,4 +60,7 @@ def _on_cuda(depth: int, precisions: Sequence[Precision]) -> list[Contender]:
         for group in GROUPS:
             name = f"{group} captured {precision}" + ", on streams" * (group > 1)
             contenders.append(engine.model_copy(update={"name": name, "graph": True, "group": group}))
+        for copies in (4,) if quick else PROCESSES:
+            name = f"{copies} captured {precision}, in processes"
+            contenders.append(engine.model_copy(update={"name": name, "graph": True, "copies": copies}))
     return contenders

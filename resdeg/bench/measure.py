@@ -19,6 +19,7 @@ from resdeg.bench.contenders import (
     run_config,
 )
 from resdeg.bench.running import Running
+from resdeg.errors import ResdegError
 from resdeg.models.structure import Census
 
 WARM_UP = 3  # steps that are not counted
@@ -115,21 +116,41 @@ def measure_machine(cores: int, precisions: Sequence[Precision], device: DeviceN
 
 
 def compare(
-    reference: Contender, others: Sequence[Contender], *, pairs: int, steps: int, machine: Machine
+    reference: Contender,
+    others: Sequence[Contender],
+    *,
+    pairs: int,
+    steps: int,
+    machine: Machine,
+    refuse: Callable[[Contender, ResdegError], None],
 ) -> list[Ratio]:
     """Compares each of `others` with `reference`, in blocks of `steps` steps, ABBA, `pairs` times.
 
     The reference is also paired with itself: ratios within that range are no difference.
+
+    Args:
+        refuse: is called with each of `others` that cannot warm up, and why; the rest are measured.
+
+    Raises:
+        ResdegError: the reference cannot run, or a contender dies after its warm-up.
     """
     everyone = [Running.start(contender) for contender in (reference, reference, *others)]
     try:
+        measured: list[Running] = []
         for running in everyone:
-            running.images_per_second(WARM_UP)
-        speeds: list[list[float]] = [[] for _ in everyone]
+            try:
+                running.images_per_second(WARM_UP)
+            except ResdegError as error:
+                if running.contender == reference:
+                    raise
+                refuse(running.contender, error)
+            else:
+                measured.append(running)
+        speeds: list[list[float]] = [[] for _ in measured]
         for pair in range(pairs):
-            order = range(len(everyone)) if pair % 2 == 0 else reversed(range(len(everyone)))
+            order = range(len(measured)) if pair % 2 == 0 else reversed(range(len(measured)))
             for k in order:
-                speeds[k].append(everyone[k].images_per_second(steps))
+                speeds[k].append(measured[k].images_per_second(steps))
     finally:
         for running in everyone:
             running.stop()
@@ -141,7 +162,7 @@ def compare(
             machine=machine,
             name=f"{reference.name}, again" if k == 0 else running.contender.name,
         )
-        for k, running in enumerate(everyone[1:])
+        for k, running in enumerate(measured[1:])
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,12 @@ import typer
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
 from resdeg.config import check_depth, parse_depths
-from resdeg.errors import UsageError, did_you_mean
+from resdeg.errors import ResdegError, UsageError, did_you_mean
 from resdeg.report.units import size
 
 if TYPE_CHECKING:
-    from resdeg.bench.contenders import DeviceName, Precision
-    from resdeg.bench.measure import Ratio
+    from resdeg.bench.contenders import Contender, DeviceName, Precision
+    from resdeg.bench.measure import Machine, Ratio
 
 
 def bench(
@@ -54,6 +55,12 @@ def bench(
     machine = measure_machine(cores, precisions, kind)
     reference = best_textbook(cores, min(steps, 50), quick=quick, say=screen.say, device=kind)
     measured = {}
+    refused: list[dict[str, object]] = []
+
+    def refuse(depth: int, contender: Contender, error: ResdegError) -> None:
+        screen.insist(f"depth {depth}: {contender.name} is not measured: {error.what}")
+        refused.append({"depth": depth, "name": contender.name, "why": error.what})
+
     for depth in checked:
         screen.say(f"depth {depth}: {pairs} interleaved pairs against {reference.name}")
         measured[depth] = compare(
@@ -62,6 +69,7 @@ def bench(
             pairs=pairs,
             steps=steps,
             machine=machine,
+            refuse=functools.partial(refuse, depth),
         )
     if as_json:
         facts = {
@@ -72,18 +80,26 @@ def bench(
             "reference": reference.name,
             "depths": {depth: [asdict(ratio) for ratio in ratios] for depth, ratios in measured.items()},
         }
-        emit(json.dumps(facts, indent=1))
-        return
+        emit(json.dumps(facts | ({"not_measured": refused} if refused else {}), indent=1))
+    else:
+        _print_tables(kind, machine, reference.name, measured)
+    if refused:
+        raise SystemExit(1)
+
+
+def _print_tables(
+    kind: DeviceName, machine: Machine, reference: str, measured: dict[int, list[Ratio]]
+) -> None:
     rates = machine.multiply_adds.items()
     matrix = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {precision}" for precision, rate in rates)
-    units = f"{cores} core(s)" if kind == "cpu" else kind
+    units = f"{machine.cores} core(s)" if kind == "cpu" else kind
     emit(
         f"{units}; matrix product {matrix}; memory {machine.bytes / 1e9:.0f} GB/s; batch 128; "
-        f"reference: {reference.name}"
+        f"reference: {reference}"
     )
     for depth, ratios in measured.items():
-        _print_table(depth, reference.name, ratios)
-    if len(precisions) == 1:
+        _print_table(depth, reference, ratios)
+    if len(machine.multiply_adds) == 1:
         screen.say(f"bf16 is not supported by this {kind}, so it was not measured")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from resdeg.runner.trainer import Trainer
 from resdeg.store import RunStore, open_run
 from resdeg.training.device import own_stream, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, Stop, never_stop
+from resdeg.training.gate import GATE, CaptureGate
 from resdeg.training.loop import Divergence, train
 from resdeg.training.state import load_bytes
 
@@ -30,6 +32,7 @@ def execute(
     stop: Stop = never_stop,
     report: Report = lambda progress: None,
     save_every: float = SAVE_EVERY,
+    gate: CaptureGate = GATE,
 ) -> RunSummary:
     """Trains `config` from where `store` left it to its end, or until `stop` comes true.
 
@@ -37,6 +40,7 @@ def execute(
         execution: says where the data lie, on which device to compute, whether to replay steps as one CUDA
             graph, and how many snapshots of the weights to keep. A run of a group gets its own CUDA stream.
         save_every: seconds after which the state is committed within an epoch.
+        gate: lets this run and those of other threads work at once, unless one of them captures a graph.
 
     Returns:
         The summary that was stored: finished, diverged, stopped, or failed with its traceback in
@@ -48,11 +52,15 @@ def execute(
             out of memory raises LostError.
     """
     device = resolve_device(execution.device)
-    stream = own_stream(device) if execution.group > 1 else contextlib.nullcontext()
-    with stream, open_run(store, config) as session:
+    with (
+        open_run(store, config) as session,
+        gate.working(),
+        own_stream(device) if execution.group > 1 else contextlib.nullcontext(),
+    ):
         log = RunLog(config, session, counts=check(config, device), report=report, save_every=save_every)
         try:
-            summary = _run(config, log, execution=execution, device=device, stop=stop)
+            stop = functools.partial(_let_captures_pass, gate, stop)
+            summary = _run(config, log, execution=execution, device=device, stop=stop, gate=gate)
         except ResdegError as error:
             log.fail(error.what)
             raise
@@ -67,8 +75,20 @@ def execute(
         return summary
 
 
+def _let_captures_pass(gate: CaptureGate, stop: Stop) -> bool:
+    """Lets the captures of other threads pass, and says whether to stop."""
+    gate.let_captures_pass()
+    return stop()
+
+
 def _run(
-    config: RunConfig, log: RunLog, *, execution: ExecutionConfig, device: torch.device, stop: Stop
+    config: RunConfig,
+    log: RunLog,
+    *,
+    execution: ExecutionConfig,
+    device: torch.device,
+    stop: Stop,
+    gate: CaptureGate,
 ) -> RunSummary:
     """Trains and scores the run; returns its summary unless it fails."""
     trainer = _make_trainer(config, log, execution=execution, device=device)
@@ -77,7 +97,7 @@ def _run(
             if trainer.construction is not None:
                 log.record_construction(trainer.construction)
             with log.capturing() if execution.graph else contextlib.nullcontext():
-                take_step = trainer.make_step(graph=execution.graph)
+                take_step = trainer.make_step(graph=execution.graph, gate=gate)
             for event in train(
                 trainer.state,
                 phase.schedule,

@@ -20,6 +20,7 @@ from resdeg.runner.phases import Phase, plan_phases
 from resdeg.runner.provenance import fuses
 from resdeg.training.device import autocast, prepare
 from resdeg.training.evaluate import Examples, Score, Stop, evaluate, never_stop
+from resdeg.training.gate import GATE, CaptureGate
 from resdeg.training.graph import StaticStep
 from resdeg.training.loop import Batch, TakeStep, make_eager_step
 from resdeg.training.state import TrainState, new_state
@@ -94,12 +95,16 @@ class Trainer:
         """Makes the batch of `step`."""
         return self.inputs.batch(self.config, step)
 
-    def make_step(self, *, graph: bool = False) -> TakeStep:
-        """Makes the function that takes a step, on CUDA as the replay of one `graph` if that is asked for."""
+    def make_step(self, *, graph: bool = False, gate: CaptureGate = GATE) -> TakeStep:
+        """Makes the function that takes a step, on CUDA as the replay of one `graph` if that is asked for.
+
+        Args:
+            gate: keeps other threads off the device while the graph is captured.
+        """
         if not graph:
             return make_eager_step(self.state, self.phase.schedule, batch_at=self.batch_at)
         take_step = self.make_static_step()
-        take_step.capture()
+        take_step.capture(gate=gate)
         return take_step
 
     def make_static_step(self) -> StaticStep:

@@ -8,7 +8,6 @@ tested there.
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -17,13 +16,39 @@ import torch
 from torch import Tensor
 
 from resdeg.training.device import autocast
+from resdeg.training.gate import GATE, CaptureGate
 from resdeg.training.loop import Batch, update
 from resdeg.training.schedule import Schedule
 from resdeg.training.state import TrainState, load_bytes, to_bytes
 
 CHUNK = 512  # The plans and rates of this many steps are sent to the device at once.
 WARM_UP = 3  # A capture takes this many steps before it, and undoes them.
-_CAPTURING = threading.Lock()
+
+Compute = Callable[[], None]
+Record = Callable[[Compute, Compute], Compute]
+
+
+def record_cuda_graph(warm_up: Compute, compute: Compute) -> Compute:
+    """Record what `compute` sends to the device, after `warm_up` on the same stream; return its replay.
+
+    Raises:
+        RuntimeError: the device is not CUDA, or an operation cannot be captured.
+    """
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    gc.collect()
+    gc.disable()  # A collection inside a capture may free what is being captured.
+    try:
+        with torch.cuda.stream(stream):
+            warm_up()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            compute()
+    finally:
+        gc.enable()
+    replay: Compute = graph.replay
+    return replay
 
 
 class StaticStep:
@@ -55,13 +80,13 @@ class StaticStep:
             group["lr"] = self.rate
         self._chunk = -1
         self._next: tuple[int, int] | None = None  # The device expects this step and this slot.
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._replay: Compute | None = None
 
     def __call__(self, step: int, slot: int) -> None:
         """Takes `step`, whose loss and correct count go to `slot` of the running sums."""
         self._prepare(step, slot)
-        if self._graph is not None:
-            self._graph.replay()
+        if self._replay is not None:
+            self._replay()
         else:
             self.compute()
         self._next = (step + 1, slot + 1)
@@ -90,36 +115,28 @@ class StaticStep:
             self.row.fill_(step % CHUNK)
             self.slot.fill_(slot)
 
-    def capture(self) -> None:
+    def capture(self, *, gate: CaptureGate = GATE, record: Record = record_cuda_graph) -> None:
         """Captures `compute` in one CUDA graph; weights, momentum and sums end as they began.
 
-        A capture takes WARM_UP steps and one more. Runs of other threads go on meanwhile, but capture none.
+        A capture takes WARM_UP steps and one more, while no other thread works on the device.
+
+        Args:
+            record: records a computation after a warm-up, and returns its replay.
 
         Raises:
             RuntimeError: the device is not CUDA, or an operation cannot be captured.
         """
-        with _CAPTURING:
-            self._capture()
-
-    def _capture(self) -> None:
         step = self.state.step
-        before = to_bytes(self.state)
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        gc.collect()
-        gc.disable()  # A collection inside a capture may free what is being captured.
-        try:
-            with torch.cuda.stream(stream):  # The warm-up belongs on the stream of the capture.
-                for _ in range(WARM_UP):
-                    self._next = None
-                    self._prepare(step, 0)
-                    self.compute()
-            torch.cuda.current_stream().wait_stream(stream)
-            self.state.optimizer.zero_grad(set_to_none=True)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+
+        def warm_up() -> None:
+            for _ in range(WARM_UP):
+                self._next = None
+                self._prepare(step, 0)
                 self.compute()
-        finally:
-            gc.enable()
-        load_bytes(self.state, before, step)
-        self._graph, self._next = graph, None
+            self.state.optimizer.zero_grad(set_to_none=True)
+
+        with gate.capturing():
+            before = to_bytes(self.state)
+            self._replay = record(warm_up, self.compute)
+            load_bytes(self.state, before, step)
+        self._next = None

@@ -54,7 +54,9 @@ def make_eager_step(state: TrainState, schedule: Schedule, *, batch_at: Callable
     cast = autocast(schedule.config, state.losses.device)
 
     def take_step(step: int, slot: int) -> None:
-        rate = schedule.rate_at(step)
+        # The static step reads its rate from a tensor of this precision, and CUDA's fused SGD multiplies in
+        # float64: without the same rounding here the two differ in last bits. On a CPU it changes no bit.
+        rate = torch.tensor(schedule.rate_at(step), dtype=state.losses.dtype).item()
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.losses[slot], state.correct[slot] = update(state, batch_at(step), cast)

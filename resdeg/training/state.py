@@ -48,7 +48,7 @@ def new_state(model: nn.Module, schedule: Schedule) -> TrainState:
     return TrainState(model, optimizer, losses.clone(), correct.clone(), schedule.first)
 
 
-def _tensors(state: TrainState) -> dict[str, Tensor]:
+def name_tensors(state: TrainState) -> dict[str, Tensor]:
     """Returns every tensor of the state by name: the tensors themselves, not copies."""
     named = _model_tensors(state.model)
     for name, parameter in state.model.named_parameters():
@@ -61,9 +61,19 @@ def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {f"model.{name}": value for name, value in model.state_dict().items()}
 
 
+def find_difference(first: TrainState, second: TrainState) -> str | None:
+    """Returns the name of the first tensor whose bits differ in two states of one network, or None."""
+    others = name_tensors(second)
+    for name, tensor in name_tensors(first).items():
+        pair = [each.detach().cpu().contiguous().numpy().tobytes() for each in (tensor, others[name])]
+        if pair[0] != pair[1]:
+            return name
+    return None
+
+
 def to_bytes(state: TrainState) -> bytes:
     """Writes the tensors in the safetensors format; the store keeps the step."""
-    return _write_tensors(_tensors(state))
+    return _write_tensors(name_tensors(state))
 
 
 def weights_to_bytes(model: nn.Module) -> bytes:
@@ -84,7 +94,7 @@ def load_bytes(state: TrainState, content: bytes, step: int) -> None:
     Raises:
         StorageError: names or shapes are not those of `state`.
     """
-    _copy_tensors(_read_tensors(content), _tensors(state))
+    _copy_tensors(_read_tensors(content), name_tensors(state))
     state.step = step
 
 

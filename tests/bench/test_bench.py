@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from resdeg.bench.contenders import DATA, LOOPS, Contender
+from resdeg.bench import contenders
+from resdeg.bench.contenders import DATA, LOOPS, Contender, require_equal_steps
 from resdeg.bench.lineup import lineup
-from resdeg.bench.measure import Machine, compute_ratio, count_network, interval, least_bytes
+from resdeg.bench.measure import Machine, compare, compute_ratio, count_network, interval, least_bytes
 from resdeg.bench.running import Running
 from resdeg.bench.textbook import TextbookLoop
 from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
 from resdeg.data import load
+from resdeg.errors import ResdegError
 from resdeg.models import build_model
 from resdeg.models.fast import library
 from resdeg.runner import Trainer
@@ -125,18 +127,68 @@ def test_a_quick_bench_leaves_out_what_only_explains() -> None:
 
 
 def test_on_cuda_each_design_is_measured(resdeg) -> None:
-    names = [contender.name for contender in lineup("cuda", 20, cores=2, precisions=["fp32", "bf16"])]
-    assert names[:4] == [
+    names = [each.name for each in lineup("cuda", 20, cores=2, precisions=["fp32", "bf16"])]
+    assert names[:8] == [
         "eager fp32",
         "1 captured fp32",
-        "2 captured fp32, on streams",
-        "4 captured fp32, on streams",
+        *(f"{runs} captured fp32, on streams" for runs in (2, 4, 8)),
+        *(f"{runs} captured fp32, in processes" for runs in (2, 4, 8)),
     ]
-    assert len(set(names)) == len(names) == 8
+    assert len(set(names)) == len(names) == 16
+    quick = [each.name for each in lineup("cuda", 20, cores=2, precisions=["fp32", "bf16"], quick=True)]
+    assert set(names) - set(quick) == {
+        f"{runs} captured {precision}, in processes" for runs in (2, 8) for precision in ("fp32", "bf16")
+    }
     if not torch.cuda.is_available():
         refused = resdeg("bench", "--device", "cuda")
         assert refused.returncode == 2
         assert "device cuda is not on this machine" in refused.stderr
+
+
+class Frozen:
+    """A step whose batch and rate are those of the first one, as in a capture that froze them."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.step = trainer.make_static_step()
+
+    def __call__(self, step: int, slot: int) -> None:
+        self.step(0, slot)
+
+
+def test_equal_steps_may_be_timed_and_others_are_named() -> None:
+    contender = Contender(name="captured", kind="engine", threads=1, depth=8, graph=True)
+    require_equal_steps(contender, Trainer.make_static_step)
+    with pytest.raises(ResdegError, match=r"differs from the eager one in (model|running)\.\w+"):
+        require_equal_steps(contender, Frozen)
+
+
+def test_no_captured_step_is_made_before_it_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(contender: Contender) -> None:
+        raise ResdegError("differs")
+
+    monkeypatch.setattr(contenders, "require_equal_steps", refuse)
+    contender = Contender(name="captured", kind="engine", threads=1, depth=8)
+    assert LOOPS["engine"](contender)
+    with pytest.raises(ResdegError, match="differs"):
+        LOOPS["engine"](contender.model_copy(update={"graph": True}))
+
+
+@pytest.mark.slow
+def test_a_contender_that_cannot_run_is_refused_and_the_rest_is_measured() -> None:
+    """On a CPU nothing can be captured; the speeds are those of the others."""
+    engine = Contender(name="engine", kind="engine", threads=1, depth=8)
+    captured = engine.model_copy(update={"name": "captured", "graph": True})
+    refused: list[str] = []
+    ratios = compare(
+        engine, [captured, engine.model_copy(update={"name": "other"})],
+        pairs=1, steps=1, machine=Machine(1, {"fp32": 3e9}, 1e9),
+        refuse=lambda contender, error: refused.append(f"{contender.name}: {error.what}"),
+    )  # fmt: skip
+    assert [ratio.name for ratio in ratios] == ["engine, again", "other"]
+    assert len(refused) == 1
+    assert refused[0].startswith("captured: bench: captured: its worker died")
+    with pytest.raises(ResdegError, match="bench: captured"):
+        compare(captured, [], pairs=1, steps=1, machine=Machine(1, {"fp32": 3e9}, 1e9), refuse=print)
 
 
 @pytest.mark.gpu

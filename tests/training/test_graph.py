@@ -9,13 +9,19 @@ from resdeg import data
 from resdeg.runner import Trainer
 from resdeg.training import graph
 from resdeg.training.device import computes_bf16
-from resdeg.training.state import load_bytes, to_bytes
+from resdeg.training.state import find_difference, load_bytes, to_bytes
 
 CPU = torch.device("cpu")
 
 
 def make_trainer(config, device: torch.device = CPU) -> Trainer:
     return Trainer.from_config(config, data.load(config.data), device=device)
+
+
+def find_cuda() -> torch.device:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda")
 
 
 def walk(trainer: Trainer, take_step, steps: range, epoch: int = 8) -> None:
@@ -87,17 +93,39 @@ def test_a_nan_stays_in_its_own_run(tiny_run) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", ["plain", "residual"])
-def test_a_replay_equals_a_call_on_cuda(tiny_run, family: str) -> None:
-    """Momentum after replays included; a capture leaves the state as it was."""
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    cuda = torch.device("cuda")
-    config = tiny_run(family)
-    called, replayed = make_trainer(config, cuda), make_trainer(config, cuda)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_replay_equals_a_call_and_an_eager_step_on_cuda(tiny_run, family: str, precision: str) -> None:
+    """Over twenty steps and two drops of the rate, momentum too; a capture leaves the state as it was."""
+    cuda = find_cuda()
+    training = {"precision": precision, "schedule": "steps", "epochs": None, "steps": 20, "lr": 0.1}
+    config = tiny_run(family, training=training)
+    eager, called, replayed = (make_trainer(config, cuda) for _ in range(3))
     take_step = replayed.make_static_step()
     before = to_bytes(replayed.state)
     take_step.capture()
     assert to_bytes(replayed.state) == before
-    walk(called, called.make_static_step(), range(12))
-    walk(replayed, take_step, range(12))
-    assert to_bytes(called.state) == to_bytes(replayed.state)
+    walk(eager, eager.make_step(), range(20))
+    walk(called, called.make_static_step(), range(20))
+    walk(replayed, take_step, range(20))
+    assert find_difference(called.state, replayed.state) is None
+    assert find_difference(eager.state, replayed.state) is None
+
+
+@pytest.mark.gpu
+def test_captured_runs_resume_and_leave_each_other_alone_on_cuda(tiny_run) -> None:
+    """A NaN stays in its own run, and a run continued from its checkpoint has the bits of an unbroken one."""
+    cuda = find_cuda()
+    config = tiny_run("residual")
+    unbroken, resumed, poisoned = (make_trainer(config, cuda) for _ in range(3))
+    with torch.no_grad():
+        next(iter(poisoned.state.model.parameters())).fill_(float("nan"))
+    take, take_poisoned = (trainer.make_step(graph=True) for trainer in (unbroken, poisoned))
+    for step in range(12):
+        if step == 5:
+            load_bytes(resumed.state, to_bytes(unbroken.state), 5)
+        walk(unbroken, take, range(step, step + 1))
+        walk(poisoned, take_poisoned, range(step, step + 1))
+    walk(resumed, resumed.make_step(graph=True), range(5, 12))
+    assert find_difference(unbroken.state, resumed.state) is None
+    assert poisoned.state.losses[5].isnan()
+    assert unbroken.state.losses.isfinite().all()

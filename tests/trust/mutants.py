@@ -87,6 +87,14 @@ MUTANTS = [
            "tests/adopt/test_commands.py"),
     Mutant("the code in a segment", "runner/provenance.py", "digest.update(", "str(",
            "tests/trust/test_changes.py"),
+    Mutant("a run passes the gate", "runner/execute.py", "        gate.working(),\n", "",
+           "tests/training/test_gate.py"),
+    Mutant("captures are let pass", "runner/execute.py", "    gate.let_captures_pass()\n", "",
+           "tests/training/test_gate.py"),
+    Mutant("a capture passes the gate", "training/graph.py", "with gate.capturing():", "if True:",
+           "tests/training/test_gate.py"),
+    Mutant("a step is equal before it is timed", "bench/contenders.py",
+           "        require_equal_steps(contender)\n", "        pass\n", "tests/bench/test_bench.py"),
 ]  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The engine of this machine: runs in worker processes, one or several in each.
 
-On CUDA the processes of a machine take turns, while threads of one process overlap there, each on a stream
-of its own; on a CPU they share the memory that torch takes. A process that dies takes all of its runs along,
-and each of them is tried again alone.
+On CUDA each thread of a process has a stream of its own: others report that streams overlap there while
+processes take turns, which is not measured here. On a CPU threads share the memory that torch takes. A
+process that dies takes all of its runs along, and each of them is tried again alone.
 """
 
 from __future__ import annotations
