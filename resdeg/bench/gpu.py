@@ -63,7 +63,7 @@ class Command:
 
 
 def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[Command]:
-    """Plan the commands of the four steps, the most valuable first; on a CPU each is tiny.
+    """Plans the commands of the four steps, the most valuable first; on a CPU each is tiny.
 
     Args:
         data_dir: where CIFAR-10 is; None where it is not at hand.
@@ -105,7 +105,7 @@ def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[C
 def run_commands(
     commands: Sequence[Command], folder: Path, *, seconds: float, facts: Record, signals: Sequence[int] = ()
 ) -> Record:
-    """Run every command in its time, whatever became of those before; return what summary.json holds then.
+    """Runs every command in its time, whatever became of those before; returns what summary.json holds then.
 
     Args:
         folder: receives logs, records and summary.json, which is written after every command.
@@ -132,7 +132,7 @@ def run_commands(
 
 
 def run_command(command: Command, folder: Path, *, limit: float, signals: Sequence[int]) -> Record:
-    """Run a command in a process group of its own, which ends with it, at its limit, or at a signal."""
+    """Runs a command in a process group of its own, which ends with it, at its limit, or at a signal."""
     arguments = [sys.executable, *command.arguments]
     if command.sweep is not None:  # It stops by itself, so that the records are whole and it can draw.
         time_limit = max(1, round(limit - min(20.0, limit / 3)))
@@ -167,7 +167,7 @@ def run_command(command: Command, folder: Path, *, limit: float, signals: Sequen
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all of its group: first so that it can save its work, then at once."""
+    """Ends a process and all of its group: first so that it can save its work, then at once."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGTERM)
@@ -178,7 +178,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def copy_records(sweep: Path, folder: Path) -> list[str]:
-    """Copy a sweep without weights and locks into `folder`; return the paths of the copies in there."""
+    """Copies a sweep without weights and locks into `folder`; returns the paths of the copies in there."""
     copied = []
     for path in sorted(sweep.rglob("*")):
         inside = path.relative_to(sweep)
@@ -191,7 +191,7 @@ def copy_records(sweep: Path, folder: Path) -> list[str]:
 
 
 def compare_sweeps(commands: Sequence[Record]) -> Record | None:
-    """Compare the seconds of the built-in sweep on the card and on the CPU; None unless both ended well."""
+    """Compares the seconds of the built-in sweep on the card and on the CPU; None unless both ended well."""
     pair = [each for each in commands if each["step"] == "sweep" and each["outcome"] == "ended well"]
     if len(pair) < 2:
         return None
@@ -200,7 +200,7 @@ def compare_sweeps(commands: Sequence[Record]) -> Record | None:
 
 
 def describe_machine(device: str) -> Record:
-    """Ask torch, in a process of its own, for the card and the versions, and nvidia-smi for the driver.
+    """Asks torch, in a process of its own, for the card and the versions, and nvidia-smi for the driver.
 
     Raises:
         UsageError: `device` is cuda, and torch sees none.
@@ -222,7 +222,7 @@ def describe_machine(device: str) -> Record:
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = Path("results", "local")) -> int:
-    """Run the steps, and return an exit code: 0, 1 if a command failed, 128 and more at a signal."""
+    """Runs the steps, and returns an exit code: 0, 1 if a command failed, 128 and more at a signal."""
     parser = argparse.ArgumentParser(prog="python -m resdeg.bench.gpu", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="for everything together [10]")
     parser.add_argument("--device", choices=("cuda", "cpu"), default=os.environ.get("GPU_DEVICE") or "cuda")

@@ -36,7 +36,7 @@ class CaptureGate:
             self._leave()
 
     def let_captures_pass(self) -> None:
-        """Waits for the captures that wait, if there are any; this thread has no call of its own under way."""
+        """Waits for the captures that are waiting; this thread has no call of its own under way."""
         if self._captures:  # Read without the lock, because this is called at every step.
             self._leave()
             self._enter()

@@ -29,7 +29,7 @@ Record = Callable[[Compute, Compute], Compute]
 
 
 def record_cuda_graph(warm_up: Compute, compute: Compute) -> Compute:
-    """Record what `compute` sends to the device, after `warm_up` on the same stream; return its replay.
+    """Records what `compute` sends to the device, after `warm_up` on the same stream; returns its replay.
 
     Raises:
         RuntimeError: the device is not CUDA, or an operation cannot be captured.
