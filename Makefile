@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test quick check sweep plot bench trust mutants figures rates export clean
+.PHONY: help install demo test quick check sweep plot bench gpu trust mutants figures rates export clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,9 @@ plot: $(STAMP) ## draw the last sweep
 
 bench: $(STAMP) ## the engine against a textbook loop
 	$(BIN)/resdeg bench $(ARGS)
+
+gpu: $(STAMP) ## what this GPU gives, within 10 minutes (ARGS="--minutes 20 --data-dir DIR")
+	$(BIN)/python -m resdeg.bench.gpu $(ARGS)
 
 trust: $(STAMP) ## ten times as many kills, flips, images and pairs (about half an hour)
 	RESDEG_TRUST=10 $(BIN)/python -m pytest -n 2 tests/trust

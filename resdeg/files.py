@@ -65,6 +65,17 @@ def append(path: Path, content: bytes) -> None:
             _sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def opened_for_output(path: Path) -> Iterator[int]:
+    """Empties `path` and opens it within `with`, for the output of another program; yields the descriptor."""
+    with _reported("write", path):
+        handle = _os_open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
 def truncate(path: Path, size: int) -> None:
     """Cuts `path` down to `size` bytes."""
     with _reported("truncate", path):
