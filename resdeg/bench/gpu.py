@@ -36,10 +36,9 @@ MOST = {"tests": 120.0}  # seconds
 GRACE = 5.0  # seconds between SIGTERM, at which a sweep saves its runs, and SIGKILL
 LEFT_BEHIND = ("checkpoint", "snapshots", "set-aside", "lock", "lock-owner")  # in the folder of a sweep
 FACTS = """
-import json, platform, torch
+import json, torch
 card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "python": platform.python_version()}
-print(json.dumps({"card": card, **versions}))
+print(json.dumps({"card": card, "torch": torch.__version__, "cuda": torch.version.cuda}))
 """
 
 Record = dict[str, Any]
@@ -65,9 +64,7 @@ class Command:
 def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[Command]:
     """Plans the commands of the four steps, the most valuable first; on a CPU each is tiny.
 
-    Args:
-        data_dir: where CIFAR-10 is; None where it is not at hand.
-        sweeps: the folder of the sweeps.
+    Where `data_dir` is None, CIFAR-10 is not at hand. The sweeps go into folders in `sweeps`.
     """
     tiny = device == "cpu"
     tests = ROOT / "tests" / "training" if tiny else ROOT / "tests"
@@ -161,9 +158,9 @@ def run_command(command: Command, folder: Path, *, limit: float, signals: Sequen
     record = {"outcome": outcome, "rc": process.returncode, "seconds": round(time.monotonic() - start, 1)}
     for empty in (path for path in {log, output} if not path.stat().st_size):
         files.remove(empty)
-    copies = [] if command.sweep is None else copy_records(command.sweep, folder)
     written = sorted(path.name for path in folder.glob(f"{command.name}.*"))
-    return {**record, "command": arguments, "files": written + copies}
+    written += [] if command.sweep is None else copy_records(command.sweep, folder)
+    return {**record, "command": arguments, "files": written}
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -209,12 +206,11 @@ def describe_machine(device: str) -> Record:
     asked = ask([sys.executable, "-c", FACTS])
     if asked.returncode != 0:
         raise ResdegError(f"torch does not start: {asked.stderr.strip()[-500:]}")
-    facts: Record = {"device": device, **json.loads(asked.stdout)}
+    facts: Record = {"device": device, "driver": None, "python": sys.version, **json.loads(asked.stdout)}
     if device == "cpu":
         facts["card"] = "cpu"
     elif facts["card"] is None:
         raise UsageError("device cuda is not on this machine", "GPU_DEVICE=cpu rehearses without one")
-    facts["driver"] = None
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # There may be no nvidia-smi.
         driver = ask(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
         facts["driver"] = driver.stdout.strip() or None
