@@ -218,7 +218,7 @@ def _worker(contender: Contender) -> Run:
             count -= len(labels)
         with (
             tempfile.TemporaryDirectory() as folder,
-            open_run(SweepStore(Path(folder)).run("bench"), trainer.config) as session,
+            open_run(SweepStore(Path(folder)).run(trainer.config.run_id), trainer.config) as session,
         ):
             session.commit(to_bytes(trainer.state), trainer.state.step, 0)
 
