@@ -205,9 +205,11 @@ def test_a_command_of_the_pages(
         assert re.search(r"engine fp32 +[0-9]+ +[0-9]+ +[0-9.]+  [0-9.]+ to", done.stdout)
 
 
-def check_only(config: SweepConfig, read_data: bool) -> Facts:
+def check_only(config: SweepConfig, *, read_data: bool) -> Facts:
     """The check before a sweep, in this process and with made-up times."""
-    return preflight.preflight(config, read_data, probe=lambda run, *_: (run.depth / 1000, 10**8))
+    return preflight.preflight(
+        config, read_data=read_data, probe=lambda run, *_, **__: (run.depth / 1000, 10**8)
+    )
 
 
 def with_little_networks(

@@ -56,7 +56,7 @@ class Unit:
     scale: float
     decimals: int
 
-    def spell(self, value: float, signed: bool = True) -> str:
+    def spell(self, value: float, *, signed: bool = True) -> str:
         """Returns a number as text, whose minus is a minus sign and no hyphen.
 
         >>> POINTS.spell(-0.021), NATS.spell(0.01, signed=False)

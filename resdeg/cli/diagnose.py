@@ -74,7 +74,9 @@ def diagnose(
         if (depths is None or run.depth in parse_depths(depths))
         and (seeds is None or run.seed in parse_seeds(seeds))
     ]
-    readable = read_runs(store, chosen, read=lambda store, _: obstacle(store, unfinished), problems=problems)
+    readable = read_runs(
+        store, chosen, read=lambda store, _: obstacle(store, unfinished=unfinished), problems=problems
+    )
     obstacles = {run.run_id: reason for run, reason in readable}
     for line in _list_skipped(obstacles):
         screen.insist(f"skipped, {line}")

@@ -40,13 +40,13 @@ THEMES = {
         paper="#ffffff",
         text="#1f2328",
         faint="#d0d7de",
-        families={"plain": Ink("#c2410c", "o", True), "residual": Ink("#0b5fa5", "s", False)},
+        families={"plain": Ink("#c2410c", "o", filled=True), "residual": Ink("#0b5fa5", "s", filled=False)},
     ),
     "dark": Theme(
         paper="#0d1117",
         text="#e6edf3",
         faint="#3d444d",
-        families={"plain": Ink("#f59e5b", "o", True), "residual": Ink("#6cb6ff", "s", False)},
+        families={"plain": Ink("#f59e5b", "o", filled=True), "residual": Ink("#6cb6ff", "s", filled=False)},
     ),
 }
 FORMATS = ("png", "svg", "pdf")

@@ -61,13 +61,16 @@ def diagnose(
     _check_data(store, dataset.hash)
     sample = Sample.from_dataset(dataset, IMAGES if images is None else images, adopted=run.adopted)
     end = _trained_state(store)
-    for state, build in _networks(store, run, end, sample, warn):
+    for state, build in _networks(store, run, end, sample=sample, warn=warn):
         todo = [
             kind
             for kind in kinds
             if (state == end or DIAGNOSTICS[kind].untrained)
             and (
-                again or not _is_stored(store, kind, state, DIAGNOSTICS[kind].images(sample), images is None)
+                again
+                or not _is_stored(
+                    store, kind, state, images=DIAGNOSTICS[kind].images(sample), or_more=images is None
+                )
             )
         ]
         if not todo:
@@ -93,7 +96,7 @@ def _check_data(store: RunStore, data_hash: str) -> None:
 
 
 def _networks(
-    store: RunStore, run: RunConfig, end: State, sample: Sample, warn: Callable[[str], None]
+    store: RunStore, run: RunConfig, end: State, *, sample: Sample, warn: Callable[[str], None]
 ) -> Iterator[tuple[State, Callable[[], CifarNet]]]:
     """Yields the states of a run's network, in the order of its training, and how to build it in each."""
     # A constructed network has no initial values, because it is made of a trained one; those of an adopted
@@ -128,7 +131,7 @@ def _trained_state(store: RunStore) -> State:
     return "final" if summary is not None and summary.status == "finished" else checkpoint[0].step
 
 
-def _is_stored(store: RunStore, kind: str, state: State, images: int, or_more: bool) -> bool:
+def _is_stored(store: RunStore, kind: str, state: State, *, images: int, or_more: bool) -> bool:
     """Says whether `kind` is stored in `state` on `images` images, or on more where that will do."""
     counts = {record.images for record in store.diagnostics() if (record.kind, record.state) == (kind, state)}
     return images in counts or (or_more and any(count > images for count in counts))

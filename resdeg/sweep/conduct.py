@@ -26,7 +26,7 @@ from resdeg.sweep.workers.process import start_server
 
 ENOUGH = 60.0  # seconds of training that say more about a step's time than the probes did
 
-Ask = Callable[[SweepConfig, bool], Facts]
+Ask = Callable[..., Facts]  # see `ask_preflight`
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def price_sweep(config: SweepConfig, folder: Path, *, ask: Ask = ask_preflight) 
     config.grid()[0].check_trainable()
     known = recall_all(config)
     plan = Plan.load(config, SweepStore(folder))
-    return _price(plan, ask(config, False) if known is None else facts_of_runs(config, known))
+    return _price(plan, ask(config, read_data=False) if known is None else facts_of_runs(config, known))
 
 
 def _price(plan: Plan, facts: Facts) -> Priced:
@@ -144,16 +144,16 @@ def run_sweep(
     priced = None
     if plan.todo or fresh:
         if missing is not None:
-            ask(config, False)  # finds a typo before 170 MB are fetched
+            ask(config, read_data=False)  # finds a typo before 170 MB are fetched
             fetch(missing)
-        priced = _price(plan, ask(config, True))
+        priced = _price(plan, ask(config, read_data=True))
     over = Over()
     with store.owned(waiting):
         for run_id, state in plan.states.items() if fresh else ():
             if state != "missing":
                 yield SetAside(store.set_aside(run_id))
         plan = Plan.load(config, store)  # another process may have finished it while we waited
-        registered = write_plan(plan, joins)
+        registered = write_plan(plan, joins=joins)
         if priced is None or not plan.todo:
             yield NothingToTrain(plan)
         else:

@@ -45,7 +45,7 @@ class Measured:
     seconds: float
 
 
-def obstacle(store: RunStore, unfinished: bool = False) -> str | None:
+def obstacle(store: RunStore, *, unfinished: bool = False) -> str | None:
     """Says why the run in `store` cannot be measured; None where it can.
 
     Args:

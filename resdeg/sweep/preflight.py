@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import resource
 import sys
 import time
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
 
 PROBE_STEPS = 3
 
-Probe = Callable[[RunConfig, "torch.device", bool], tuple[float, int]]
+Probe = Callable[..., tuple[float, int]]  # see `probe_step`
 
 
-def answer_preflight(config: str, read_data: bool) -> dict[str, Any]:
+def answer_preflight(config: str, *, read_data: bool) -> dict[str, Any]:
     """Answers `ask_preflight`, in a worker: a SweepConfig as JSON in, Facts as JSON out."""
-    return preflight(SweepConfig.model_validate_json(config), read_data).model_dump(mode="json")
+    return preflight(SweepConfig.model_validate_json(config), read_data=read_data).model_dump(mode="json")
 
 
 def ask_preflight(
-    config: SweepConfig, read_data: bool, *, entry: Callable[..., object] = answer_preflight
+    config: SweepConfig, *, read_data: bool, entry: Callable[..., object] = answer_preflight
 ) -> Facts:
     """Runs `preflight` in a worker, so that this process never imports torch.
 
@@ -39,10 +40,11 @@ def ask_preflight(
         LostError: the worker died; ResdegError: whatever `preflight` raised.
     """
     content = config.model_dump_json()
-    return Facts.model_validate(call(entry, content, read_data, subject="the check before the sweep"))
+    check = functools.partial(entry, read_data=read_data)
+    return Facts.model_validate(call(check, content, subject="the check before the sweep"))
 
 
-def preflight(config: SweepConfig, read_data: bool, *, probe: Probe | None = None) -> Facts:
+def preflight(config: SweepConfig, *, read_data: bool, probe: Probe | None = None) -> Facts:
     """Builds every distinct net, prices them, and verifies the data.
 
     Args:
@@ -96,9 +98,9 @@ def calibrate(config: SweepConfig, device: torch.device, *, probe: Probe | None 
         return Counts(parameters=census.parameters, multiply_adds=census.multiply_adds)
 
     timed = config.families[-1]
-    stem_seconds, _ = probe(run("plain", 2), device, config.execution.graph)
+    stem_seconds, _ = probe(run("plain", 2), device, graph=config.execution.graph)
     (low_seconds, low_bytes), (high_seconds, high_bytes) = (
-        probe(run(timed, depth), device, config.execution.graph) for depth in (low, high)
+        probe(run(timed, depth), device, graph=config.execution.graph) for depth in (low, high)
     )
     # Neighbours on the machine only add time, so a shallower net never takes more than a deeper one.
     low_seconds = min(low_seconds, high_seconds)
@@ -114,7 +116,7 @@ def calibrate(config: SweepConfig, device: torch.device, *, probe: Probe | None 
     )
 
 
-def probe_step(run: RunConfig, device: torch.device, graph: bool) -> tuple[float, int]:
+def probe_step(run: RunConfig, device: torch.device, *, graph: bool) -> tuple[float, int]:
     """Times a training step on random images, after one to warm up.
 
     Returns:

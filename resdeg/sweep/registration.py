@@ -37,7 +37,7 @@ def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
     return config.model_copy(update={"registration": registration})
 
 
-def write_plan(plan: Plan, joins: bool) -> SweepConfig:
+def write_plan(plan: Plan, *, joins: bool) -> SweepConfig:
     """Names the grid in sweep.toml, with its registration; returns the plan that stands there now.
 
     Args:

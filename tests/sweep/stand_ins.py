@@ -41,9 +41,9 @@ def name_itself_and_wait(path: str) -> None:
     time.sleep(600)
 
 
-def check_and_wait(config: str, read_data: bool, *, path: str) -> None:
+def check_and_wait(config: str, *, read_data: bool, path: str) -> None:
     """A preflight that has done its work and is not done."""
-    answer_preflight(config, read_data)
+    answer_preflight(config, read_data=read_data)
     name_itself_and_wait(path)
 
 

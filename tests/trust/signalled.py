@@ -83,9 +83,9 @@ def train(pipe: Any, *arguments: str) -> None:
     train_runs(pipe, *arguments)
 
 
-def check(*arguments: Any) -> object:
+def check(config: str, *, read_data: bool) -> object:
     send()
-    return answer_preflight(*arguments)
+    return answer_preflight(config, read_data=read_data)
 
 
 def main() -> None:
