@@ -81,7 +81,7 @@ def test_a_family_that_was_not_counted_is_measured() -> None:
 
 
 def test_the_preflight_measures_once() -> None:
-    def fail(run: object, *_: object) -> tuple[float, int]:
+    def fail(run: object, *_: object, **__: object) -> tuple[float, int]:
         pytest.fail("measured again")
 
     first = preflight(grid(), read_data=False)
