@@ -255,8 +255,8 @@ def little_cifar(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None
 def test_a_make_target_of_the_readme(command: str) -> None:
     """That it is there and what it would run; the suite runs under `make test` itself."""
     done = subprocess.run(
-        [*shlex.split(command), "--dry-run", "--always-make"], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "MAKEFLAGS": ""},
+        [*shlex.split(command), "--dry-run", "--always-make"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "MAKEFLAGS": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert ".venv/bin/" in done.stdout
