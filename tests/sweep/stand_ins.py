@@ -21,7 +21,7 @@ def echo(*arguments: Any) -> list[Any]:
     return [*arguments]
 
 
-def die(*_: Any) -> None:
+def die(*_: Any, **__: Any) -> None:
     os._exit(7)
 
 

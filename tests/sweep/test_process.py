@@ -91,8 +91,8 @@ def test_an_exception_where_the_answer_is_waited_for_kills_the_worker(tmp_path: 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_preflight_ends_at_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "pid"
-    entry = functools.partial(check_and_wait, path=str(path))
-    worker = ask(entry, tiny().model_dump_json(), False)
+    entry = functools.partial(check_and_wait, read_data=False, path=str(path))
+    worker = ask(entry, tiny().model_dump_json())
     assert wait_for(path.exists)
     os.kill(worker.process.pid, number)
     worker.process.join(HANG)
