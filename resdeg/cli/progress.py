@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from resdeg.cli.console import screen
-from resdeg.records import Progress, RunSummary
 from resdeg.report.units import duration, percent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from resdeg.records import Progress, RunSummary
     from resdeg.sweep.estimate import Cost
 
 HEARTBEAT = 30.0  # seconds between two lines where there is no terminal
