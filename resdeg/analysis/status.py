@@ -76,9 +76,8 @@ def _row(store: RunStore, run: RunConfig, *, arms: Mapping[str, str]) -> RunRow:
     last = records[-1] if records else None
     accuracy = summary.train_accuracy if summary else None
     if accuracy is None and last is not None:
-        accuracy = (
-            last.train_accuracy
-        )  # The clean accuracy is measured at the end, so this is the running one.
+        # The clean accuracy is measured at the end, so this is the running one.
+        accuracy = last.train_accuracy
     seconds = sum(record.seconds for record in store.timing())
     return RunRow(
         run_id=run.run_id,

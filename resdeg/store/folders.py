@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ from resdeg.store.generations import newest
 _RECORDS = ("summary.json", "metrics.jsonl")
 RunState = Status | Literal["running", "interrupted", "missing"]
 R = TypeVar("R", bound=Record)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse_config(content: bytes) -> RunConfig:
+    """Reads settings once: a command asks for a run's several times, and their id is a hash of them all."""
+    return RunConfig.model_validate_json(content)
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class RunStore:
         try:
             if content is None:
                 raise ValueError("missing")
-            config = RunConfig.model_validate_json(content)
+            config = _parse_config(content)
         except (ValueError, ValidationError) as error:
             raise StorageError(f"{path}: damaged or missing") from error
         self._check_owner(path, config.run_id)
