@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.copies import ROOT, copy_package, run_module
+
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 TINY = (
     "--data", "hierarchy", "--depths", "8", "--seeds", "0", "--steps", "2",
@@ -75,20 +72,9 @@ def apply_changes(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def changed_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("changed")
-    for name in ("resdeg", "tests", "pyproject.toml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+    copy_package(folder)
     apply_changes(folder)
     return folder
-
-
-def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_at_least_five_lists_are_applied() -> None:
@@ -104,7 +90,7 @@ def test_at_least_five_lists_are_applied() -> None:
 def test_the_changes_do_what_the_page_says(changed_copy: Path) -> None:
     settings = ["model.norm=group", "model.activation=silu", "model.init=halved", "training.schedule=cosine"]
     chosen = [word for setting in settings for word in ("--set", setting)]
-    run(changed_copy, "resdeg", "sweep", *TINY, "--recipe", "demo", "--out", "s", *chosen)
+    run_module(changed_copy, "resdeg", "sweep", *TINY, "--recipe", "demo", "--out", "s", *chosen)
     plan = tomllib.loads((changed_copy / "s" / "sweep.toml").read_text())
     assert (plan["model"]["norm"], plan["model"]["activation"], plan["model"]["init"]) == (
         "group",
@@ -114,11 +100,11 @@ def test_the_changes_do_what_the_page_says(changed_copy: Path) -> None:
     (metrics, *_) = (changed_copy / "s" / "runs").glob("*/metrics.jsonl")
     record = json.loads(metrics.read_text().splitlines()[0])
     assert record["largest_loss"] >= record["train_loss"]
-    assert run(changed_copy, "resdeg", "last").strip() == "s"
-    run(changed_copy, "resdeg", "diagnose", "s", "--kinds", "weights", "--images", "20")
+    assert run_module(changed_copy, "resdeg", "last").strip() == "s"
+    run_module(changed_copy, "resdeg", "diagnose", "s", "--kinds", "weights", "--images", "20")
     (measured, *_) = (changed_copy / "s" / "runs").glob("*/diagnostics.jsonl")
     assert {json.loads(line)["name"] for line in measured.read_text().splitlines()} == {"size"}
-    dry = run(
+    dry = run_module(
         changed_copy, "resdeg", "sweep", *TINY, "--recipe", "cosine", "--out", "t", "--dry-run", "--json"
     )
     assert json.loads(dry)
@@ -126,7 +112,7 @@ def test_the_changes_do_what_the_page_says(changed_copy: Path) -> None:
 
 @pytest.mark.slow
 def test_the_tests_over_the_tables_take_the_changes_up(changed_copy: Path) -> None:
-    report = run(
+    report = run_module(
         changed_copy,
         "pytest",
         "-q",

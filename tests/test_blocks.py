@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.copies import ROOT, copy_package, run_module
 
 
 @pytest.mark.slow
@@ -20,9 +18,7 @@ def test_the_added_block_trains_and_the_tests_take_it_up(tmp_path: Path) -> None
     page = (ROOT / "docs" / "blocks.md").read_text()
     code, row = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (command,) = re.findall(r"```sh\n(resdeg [^#\n]*)", page)
-    for name in ("resdeg", "tests", "pyproject.toml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, tmp_path / name)
+    copy_package(tmp_path)
     path = tmp_path / "resdeg" / "models" / "block.py"
     text = path.read_text()
     before_the_table = "\n\nBLOCKS: dict"
@@ -30,14 +26,7 @@ def test_the_added_block_trains_and_the_tests_take_it_up(tmp_path: Path) -> None
     text = text.replace(before_the_table, f"\n\n{code}{before_the_table}")
     path.write_text(text.rstrip().removesuffix("}") + row + "}\n")
 
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
+    run = functools.partial(run_module, tmp_path)
     told = run("pytest", "-q", "-p", "no:cacheprovider", "tests/models", "-k", "postnorm")
     assert int(re.search(r"(\d+) passed", told)[1]) >= 20
     if (ROOT / ".mypy_cache").is_dir():  # of `make check`: it knows torch, which takes half a minute to read
