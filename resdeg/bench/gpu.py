@@ -27,7 +27,7 @@ from typing import Any
 
 import resdeg
 from resdeg import files
-from resdeg.errors import ResdegError, UsageError
+from resdeg.errors import ResdegError, UsageError, did_you_mean
 from resdeg.sweep.signals import handling
 
 ROOT = Path(resdeg.__file__).parents[1]
@@ -71,6 +71,7 @@ def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[C
     can_test = importlib.util.find_spec("pytest") is not None and tests.is_dir()
     no_tests = None if can_test else f"pytest, or the folder {tests}, is not there"
     pytest = ["-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", "-m", "gpu"]
+    pytest += ["--durations", "0", "--ignore", str(ROOT / "tests" / "bench")]  # the bench is the next step
     bench = ["-m", "resdeg", "bench", "--device", device, "--quick", "--json"]
     bench += ["--steps", "1", "--pairs", "1"] if tiny else ["--steps", "100"]
     on_card = ["--device", device]
@@ -97,6 +98,20 @@ def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[C
             for depths in (["2"] if tiny else ["20,56", "20,32,44,56", "20,32,44,56,110"])
         ),
     ]  # fmt: skip
+
+
+def select_commands(commands: Sequence[Command], only: str) -> list[Command]:
+    """Selects the commands that `only` names, or whose step it names, separated by commas; '' is all.
+
+    Raises:
+        UsageError: a name is neither.
+    """
+    known = {name for command in commands for name in (command.step, command.name)}
+    names = [name.strip() for name in only.split(",")] if only else sorted(known)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--only: '{name}' is no step and no command", did_you_mean(name, sorted(known)))
+    return [command for command in commands if {command.step, command.name} & {*names}]
 
 
 def run_commands(
@@ -224,6 +239,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = Path("results",
     parser.add_argument("--device", choices=("cuda", "cpu"), default=os.environ.get("GPU_DEVICE") or "cuda")
     data_dir = os.environ.get("RESDEG_DATA_DIR") or None
     parser.add_argument("--data-dir", type=Path, default=data_dir, help="where CIFAR-10 is")
+    parser.add_argument("--only", default="", help="steps or commands, e.g. tests,bench-20 [all]")
     options = parser.parse_args(arguments)
     signals: list[int] = []
     try:
@@ -236,6 +252,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = Path("results",
             files.move(folder, next(path for path in aside if not path.exists()))
         files.make_folder(folder)
         commands = plan_commands(options.device, options.data_dir, sweeps=results / f"sweeps-{card}")
+        commands = select_commands(commands, options.only)
         seconds = 60 * options.minutes - (time.monotonic() - began)
         with handling(lambda number, frame: signals.append(number)):
             summary = run_commands(commands, folder, seconds=seconds, facts=facts, signals=signals)

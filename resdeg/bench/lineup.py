@@ -10,6 +10,8 @@ from resdeg.bench.contenders import Contender, DeviceName, Precision
 # process of its own. Processes under NVIDIA's MPS are not measured.
 GROUPS = (1, 2, 4, 8)
 PROCESSES = (2, 4, 8)
+SIDE_BY_SIDE = 4  # runs, where one number is measured for all
+IN_FULL = 20
 
 
 def lineup(
@@ -18,7 +20,8 @@ def lineup(
     """Lists the contenders that are measured besides the textbook loop on `device`.
 
     On a CPU `quick` leaves out the contenders that only explain others: workers with torch's norms. On a GPU
-    it measures one number of processes.
+    it measures one number of processes, and one number of runs on streams where a network is deeper than
+    IN_FULL layers.
     """
     if device == "cpu":
         return _on_cpu(depth, cores, precisions, quick=quick)
@@ -57,10 +60,10 @@ def _on_cuda(depth: int, precisions: Sequence[Precision], *, quick: bool) -> lis
             kind="engine", threads=1, precision=precision, depth=depth, device="cuda",
         )  # fmt: skip
         contenders.append(engine)
-        for group in GROUPS:
+        for group in (1, SIDE_BY_SIDE) if quick and depth > IN_FULL else GROUPS:
             name = f"{group} captured {precision}" + ", on streams" * (group > 1)
             contenders.append(engine.model_copy(update={"name": name, "graph": True, "group": group}))
-        for copies in (4,) if quick else PROCESSES:
+        for copies in (SIDE_BY_SIDE,) if quick else PROCESSES:
             name = f"{copies} captured {precision}, in processes"
             contenders.append(engine.model_copy(update={"name": name, "graph": True, "copies": copies}))
     return contenders
