@@ -63,7 +63,7 @@ def test_a_setting_that_came_later_is_no_part_of_an_identity_until_it_is_used() 
     base = resolve(None, {}, [], {"depths": "20", "seeds": "0"})
     others: dict[str, object] = {
         "model.layout": "isotropic", "model.shortcut_scale": 0.5, "model.activation": "gelu",
-        "model.inner_activation": "none", "training.fused": False,
+        "model.inner_activation": "none", "training.fused": False, "training.fast_math": True,
     }  # fmt: skip
     elsewhere = {"model.dirac", "model.last_scale", "constructed", "adopted"}
     assert set(others) | elsewhere == set(NEUTRAL)
@@ -221,3 +221,10 @@ def test_assignments() -> None:
 def test_hierarchy_settings_are_part_of_that_data_set_alone() -> None:
     assert DataConfig(name="cifar10").hierarchy is None
     assert DataConfig(name="hierarchy").hierarchy is not None
+
+
+def test_the_runs_of_a_process_share_its_threads_and_fast_math() -> None:
+    arms = {"arms": {"other": {"training": {"fast_math": True}}}}
+    assert resolve(None, {}, [], arms).runs()
+    with pytest.raises(UsageError, match="are those of a process, and differ between arms"):
+        resolve(None, {}, ["execution.group=2"], arms)

@@ -30,6 +30,8 @@ DATA = DataConfig(
 EVALUATED = (10 * 10_000 + 50_000) / (10 * 50_000)
 MATRIX = 2_048  # the side of the matrices whose products measure the matrix rate
 COMPARED = 3  # steps that a captured training takes beside an eager one before it is timed
+SCORED = 2_000  # images of one step of kind score
+NEAR = 0.1  # the most that the momentum of fast math may differ, as a share of its norm
 COPIED = 1 << 28  # bytes of one copy, far more than any cache holds
 
 ON_A_GPU = 4  # the factor on the side and on the number of products and copies, as a GPU is too fast else
@@ -56,6 +58,7 @@ class Contender(BaseModel):
     copies: int = 1
     precision: Precision = "fp32"
     fused: bool = True
+    fast_math: bool = False
     graph: bool = False
     group: int = 1
     device: DeviceName = "cpu"
@@ -72,6 +75,7 @@ def run_config(contender: Contender) -> RunConfig:
         precision=contender.precision,
         threads=contender.threads,
         fused=contender.fused,
+        fast_math=contender.fast_math,
     )
     return RunConfig(
         family=contender.family,
@@ -143,14 +147,24 @@ def _engine(contender: Contender) -> Run:
     if contender.graph:
         require_equal_steps(contender)
         _forget_peak(contender)
+    return _side_by_side(contender, lambda: _take_steps(_trainer(contender), graph=contender.graph))
+
+
+def _score(contender: Contender) -> Run:
+    """Makes the evaluation of a training: a step of it scores SCORED images."""
+    return _side_by_side(contender, lambda: _score_images(_trainer(contender)))
+
+
+def _side_by_side(contender: Contender, make: Callable[[], Run]) -> Run:
+    """Makes the runs of the contender's group; several have a thread and a stream each."""
     if contender.group == 1:
-        return _take_steps(_trainer(contender), graph=contender.graph)
+        return make()
 
     def begin() -> Run:
         from resdeg.training.device import own_stream
 
         stack.enter_context(own_stream(torch_device(contender)))  # stays until the thread ends
-        return _take_steps(_trainer(contender), graph=contender.graph)
+        return make()
 
     stack = contextlib.ExitStack()
     lanes = [ThreadPoolExecutor(1) for _ in range(contender.group)]
@@ -177,6 +191,7 @@ def require_equal_steps(contender: Contender, make_captured: MakeStep | None = N
     """Requires that captured steps leave the bits of eager ones, because a wrong step is not worth timing.
 
     Several steps are compared, since a rate or a plan that a capture froze is right in the first of them.
+    The bits of fast math repeat nowhere; there the momentum must be near, which another batch would not give.
 
     Args:
         make_captured: makes the captured step of a trainer; by default it is a CUDA graph.
@@ -184,13 +199,20 @@ def require_equal_steps(contender: Contender, make_captured: MakeStep | None = N
     Raises:
         ResdegError: the bits differ; the error names the first tensor that does.
     """
-    from resdeg.training.state import find_difference
+    from resdeg.training.state import find_difference, momentum_distance
 
     eager, captured = _trainer(contender), _trainer(contender)
     take_captured = captured.make_step(graph=True) if make_captured is None else make_captured(captured)
     for take_step in (eager.make_step(), take_captured):
         for step in range(COMPARED):
             take_step(step, step)
+    if contender.fast_math:
+        distance = momentum_distance(eager.state, captured.state)
+        if not distance < NEAR:  # It may be NaN.
+            raise ResdegError(
+                f"after {COMPARED} captured steps the momentum differs by {distance:.1%} from the eager one"
+            )
+        return
     differing = find_difference(eager.state, captured.state)
     if differing is not None:
         raise ResdegError(
@@ -278,6 +300,16 @@ def matrix_side(contender: Contender) -> int:
     return MATRIX * (ON_A_GPU if contender.device == "cuda" else 1)
 
 
+def _score_images(trainer: Trainer) -> Run:
+    examples = trainer.inputs.images[:SCORED], trainer.inputs.labels[:SCORED]
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            trainer.score("train", examples)
+
+    return run
+
+
 def _take_steps(trainer: Trainer, *, graph: bool = False) -> Run:
     take_step = trainer.make_step(graph=graph)
 
@@ -293,6 +325,7 @@ LOOPS: dict[str, Callable[[Contender], Run]] = {
     "textbook": _textbook,
     "vectorised": _vectorised,
     "engine": _engine,
+    "score": _score,
     "worker": _worker,
     "matrix": _matrix,
     "copy": _copy,

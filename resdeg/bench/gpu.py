@@ -31,14 +31,21 @@ from resdeg.errors import ResdegError, UsageError, did_you_mean
 from resdeg.sweep.signals import handling
 
 ROOT = Path(resdeg.__file__).parents[1]
-SHARES = {"tests": 0.2, "bench": 0.5, "sweep": 0.2, "he2015": 1.0}  # the most of the whole time, by step
+SHARES = {
+    "tests": 0.2,
+    "bench": 0.4,
+    "figure-six": 0.15,
+    "sweep": 0.2,
+    "he2015": 1.0,
+}  # the most of the whole time, by step
 MOST = {"tests": 120.0}  # seconds
 GRACE = 5.0  # seconds between SIGTERM, at which a sweep saves its runs, and SIGKILL
 LEFT_BEHIND = ("checkpoint", "snapshots", "set-aside", "lock", "lock-owner")  # in the folder of a sweep
 FACTS = """
 import json, torch
 card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-print(json.dumps({"card": card, "torch": torch.__version__, "cuda": torch.version.cuda}))
+bf16 = card is not None and torch.cuda.is_bf16_supported(including_emulation=False)
+print(json.dumps({"card": card, "bf16": bf16, "torch": torch.__version__, "cuda": torch.version.cuda}))
 """
 
 Record = dict[str, Any]
@@ -61,8 +68,10 @@ class Command:
     missing: str | None = None
 
 
-def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[Command]:
-    """Plans the commands of the four steps, the most valuable first; on a CPU each is tiny.
+def plan_commands(
+    device: str, data_dir: Path | None, *, sweeps: Path, precision: str = "fp32"
+) -> list[Command]:
+    """Plans the commands of the steps, the most valuable first; on a CPU each is tiny.
 
     Where `data_dir` is None, CIFAR-10 is not at hand. The sweeps go into folders in `sweeps`.
     """
@@ -80,8 +89,12 @@ def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[C
     built_in = [*sweep, "--fresh", "--data", "hierarchy", "--recipe", "demo"]
     little = ["--depths", "2,8", "--steps", "4", "--set", "data.hierarchy.train_images=256"]
     built_in += little if tiny else ["--depths", "8,20,32"]
-    # The runs are those of configs/he2015.toml; a wider grid goes on in the folder of the one before it.
+    # The runs are those of configs/he2015.toml, in bf16 where the card has it, as that takes a fifth of the
+    # time; a wider grid goes on in the folder of the one before it.
     he2015 = [*sweep, "--data", "cifar10", "--data-dir", str(data_dir), "--recipe", "he2015", *on_card]
+    he2015 += ["--precision", precision]
+    figure_six = ["-m", "resdeg.bench.figure_six", "--device", device]
+    figure_six += ["--steps", "1", "--nets", "1"] if tiny else []
     he2015 += ["--steps", "2"] if tiny else []
     no_data = "CIFAR-10 is not at hand: give --data-dir, or set RESDEG_DATA_DIR" if data_dir is None else None
     return [
@@ -90,6 +103,7 @@ def plan_commands(device: str, data_dir: Path | None, *, sweeps: Path) -> list[C
             Command("bench", f"bench-{depth}", [*bench, "--depths", depth], output=f"bench-{depth}.json")
             for depth in (["8"] if tiny else ["20", "56", "110"])
         ),
+        Command("figure-six", "figure-six", figure_six, output="figure-six.json"),
         Command("sweep", "sweep-on-card", [*built_in, *on_card], sweep=sweeps / "on-card"),
         Command("sweep", "sweep-on-cpu", [*built_in, "--device", "cpu"], sweep=sweeps / "on-cpu"),
         *(
@@ -175,7 +189,8 @@ def run_command(command: Command, folder: Path, *, limit: float, signals: Sequen
         files.remove(empty)
     written = sorted(path.name for path in folder.glob(f"{command.name}.*"))
     written += [] if command.sweep is None else copy_records(command.sweep, folder)
-    return {**record, "command": arguments, "files": written}
+    shown = ["python", *(each.replace(f"{ROOT}{os.sep}", "") for each in arguments[1:])]  # as anyone has it
+    return {**record, "command": shown, "files": written}
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -251,7 +266,12 @@ def main(arguments: Sequence[str] | None = None, results: Path = Path("results",
             aside = (Path(f"{folder}.{number}") for number in itertools.count(1))
             files.move(folder, next(path for path in aside if not path.exists()))
         files.make_folder(folder)
-        commands = plan_commands(options.device, options.data_dir, sweeps=results / f"sweeps-{card}")
+        commands = plan_commands(
+            options.device,
+            options.data_dir,
+            sweeps=results / f"sweeps-{card}",
+            precision="bf16" if facts["bf16"] else "fp32",
+        )
         commands = select_commands(commands, options.only)
         seconds = 60 * options.minutes - (time.monotonic() - began)
         with handling(lambda number, frame: signals.append(number)):

@@ -66,4 +66,8 @@ def _on_cuda(depth: int, precisions: Sequence[Precision], *, quick: bool) -> lis
         for copies in (SIDE_BY_SIDE,) if quick else PROCESSES:
             name = f"{copies} captured {precision}, in processes"
             contenders.append(engine.model_copy(update={"name": name, "graph": True, "copies": copies}))
+        for group in (1, SIDE_BY_SIDE):
+            name = f"{group} captured {precision}, fast math" + ", on streams" * (group > 1)
+            changes = {"name": name, "graph": True, "group": group, "fast_math": True}
+            contenders.append(engine.model_copy(update=changes))
     return contenders

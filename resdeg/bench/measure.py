@@ -23,8 +23,8 @@ from resdeg.errors import ResdegError
 from resdeg.models.structure import Census
 
 WARM_UP = 3  # steps that are not counted
-# A block of the textbook loop on a GPU has this share of the steps: it waits for the CPU's augmentation, so that
-# whole blocks of it would take most of the bench.
+# A block of the textbook loop on a GPU has this share of the steps: it waits for the CPU's augmentation, so
+# that whole blocks of it would take most of the bench.
 TEXTBOOK_ON_A_GPU = 0.2
 # The number of times that the maps must cross memory if everything possible is fused (plain, residual), and
 # the bytes of weights, gradients and momentum per parameter; docs/performance.md derives both.
@@ -222,6 +222,7 @@ def count_network(contender: Contender) -> Census:
 
     from resdeg.runner import check
 
-    # Every CPU has fp32, so the counts, which are the same, are known even if the contender cannot run here.
-    counted = contender.model_copy(update={"precision": "fp32"})
+    # Every CPU has fp32, and none has fast math, so the counts, which are the same, are known even if the
+    # contender cannot run here.
+    counted = contender.model_copy(update={"precision": "fp32", "fast_math": False})
     return check(run_config(counted), torch.device("cpu"))

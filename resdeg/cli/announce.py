@@ -35,6 +35,7 @@ def announce(priced: Priced) -> None:
         f"recipe  {training.recipe}: {training.length}, lr {training.lr:g} {training.schedule}, "
         f"batch {training.batch_size}, SGD momentum {training.momentum:g}, "
         f"weight decay {training.weight_decay:g}, {training.precision}"
+        + (", fast math" if training.fast_math else "")
     )
     where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"
     known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""

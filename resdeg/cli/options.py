@@ -59,6 +59,10 @@ Precision = Annotated[
         "--precision", help="auto (fp32), fp32 or bf16.", autocompletion=one_of("auto", "fp32", "bf16")
     ),
 ]
+FastMath = Annotated[
+    bool,
+    typer.Option("--fast-math", help="On CUDA: TF32 and cuDNN's fastest, whose bits do not repeat."),
+]
 Device = Annotated[
     str | None,
     typer.Option(

@@ -39,6 +39,7 @@ def sweep(
     steps: options.Steps = None,
     assignments: options.Assignments = None,
     precision: options.Precision = None,
+    fast_math: options.FastMath = False,
     device: options.Device = None,
     jobs: options.Jobs = None,
     offline: options.Offline = False,
@@ -52,7 +53,8 @@ def sweep(
     """Train plain and residual networks over depths and seeds; the same command again resumes."""
     given = arrange_options(
         data=data, data_dir=data_dir, recipe=recipe, epochs=epochs, steps=steps, precision=precision,
-        device=device, jobs=jobs, offline=offline, depths=depths, families=families, seeds=seeds,
+        fast_math=fast_math, device=device, jobs=jobs, offline=offline, depths=depths, families=families,
+        seeds=seeds,
     )  # fmt: skip
     _run(
         config, given, assignments=assignments, out=out, time_limit=time_limit, wait=wait, dry_run=dry_run,
@@ -72,6 +74,7 @@ def train(
     steps: options.Steps = None,
     assignments: options.Assignments = None,
     precision: options.Precision = None,
+    fast_math: options.FastMath = False,
     device: options.Device = None,
     offline: options.Offline = False,
     time_limit: options.TimeLimit = None,
@@ -84,7 +87,8 @@ def train(
     """Train one network: a sweep of one run, in the same folder and with the same records."""
     given = arrange_options(
         data=data, data_dir=data_dir, recipe=recipe, epochs=epochs, steps=steps, precision=precision,
-        device=device, jobs="1", offline=offline, depths=depth, families=family, seeds=seed,
+        fast_math=fast_math, device=device, jobs="1", offline=offline, depths=depth, families=family,
+        seeds=seed,
     )  # fmt: skip
     _run(
         config, given, assignments=assignments, out=out, time_limit=time_limit, wait=wait, dry_run=dry_run,

@@ -28,6 +28,7 @@ def arrange_options(
     epochs: int | None = None,
     steps: int | None = None,
     precision: str | None = None,
+    fast_math: bool = False,
     device: str | None = None,
     jobs: int | str | None = None,
     offline: bool = False,
@@ -45,7 +46,13 @@ def arrange_options(
         raise UsageError("--epochs and --steps are two ways to give the length", "give only one of them")
     tables: dict[str, Settings] = {
         "data": {"name": data},
-        "training": {"recipe": recipe, "epochs": epochs, "steps": steps, "precision": precision},
+        "training": {
+            "recipe": recipe,
+            "epochs": epochs,
+            "steps": steps,
+            "precision": precision,
+            "fast_math": fast_math or None,
+        },
         "execution": {
             "data_dir": None if data_dir is None else str(data_dir),
             "device": device,

@@ -55,6 +55,7 @@ AFFECTS_RESULT = [
     "training.precision",
     "training.threads",
     "training.fused",
+    "training.fast_math",
     "constructed",
     "adopted",
 ]
@@ -70,6 +71,7 @@ NEUTRAL: Settings = {
     "model.last_scale": 1.0,
     "model.dirac": None,
     "training.fused": True,
+    "training.fast_math": False,
     "constructed": None,
     "adopted": None,
 }

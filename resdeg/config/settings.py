@@ -138,6 +138,9 @@ class TrainingConfig(Frozen):
     fused: bool = Field(
         default=True, description="norm, addition and relu at once where they can be; part of the bits"
     )
+    fast_math: bool = Field(
+        default=False, description="CUDA only: TF32, cuDNN's fastest algorithms, bits that do not repeat"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -106,6 +106,16 @@ class SweepConfig(Frozen):
             grid.grid()  # refuses impossible networks now, before anything is trained
         return self
 
+    @model_validator(mode="after")
+    def _groups_share_arithmetic(self) -> Self:
+        trainings = [grid.training for grid in self.grids]
+        if self.execution.group > 1 and len({(each.threads, each.fast_math) for each in trainings}) > 1:
+            raise UsageError(
+                "training.threads and training.fast_math are those of a process, and differ between arms",
+                "give execution.group = 1",
+            )
+        return self
+
     @cached_property
     def arm_sweeps(self) -> dict[str, SweepConfig]:
         """Each arm as a sweep of its own, whose settings are those of this sweep with the arm's changes."""

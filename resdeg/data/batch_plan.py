@@ -22,7 +22,7 @@ def _stream(seed: int, purpose: str, epoch: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive(seed, purpose, epoch)))
 
 
-@functools.lru_cache(maxsize=2)  # a batch touches two epochs at most
+@functools.lru_cache(maxsize=32)  # a batch touches two epochs at most, and each run of a group its own
 def epoch_plan(seed: int, epoch: int, *, images: int, pad: int, flip: bool) -> Plan:
     """Draws (images,) one pass over the training images: a permutation with a crop and a flip each.
 

@@ -70,7 +70,8 @@ def describe_runs(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval
     rate = f"lr {training.lr:g} {training.schedule}" + (
         f" after {training.warmup_steps} at {training.warmup_lr:g}" if training.warmup_steps else ""
     )
-    budget = f"{training.length}, {rate}, batch {training.batch_size}, {training.precision}"
+    arithmetic = training.precision + (" in fast math" if training.fast_math else "")
+    budget = f"{training.length}, {rate}, batch {training.batch_size}, {arithmetic}"
     if adopted is None:
         budget = f"recipe {training.recipe}: {budget}"
     else:

@@ -10,7 +10,7 @@ from resdeg.models import build_model
 from resdeg.models.structure import Census, census
 from resdeg.models.surgery import check_insertable
 from resdeg.runner.phases import plan_phases
-from resdeg.training.device import check_precision
+from resdeg.training.device import check_arithmetic
 from resdeg.training.schedule import learning_rate
 
 
@@ -18,7 +18,7 @@ def check(config: RunConfig, device: torch.device) -> Census:
     """Builds and counts the network of a run that will be trained, so that typos fail before the first step.
 
     Raises:
-        UsageError: a name stands in no table, `device` lacks the precision, or the weights were adopted.
+        UsageError: a name stands in no table, `device` lacks the arithmetic, or the weights were adopted.
     """
     config.check_trainable()
     return count_network(config, device)
@@ -28,9 +28,9 @@ def count_network(config: RunConfig, device: torch.device) -> Census:
     """Builds and counts the network of any run, an adopted one too.
 
     Raises:
-        UsageError: a name stands in no table, or `device` lacks the precision.
+        UsageError: a name stands in no table, or `device` lacks the arithmetic.
     """
-    check_precision(config.training.precision, device)
+    check_arithmetic(config.training, device)
     learning_rate(config.training, 0, 1)
     shape = data.shape(config.data)
     plan_phases(config, shape.train)

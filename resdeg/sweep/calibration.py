@@ -214,6 +214,7 @@ def _key(config: SweepConfig) -> str:
     facts = [
         SCHEMA, __version__, importlib.metadata.version("torch"), platform.node(), os.cpu_count(),
         config.execution.device, config.execution.graph, config.model.model_dump(mode="json"),
-        training.precision, training.threads, training.fused, training.batch_size, shape.side, shape.classes,
+        training.precision, training.threads, training.fused, training.fast_math, training.batch_size,
+        shape.side, shape.classes,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -26,6 +26,7 @@ def sweep(
     steps: int | None = None,
     settings: Mapping[str, object] | None = None,
     precision: str | None = None,
+    fast_math: bool = False,
     device: str | None = None,
     jobs: int | str | None = None,
     offline: bool = False,
@@ -78,7 +79,7 @@ def sweep(
     limit = parse_time(time_limit) if isinstance(time_limit, str) else time_limit
     options = arrange_options(
         data=data, data_dir=data_dir, recipe=recipe, epochs=epochs, steps=steps, precision=precision,
-        device=device, jobs=jobs, offline=offline,
+        fast_math=fast_math, device=device, jobs=jobs, offline=offline,
         depths=_listed(depths), families=_listed(families), seeds=_listed(seeds),
     )  # fmt: skip
     given = merge(_nested({} if settings is None else settings), options)

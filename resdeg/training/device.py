@@ -43,6 +43,17 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise UsageError(f"bf16 is not supported by this {device.type}", "give --precision fp32")
 
 
+def check_arithmetic(config: TrainingConfig, device: torch.device) -> None:
+    """Refuses a precision that `device` would only emulate, and fast math where it would change nothing.
+
+    Raises:
+        UsageError: `device` has no bf16 arithmetic, or is not CUDA.
+    """
+    check_precision(config.precision, device)
+    if config.fast_math and device.type != "cuda":
+        raise UsageError("fast math is for CUDA: it changes nothing elsewhere", "leave out --fast-math")
+
+
 def computes_bf16(device: torch.device) -> bool:
     """Says whether the hardware of `device` has bf16 arithmetic, and torch uses it."""
     if device.type == "cpu":
@@ -66,19 +77,21 @@ def _cpu_capabilities() -> Mapping[str, object]:
 def prepare(config: TrainingConfig, device: torch.device) -> None:
     """Makes this process repeat its bits: threads as configured, deterministic algorithms, no TF32.
 
+    Fast math gives that up: TF32, and per shape the algorithm that cuDNN finds fastest.
+
     Raises:
-        UsageError: `device` lacks the precision that `config` asks for.
+        UsageError: `device` lacks the arithmetic that `config` asks for.
     """
-    check_precision(config.precision, device)
+    check_arithmetic(config, device)
     torch.set_num_threads(config.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # Deterministic cuBLAS needs it.
     # use_deterministic_algorithms would do the same, but it imports inductor, which takes 1.3 s.
-    torch.set_deterministic_debug_mode("error")
+    torch.set_deterministic_debug_mode("default" if config.fast_math else "error")
     # By default every new tensor is filled before it is written, which takes 3-6 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = config.fast_math
+    torch.backends.cuda.matmul.allow_tf32 = config.fast_math
+    torch.backends.cudnn.allow_tf32 = config.fast_math
     keep_freed_memory()
 
 

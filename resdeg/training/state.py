@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import safetensors
@@ -69,6 +70,17 @@ def find_difference(first: TrainState, second: TrainState) -> str | None:
         if pair[0] != pair[1]:
             return name
     return None
+
+
+def momentum_distance(first: TrainState, second: TrainState) -> float:
+    """Computes the norm of the difference of two states' momentum, as a share of that of the first."""
+    apart = size = 0.0
+    others = name_tensors(second)
+    for name, tensor in name_tensors(first).items():
+        if name.startswith("momentum."):
+            apart += (tensor - others[name]).double().square().sum().item()
+            size += tensor.double().square().sum().item()
+    return math.sqrt(apart / size)
 
 
 def to_bytes(state: TrainState) -> bytes:

@@ -16,12 +16,14 @@ from resdeg.bench.lineup import lineup
 from resdeg.bench.measure import Machine, compare, compute_ratio, count_network, interval, least_bytes
 from resdeg.bench.running import Running
 from resdeg.bench.textbook import TextbookLoop
-from resdeg.config import DataConfig, HierarchyConfig, ModelConfig
+from resdeg.config import DataConfig, HierarchyConfig, ModelConfig, TrainingConfig
 from resdeg.data import load
 from resdeg.errors import ResdegError
 from resdeg.models import build_model
 from resdeg.models.fast import library
 from resdeg.runner import Trainer
+from resdeg.training import device
+from resdeg.training.graph import StaticStep
 from resdeg.training.loop import TakeStep
 
 
@@ -134,10 +136,15 @@ def test_on_cuda_each_design_is_measured(resdeg) -> None:
         *(f"{runs} captured fp32, on streams" for runs in (2, 4, 8)),
         *(f"{runs} captured fp32, in processes" for runs in (2, 4, 8)),
     ]
-    assert len(set(names)) == len(names) == 16
+    assert names[8:10] == ["1 captured fp32, fast math", "4 captured fp32, fast math, on streams"]
+    assert len(set(names)) == len(names) == 20
     quick = [each.name for each in lineup("cuda", 20, cores=2, precisions=["fp32", "bf16"], quick=True)]
     assert set(names) - set(quick) == {
         f"{runs} captured {precision}, in processes" for runs in (2, 8) for precision in ("fp32", "bf16")
+    }
+    deep = [each.name for each in lineup("cuda", 56, cores=2, precisions=["fp32"], quick=True)]
+    assert set(quick) - set(deep) - {name for name in quick if "bf16" in name} == {
+        f"{runs} captured fp32, on streams" for runs in (2, 8)
     }
     if not torch.cuda.is_available():
         refused = resdeg("bench", "--device", "cuda")
@@ -160,6 +167,25 @@ def test_equal_steps_may_be_timed_and_others_are_named() -> None:
     require_equal_steps(contender, Trainer.make_static_step)
     with pytest.raises(ResdegError, match=r"differs from the eager one in (model|running)\.\w+"):
         require_equal_steps(contender, Frozen)
+
+
+def test_the_steps_of_fast_math_must_be_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounded weights stand for other rounding, as no CPU has fast math."""
+    contender = Contender(name="captured", kind="engine", threads=1, depth=8, graph=True, fast_math=True)
+    monkeypatch.setattr(device, "check_arithmetic", lambda config, device: None)
+
+    def round_weights(trainer: Trainer) -> StaticStep:
+        with torch.no_grad():
+            for weight in trainer.state.model.parameters():
+                weight.copy_(weight.bfloat16())
+        return trainer.make_static_step()
+
+    try:
+        require_equal_steps(contender, round_weights)
+        with pytest.raises(ResdegError, match=r"the momentum differs by [\d.]+% from the eager one"):
+            require_equal_steps(contender, Frozen)
+    finally:
+        device.prepare(TrainingConfig(epochs=1), torch.device("cpu"))
 
 
 def test_no_captured_step_is_made_before_it_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,9 @@ import matplotlib.image
 import pytest
 
 from resdeg.bench import gpu
-from resdeg.bench.gpu import Command, main, plan_commands, run_commands
+from resdeg.bench.gpu import Command, main, plan_commands, run_commands, select_commands
 from resdeg.config import resolve
+from resdeg.errors import UsageError
 
 SLEEPS = ["-c", "import time; print('begun 1', flush=True); time.sleep(600)"]
 # A process that leaves another one behind, which holds the log open and hears no SIGTERM.
@@ -84,7 +85,9 @@ def test_the_rehearsal_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert isinstance(summary, dict)
     outcomes = {name: record["outcome"] for name, record in named(summary).items()}
     assert outcomes.pop("he2015-2").startswith("not run: CIFAR-10 is not at hand: give --data-dir")
-    assert outcomes == dict.fromkeys(("tests", "bench-8", "sweep-on-card", "sweep-on-cpu"), "ended well")
+    assert outcomes == dict.fromkeys(
+        ("tests", "bench-8", "figure-six", "sweep-on-card", "sweep-on-cpu"), "ended well"
+    )
     assert summary["torch"]
     assert summary["sweep"]["cpu_over_card"] > 0
     paths = [path for path in folder.rglob("*") if path.is_file()]
@@ -134,6 +137,19 @@ def test_a_limit_ends_the_whole_group(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not is_alive(child)
 
 
+def test_only_some_steps_are_carried_out(tmp_path: Path) -> None:
+    commands = plan_commands("cuda", None, sweeps=tmp_path)
+    assert select_commands(commands, "") == commands
+    assert [each.name for each in select_commands(commands, "sweep, bench-20")] == [
+        "bench-20",
+        "sweep-on-card",
+        "sweep-on-cpu",
+    ]
+    with pytest.raises(UsageError, match="'bench-21' is no step and no command") as raised:
+        select_commands(commands, "bench-21")
+    assert "bench-20" in raised.value.remedy
+
+
 def test_without_time_nothing_begins(tmp_path: Path) -> None:
     summary = run_commands([Command("tests", "sleeps", SLEEPS)], tmp_path, seconds=0.5, facts={})
     assert summary["commands"][0]["outcome"] == "not run: no time is left"
@@ -145,8 +161,8 @@ def test_a_signal_ends_the_children_and_the_summary_is_written(tmp_path: Path) -
 import sys
 from pathlib import Path
 from resdeg.bench import gpu
-gpu.describe_machine = lambda device: {{"card": "Some Card 7"}}
-gpu.plan_commands = lambda device, data_dir, sweeps: [
+gpu.describe_machine = lambda device: {{"card": "Some Card 7", "bf16": False}}
+gpu.plan_commands = lambda device, data_dir, sweeps, precision: [
     gpu.Command("tests", "leaves", {LEAVES_A_CHILD!r}), gpu.Command("bench", "later", {SLEEPS!r}),
 ]
 gpu.GRACE = 0.5

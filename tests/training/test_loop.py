@@ -13,7 +13,7 @@ from resdeg.config import TrainingConfig
 from resdeg.errors import UsageError
 from resdeg.models import build_model
 from resdeg.records import EvalRecord
-from resdeg.training.device import check_precision, computes_bf16, prepare, resolve_device
+from resdeg.training.device import check_arithmetic, check_precision, computes_bf16, prepare, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, evaluate
 from resdeg.training.loop import Divergence, make_eager_step, train
 from resdeg.training.schedule import Schedule
@@ -190,6 +190,16 @@ def test_an_older_torch_is_asked_by_its_private_functions(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
     assert computes_bf16(CPU) == supported
+
+
+def test_fast_math_is_for_cuda() -> None:
+    config = CONFIG.model_copy(update={"fast_math": True})
+    check_arithmetic(config, torch.device("cuda"))
+    for other in ("cpu", "mps"):
+        with pytest.raises(UsageError, match="fast math is for CUDA"):
+            check_arithmetic(config, torch.device(other))
+    with pytest.raises(UsageError, match="fast math is for CUDA"):
+        prepare(config, CPU)
 
 
 def test_bf16_keeps_weights_statistics_and_momentum_in_fp32() -> None:
