@@ -228,3 +228,13 @@ def test_the_runs_of_a_process_share_its_threads_and_fast_math() -> None:
     assert resolve(None, {}, [], arms).runs()
     with pytest.raises(UsageError, match="are those of a process, and differ between arms"):
         resolve(None, {}, ["execution.group=2"], arms)
+
+
+def test_what_is_captured_and_grouped_where_nobody_says() -> None:
+    default = resolve(None, {}, [], {}).execution
+    assert [default.captures(device) for device in ("cpu", "mps", "cuda")] == [False, False, True]
+    assert default.runs_per_process == 1
+    asked = resolve(None, {}, ["execution.graph=false", "execution.group=3"], {}).execution
+    assert (asked.captures("cuda"), asked.runs_per_process) == (False, 3)
+    with pytest.raises(UsageError, match="execution.group"):
+        resolve(None, {}, ["execution.group=0"], {})

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 from resdeg import data
+from resdeg.config import ExecutionConfig
 from resdeg.runner import Inputs, Trainer, check, execute, initial_model, load_model
 from resdeg.store import RunSession, RunStore, SweepStore, open_run
 from resdeg.training.evaluate import Score
@@ -54,6 +55,27 @@ def test_a_run_leaves_what_it_should(tmp_path: Path, tiny_run) -> None:
     assert summary.seconds == pytest.approx(sum(parts))
     assert all(line.clean_seconds > 0 for line in store.timing())
     assert summary.clean_seconds > sum(line.clean_seconds for line in store.timing())
+
+
+def test_a_step_that_cannot_be_captured_is_taken_without_a_graph(
+    tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU that claims to capture stands for an operation that CUDA cannot capture."""
+    monkeypatch.setattr(ExecutionConfig, "captures", lambda self, device: True)
+    seen = []
+    store, summary = go(tmp_path / "auto", tiny_run(), report=seen.append)
+    assert summary.status == "finished"
+    [notice] = [progress.notice for progress in seen if progress.notice]
+    assert "its step cannot be captured, so it trains more slowly" in notice
+    monkeypatch.undo()
+    plain, _ = go(tmp_path / "eager", tiny_run())
+    assert signature(store) == signature(plain), "the failed capture has left no trace"
+
+
+def test_a_graph_that_was_asked_for_is_no_less(tmp_path: Path, tiny_run) -> None:
+    store = SweepStore(tmp_path).run(tiny_run().run_id)
+    asked = ON_CPU.model_copy(update={"graph": True})
+    assert execute(tiny_run(), store, asked).status == "failed"
 
 
 def test_golden_losses(tmp_path: Path, tiny_run) -> None:

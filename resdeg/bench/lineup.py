@@ -28,6 +28,11 @@ def lineup(
     return _on_cuda(depth, precisions, quick=quick)
 
 
+def name_group(group: int, precision: Precision) -> str:
+    """Names the contender of so many captured runs in one process."""
+    return f"{group} captured {precision}" + ", on streams" * (group > 1)
+
+
 def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], *, quick: bool) -> list[Contender]:
     """Lists the contenders on a CPU; the last one is what a sweep runs."""
     from resdeg.models.fast import library
@@ -61,7 +66,7 @@ def _on_cuda(depth: int, precisions: Sequence[Precision], *, quick: bool) -> lis
         )  # fmt: skip
         contenders.append(engine)
         for group in (1, SIDE_BY_SIDE) if quick and depth > IN_FULL else GROUPS:
-            name = f"{group} captured {precision}" + ", on streams" * (group > 1)
+            name = name_group(group, precision)
             contenders.append(engine.model_copy(update={"name": name, "graph": True, "group": group}))
         for copies in (SIDE_BY_SIDE,) if quick else PROCESSES:
             name = f"{copies} captured {precision}, in processes"

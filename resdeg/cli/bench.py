@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from resdeg.bench.measure import Machine, Ratio
 
 
+ENOUGH = 0.97  # A smaller group with this share of the best speed needs less memory.
+
+
 def bench(
     depths: Annotated[str, typer.Option(help="Depths of the residual networks, e.g. 20,56.")] = "20",
     pairs: Annotated[int, typer.Option(min=1, max=1000, help="Interleaved pairs of blocks.")] = 7,
@@ -71,6 +74,9 @@ def bench(
             machine=machine,
             refuse=functools.partial(refuse, depth),
         )
+    if kind == "cuda":
+        for precision in precisions:
+            _remember_best_group(precision, [ratio for ratios in measured.values() for ratio in ratios])
     if as_json:
         facts = {
             "device": kind,
@@ -85,6 +91,23 @@ def bench(
         _print_tables(kind, machine, reference.name, measured)
     if refused:
         raise SystemExit(1)
+
+
+def _remember_best_group(precision: Precision, ratios: list[Ratio]) -> None:
+    """Stores, for `execution.group=auto`, how many runs on streams were fastest in one of the networks."""
+    from resdeg.bench.lineup import GROUPS, name_group
+    from resdeg.sweep.calibration import remember_group
+
+    speeds = {
+        group: ratio.images_per_second
+        for ratio in reversed(ratios)  # The first network is the one that is measured in full.
+        for group in GROUPS
+        if ratio.name == name_group(group, precision)
+    }
+    if len(speeds) == len(GROUPS):
+        remember_group(
+            precision, min(g for g, speed in speeds.items() if speed > ENOUGH * max(speeds.values()))
+        )
 
 
 def _print_tables(

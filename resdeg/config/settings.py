@@ -249,15 +249,36 @@ class ExecutionConfig(Frozen):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     jobs: int | Literal["auto"] = "auto"
     offline: bool = False
-    graph: bool = Field(default=False, description="replay each step as one CUDA graph; not yet run on a GPU")
-    group: int = Field(
-        1, ge=1, le=64, description="runs in one worker process, a thread each; on CUDA a stream each"
+    graph: bool | Literal["auto"] = Field(
+        default="auto",
+        description="replay each step as one CUDA graph; auto: on CUDA, where it can be captured",
+    )
+    group: int | Literal["auto"] = Field(
+        "auto",
+        description="runs in one worker process, a thread each; on CUDA a stream each, and auto is what "
+        "`resdeg bench --device cuda` found best there, or 4",
     )
     order: Literal["depth", "seed"] = Field(
         "depth", description="deepest first, or all depths of a seed before the next seed"
     )
     # Weights are stored after this many evenly spaced epochs, for `resdeg diagnose` to measure.
     snapshots: int = Field(0, ge=0, le=20)
+
+    def captures(self, device: str) -> bool:
+        """Says whether steps are to be replayed as CUDA graphs on a device of this type."""
+        return device == "cuda" if self.graph == "auto" else self.graph
+
+    @property
+    def runs_per_process(self) -> int:
+        """How many runs share a worker process; one, as long as the sweep has not settled 'auto'."""
+        return 1 if self.group == "auto" else self.group
+
+    @field_validator("group")
+    @classmethod
+    def _not_too_many(cls, group: int | str) -> int | str:
+        if isinstance(group, int) and not 1 <= group <= 64:
+            raise ValueError(f"{group} is not between 1 and 64")
+        return group
 
     @field_validator("jobs")
     @classmethod

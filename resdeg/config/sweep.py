@@ -108,13 +108,17 @@ class SweepConfig(Frozen):
 
     @model_validator(mode="after")
     def _groups_share_arithmetic(self) -> Self:
-        trainings = [grid.training for grid in self.grids]
-        if self.execution.group > 1 and len({(each.threads, each.fast_math) for each in trainings}) > 1:
+        if self.execution.runs_per_process > 1 and not self.share_arithmetic:
             raise UsageError(
                 "training.threads and training.fast_math are those of a process, and differ between arms",
                 "give execution.group = 1",
             )
         return self
+
+    @property
+    def share_arithmetic(self) -> bool:
+        """Says whether all runs have the settings of the arithmetic that belong to a process."""
+        return len({(grid.training.threads, grid.training.fast_math) for grid in self.grids}) == 1
 
     @cached_property
     def arm_sweeps(self) -> dict[str, SweepConfig]:

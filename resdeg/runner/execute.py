@@ -55,7 +55,7 @@ def execute(
     with (
         open_run(store, config) as session,
         gate.working(),
-        own_stream(device) if execution.group > 1 else contextlib.nullcontext(),
+        own_stream(device) if execution.runs_per_process > 1 else contextlib.nullcontext(),
     ):
         log = RunLog(config, session, counts=check(config, device), report=report, save_every=save_every)
         try:
@@ -96,8 +96,10 @@ def _run(
         for phase in trainer.phases(stop=stop):
             if trainer.construction is not None:
                 log.record_construction(trainer.construction)
-            with log.capturing() if execution.graph else contextlib.nullcontext():
-                take_step = trainer.make_step(graph=execution.graph, gate=gate)
+            graph = execution.captures(device.type)
+            refused = log.note_refused_capture if execution.graph == "auto" else None
+            with log.capturing() if graph else contextlib.nullcontext():
+                take_step = trainer.make_step(graph=graph, gate=gate, refused=refused)
             for event in train(
                 trainer.state,
                 phase.schedule,

@@ -116,6 +116,13 @@ class RunLog:
         yield
         self._capture_seconds += time.monotonic() - began
 
+    def note_refused_capture(self, error: RuntimeError) -> None:
+        """Tells the user that steps are not replayed as a graph, because one could not be captured."""
+        reason = str(error).splitlines()[0]
+        self.session.notices.append(
+            f"{self.config.run_id}: its step cannot be captured, so it trains more slowly: {reason}"
+        )
+
     def record_construction(self, record: DiagnosticRecord) -> None:
         """Stores how nearly a constructed network computes what the one before it did."""
         keep_measured(self.session.store, record.kind, record.state, [record])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -95,17 +95,35 @@ class Trainer:
         """Makes the batch of `step`."""
         return self.inputs.batch(self.config, step)
 
-    def make_step(self, *, graph: bool = False, gate: CaptureGate = GATE) -> TakeStep:
+    def make_step(
+        self,
+        *,
+        graph: bool = False,
+        gate: CaptureGate = GATE,
+        refused: Callable[[RuntimeError], None] | None = None,
+    ) -> TakeStep:
         """Makes the function that takes a step, on CUDA as the replay of one `graph` if that is asked for.
 
         Args:
             gate: keeps other threads off the device while the graph is captured.
+            refused: is called where the step cannot be captured, and the step is made without a graph.
+
+        Raises:
+            RuntimeError: the step cannot be captured, and `refused` is None; or memory is used up.
         """
-        if not graph:
-            return make_eager_step(self.state, self.phase.schedule, batch_at=self.batch_at)
-        take_step = self.make_static_step()
-        take_step.capture(gate=gate)
-        return take_step
+        if graph:
+            take_step = self.make_static_step()
+            try:
+                take_step.capture(gate=gate)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                if refused is None:
+                    raise
+                refused(error)
+            else:
+                return take_step
+        return make_eager_step(self.state, self.phase.schedule, batch_at=self.batch_at)
 
     def make_static_step(self) -> StaticStep:
         """Makes the same step from tensors at fixed addresses; on CUDA it can be captured."""

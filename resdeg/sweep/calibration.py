@@ -178,7 +178,11 @@ def recall(config: SweepConfig) -> Calibration | None:
 
 def remember(config: SweepConfig, calibration: Calibration) -> None:
     """Stores `calibration` for the next plan; an unwritable cache costs a measurement each time."""
-    every = {**_read_cache(), _key(config): calibration.model_dump(mode="json")}
+    _store(_key(config), calibration.model_dump(mode="json"))
+
+
+def _store(key: str, value: object) -> None:
+    every = {**_read_cache(), key: value}
     newest = dict(list(every.items())[-MOST_STORED:])
     try:
         files.make_folder(_path().parent)
@@ -197,6 +201,21 @@ def correct(config: SweepConfig, ratio: float) -> None:
             remember(grid, corrected[_key(grid)])
 
 
+def remember_group(precision: str, group: int) -> None:
+    """Stores how many runs side by side the bench found best on this machine's GPU."""
+    _store(_group_key(precision), group)
+
+
+def recall_group(precision: str) -> int | None:
+    """Recalls what `remember_group` stored; None where nothing was."""
+    group = _read_cache().get(_group_key(precision))
+    return group if isinstance(group, int) else None
+
+
+def _group_key(precision: str) -> str:
+    return f"group {platform.node()} {precision}"
+
+
 def _path() -> Path:
     return cache_folder() / "calibration.json"
 
@@ -213,7 +232,7 @@ def _key(config: SweepConfig) -> str:
     training, shape = config.training, data.shape(config.data)
     facts = [
         SCHEMA, __version__, importlib.metadata.version("torch"), platform.node(), os.cpu_count(),
-        config.execution.device, config.execution.graph, config.model.model_dump(mode="json"),
+        config.execution.device, config.execution.graph is True, config.model.model_dump(mode="json"),
         training.precision, training.threads, training.fused, training.fast_math, training.batch_size,
         shape.side, shape.classes,
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts, correct, facts_of_runs, recall_all
 from resdeg.sweep.engine import Ended, Engine, MakeEngine
-from resdeg.sweep.estimate import Cost, costs, default_jobs
+from resdeg.sweep.estimate import Cost, costs, default_jobs, settle_group
 from resdeg.sweep.plan import Plan
 from resdeg.sweep.preflight import ask_preflight
 from resdeg.sweep.registration import write_plan
@@ -160,7 +160,9 @@ def run_sweep(
             begun = Begun(replace(priced, plan=plan), registered)
             yield begun
             requests = StopRequests() if requests is None else requests
-            over = yield from _train(begun.priced, engine(folder, config.execution), requests, deadline)
+            group = settle_group(config, begun.priced.facts.device)
+            execution = config.execution.model_copy(update={"group": group})
+            over = yield from _train(begun.priced, engine(folder, execution), requests, deadline)
     yield over
 
 

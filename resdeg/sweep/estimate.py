@@ -12,12 +12,13 @@ from pathlib import Path
 from resdeg import data
 from resdeg.config import RunConfig, SweepConfig
 from resdeg.data.batch_plan import record_steps, snapshot_steps
-from resdeg.sweep.calibration import Facts
+from resdeg.sweep.calibration import Facts, recall_group
 
 FORWARD = 1 / 3  # the share of a training step's work that the forward pass is; the backward pass is the rest
 WEIGHT_BYTES = 4  # a parameter takes so many, in fp32
 CHECKPOINT = 4  # times the weights are on disk: they and their momentum, in two generations
 START_SECONDS = 0.3  # for fork, data and first batch
+GROUP_ON_CUDA = 4  # runs side by side where none were measured; an H100 has 0.9 of its best speed then
 MEMORY_SHARE = 0.8  # workers may take so much of what is available
 
 
@@ -98,12 +99,23 @@ def count_cores() -> int:
     return 1 if count is None else count
 
 
+def settle_group(config: SweepConfig, device: str) -> int:
+    """Settles how many runs share a worker process: 'auto' is several on CUDA alone."""
+    group = config.execution.group
+    if group != "auto":
+        return group
+    if device != "cuda" or not config.share_arithmetic:
+        return 1
+    known = recall_group(config.training.precision)
+    return GROUP_ON_CUDA if known is None else known
+
+
 def default_jobs(config: SweepConfig, facts: Facts, runs: int) -> int:
     """Counts runs side by side: as many as cores and memory allow on a CPU, one group on an accelerator."""
     if config.execution.jobs != "auto":
         return config.execution.jobs
     if facts.device != "cpu":
-        return config.execution.group
+        return settle_group(config, facts.device)
     usable = count_cores() // config.training.threads
     return fitting_jobs(runs, usable, worker_bytes=facts.worker_bytes, available=available_bytes())
 

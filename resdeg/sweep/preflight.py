@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resdeg.config import Family, RunConfig, SweepConfig
+from resdeg.config import ExecutionConfig, Family, RunConfig, SweepConfig
 from resdeg.errors import UsageError
 from resdeg.sweep.calibration import Calibration, Counts, Facts, blocks_in, facts_of_runs, recall, remember
 from resdeg.sweep.workers.process import call
@@ -59,7 +59,7 @@ def preflight(config: SweepConfig, *, read_data: bool, probe: Probe | None = Non
     from resdeg.training.device import resolve_device
 
     device = resolve_device(config.execution.device)
-    if config.execution.graph and device.type != "cuda":
+    if config.execution.captures(device.type) and device.type != "cuda":
         raise UsageError("execution.graph needs a CUDA device", "leave it out, or give --device cuda")
     data_dir = Path(config.execution.data_dir) if config.execution.data_dir else None
     kinds = {(run.settings_id, run.family, run.depth): run for run in reversed(config.runs())}
@@ -98,9 +98,9 @@ def calibrate(config: SweepConfig, device: torch.device, *, probe: Probe | None 
         return Counts(parameters=census.parameters, multiply_adds=census.multiply_adds)
 
     timed = config.families[-1]
-    stem_seconds, _ = probe(run("plain", 2), device, graph=config.execution.graph)
+    stem_seconds, _ = probe(run("plain", 2), device, execution=config.execution)
     (low_seconds, low_bytes), (high_seconds, high_bytes) = (
-        probe(run(timed, depth), device, graph=config.execution.graph) for depth in (low, high)
+        probe(run(timed, depth), device, execution=config.execution) for depth in (low, high)
     )
     # Neighbours on the machine only add time, so a shallower net never takes more than a deeper one.
     low_seconds = min(low_seconds, high_seconds)
@@ -116,7 +116,7 @@ def calibrate(config: SweepConfig, device: torch.device, *, probe: Probe | None 
     )
 
 
-def probe_step(run: RunConfig, device: torch.device, *, graph: bool) -> tuple[float, int]:
+def probe_step(run: RunConfig, device: torch.device, *, execution: ExecutionConfig) -> tuple[float, int]:
     """Times a training step on random images, after one to warm up.
 
     Returns:
@@ -136,7 +136,9 @@ def probe_step(run: RunConfig, device: torch.device, *, graph: bool) -> tuple[fl
     )
     split = Split(images, (np.arange(count) % size.classes).astype(np.uint8))
     dataset = Dataset("probe", size.classes, split, split, None, "")
-    take_step = Trainer.from_config(run, dataset, device=device).make_step(graph=graph)
+    refused = (lambda error: None) if execution.graph == "auto" else None
+    trainer = Trainer.from_config(run, dataset, device=device)
+    take_step = trainer.make_step(graph=execution.captures(device.type), refused=refused)
     times = []
     for step in range(PROBE_STEPS + 1):
         start = time.perf_counter()

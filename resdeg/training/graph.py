@@ -137,6 +137,8 @@ class StaticStep:
 
         with gate.capturing():
             before = to_bytes(self.state)
-            self._replay = record(warm_up, self.compute)
-            load_bytes(self.state, before, step)
-        self._next = None
+            try:
+                self._replay = record(warm_up, self.compute)
+            finally:
+                load_bytes(self.state, before, step)
+                self._next = None

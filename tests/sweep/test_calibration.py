@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from resdeg.bench.lineup import name_group
+from resdeg.bench.measure import Ratio
+from resdeg.cli.bench import _remember_best_group
 from resdeg.config import SweepConfig, resolve
 from resdeg.data.cache import cache_folder
 from resdeg.models import build_model
 from resdeg.models.block import BLOCKS
 from resdeg.models.structure import census
-from resdeg.sweep.calibration import Calibration, Counts, correct, recall, remember
-from resdeg.sweep.estimate import available_bytes, count_cores, default_jobs, fitting_jobs
+from resdeg.sweep.calibration import (
+    Calibration,
+    Counts,
+    correct,
+    recall,
+    recall_group,
+    remember,
+    remember_group,
+)
+from resdeg.sweep.estimate import (
+    GROUP_ON_CUDA,
+    available_bytes,
+    count_cores,
+    default_jobs,
+    fitting_jobs,
+    settle_group,
+)
 from resdeg.sweep.preflight import calibrate, preflight
 
 
@@ -93,7 +113,7 @@ def test_the_preflight_measures_once() -> None:
 
 
 def test_a_kept_price_needs_no_torch(resdeg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resdeg.sweep.workers.process.start_server", lambda: pytest.fail("a worker"))
+    monkeypatch.setattr("resdeg.sweep.conduct.start_server", lambda: pytest.fail("a worker"))
     config = resolve(None, {}, [], {})
     remember(config, line(blocks=(3, 54)))
     done = resdeg("sweep", "--depths", "8,20,56,110", "--seeds", "0-24", "--dry-run")
@@ -117,11 +137,42 @@ def test_the_jobs_that_a_configuration_leaves_open() -> None:
     assert default_jobs(grid(), facts, 1) == 1
     assert default_jobs(grid(execution={"jobs": 7}), facts, 1) == 7
     on_a_gpu = facts.model_copy(update={"device": "cuda"})
-    assert default_jobs(grid(execution={"group": 4}), on_a_gpu, 50) == 4
+    assert default_jobs(grid(execution={"group": 5}), on_a_gpu, 50) == 5
+    assert default_jobs(grid(), facts.model_copy(update={"device": "mps"}), 50) == 1
+
+
+def test_a_gpu_trains_as_many_runs_side_by_side_as_its_bench_found_best() -> None:
+    assert [settle_group(grid(), device) for device in ("cpu", "mps", "cuda")] == [1, 1, GROUP_ON_CUDA]
+    remember(grid(), line())
+    remember_group("fp32", 8)
+    assert settle_group(grid(), "cuda") == 8
+    assert settle_group(grid(training={"precision": "bf16"}), "cuda") == GROUP_ON_CUDA
+    assert settle_group(grid(execution={"group": 2}), "cuda") == 2
+    arms = {"arms": {"other": {"training": {"threads": 2}}}}
+    assert settle_group(grid(**arms), "cuda") == 1, "threads are those of a process"
+    assert recall(grid()) == line(), "calibrations lie beside it"
+
+
+def test_the_bench_remembers_the_smallest_group_that_is_about_the_fastest() -> None:
+    def measured(speeds: dict[str, float]) -> list[Ratio]:
+        names = [field.name for field in dataclasses.fields(Ratio)]
+        planted = dict.fromkeys(names, 1.0)
+        return [
+            Ratio(**{**planted, "name": name, "images_per_second": speed}) for name, speed in speeds.items()
+        ]
+
+    streams = {1: 57.8, 2: 77.8, 4: 100.0, 8: 102.9}
+    speeds = {"eager bf16": 10.7} | {name_group(group, "bf16"): speed for group, speed in streams.items()}
+    _remember_best_group("bf16", measured({name_group(1, "bf16"): 57.0}))
+    assert recall_group("bf16") is None, "one number of runs is no choice"
+    _remember_best_group("bf16", measured(speeds))
+    assert (recall_group("bf16"), recall_group("fp32")) == (4, None)
 
 
 def test_a_shallower_net_never_takes_more_than_a_deeper_one() -> None:
     """Where a neighbour on the machine slowed the first measurement."""
     slow = {2: 0.9, 8: 2.0, 14: 0.5}
-    probed = calibrate(grid(), torch.device("cpu"), probe=lambda run, device, graph: (slow[run.depth], 1_000))
+    probed = calibrate(
+        grid(), torch.device("cpu"), probe=lambda run, device, execution: (slow[run.depth], 1_000)
+    )
     assert [probed.seconds_of(depth) for depth in (2, 8, 14, 56)] == [0.5] * 4

@@ -137,7 +137,7 @@ def train_runs(pipe: connection.Connection, folder: str, execution: str) -> None
             what = f"{run.run_id}: {type(error).__name__} in its worker"
             report(run.run_id, failed=pack_error(LostError(what)))
 
-    if settings.group == 1:
+    if settings.runs_per_process == 1:
         run = _receive_run(pipe)
         if run is not None:
             train(run)

@@ -41,7 +41,7 @@ class Pool:
             silence: seconds without a message of a run after which its worker is killed.
         """
         self._entry, self._arguments = entry, (str(folder), execution.model_dump_json())
-        self._runs_per_process, self._silence = execution.group, silence
+        self._runs_per_process, self._silence = execution.runs_per_process, silence
         self.workers: list[Worker] = []
 
     def submit(self, run: RunConfig) -> None:
