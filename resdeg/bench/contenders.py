@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DATA = DataConfig(
     name="hierarchy", hierarchy=HierarchyConfig(levels=3, cell=4, train_images=2_048, test_images=10)
 )
-EVALUATED = 0.3  # images scored per image trained in ten epochs of CIFAR-10: 10 * 10,000 and 50,000 of 500,000
+EVALUATED = 0.3  # images scored per image trained in ten epochs of CIFAR-10: (10 * 10,000 + 50,000) / 500,000
 MATRIX = 2_048  # the side of the matrices whose products measure the matrix rate
 COMPARED = 3  # steps that a captured training takes beside an eager one before it is timed
 SCORED = 2_000  # images of one step of kind score
