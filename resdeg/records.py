@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any, Literal, Self
@@ -48,6 +49,10 @@ class Record(BaseModel):
         Raises:
             StorageError: the text is no such record, or a newer resdeg wrote it.
         """
+        with contextlib.suppress(ValidationError):  # One pass reads nearly every record in half the time.
+            record = cls.model_validate_json(text)
+            if record.schema_version <= SCHEMA:
+                return record
         try:
             tree = json.loads(text)
             version = tree.get("schema_version")

@@ -72,7 +72,8 @@ def read_status(folder: Path) -> SweepStatus:
 
 def _row(store: RunStore, run: RunConfig, *, arms: Mapping[str, str]) -> RunRow:
     """Reads the row of a run; `arms` holds the name of each arm by the id of its settings."""
-    state, summary, records = store.state(), store.summary(), store.metrics()
+    summary, records = store.summary(), store.metrics()
+    state = store.state() if summary is None or store.is_running() else summary.status
     last = records[-1] if records else None
     accuracy = summary.train_accuracy if summary else None
     if accuracy is None and last is not None:

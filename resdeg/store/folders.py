@@ -174,12 +174,16 @@ class RunStore:
         Raises:
             StorageError: as `has_begun` and `summary`.
         """
-        if files.is_locked(self.folder / "lock"):
+        if self.is_running():
             return "running"
         if not self.has_begun():
             return "missing"
         summary = self.summary()
         return "interrupted" if summary is None else summary.status
+
+    def is_running(self) -> bool:
+        """Says whether a process holds the lock of the run."""
+        return files.is_locked(self.folder / "lock")
 
     def ended(self) -> bool:
         """Says whether the run has finished or diverged, so that nothing is left to train."""
