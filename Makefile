@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := results/local/hierarchy-demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test quick check sweep plot bench gpu trust mutants figures rates export clean
+.PHONY: help install demo test quick check sweep plot bench gpu trust mutants figures rates export wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,12 @@ plot: $(STAMP) ## draw the last sweep
 
 bench: $(STAMP) ## the engine against a textbook loop
 	$(BIN)/resdeg bench $(ARGS)
+
+wheel: $(STAMP) ## a wheel and a source archive in dist/, checked as a package index checks them
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt build twine
+	rm -rf dist build
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 gpu: $(STAMP) ## what this GPU gives, within 10 minutes (ARGS="--minutes 20 --data-dir DIR")
 	$(BIN)/python -m resdeg.bench.gpu $(ARGS)

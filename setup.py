@@ -4,10 +4,22 @@ import hashlib
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 
 SOURCE = "resdeg/models/norm_relu.cpp"
 
+
+class WheelForAnyPython(bdist_wheel):
+    """A wheel for every Python on its platform, because the compiled part is loaded without Python's C API."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Returns the tag of the Python, of its binary interface, and of the platform."""
+        *_, platform = super().get_tag()
+        return "py3", "none", platform
+
+
 setup(
+    cmdclass={"bdist_wheel": WheelForAnyPython},
     ext_modules=[
         Extension(
             "resdeg.models._norm_relu",
@@ -15,7 +27,8 @@ setup(
             define_macros=[("SOURCE_SHA256", f'"{hashlib.sha256(Path(SOURCE).read_bytes()).hexdigest()}"')],
             language="c++",
             extra_compile_args=["-std=c++17", "-O3", "-fno-math-errno"],
+            py_limited_api=True,  # Its file is then called .abi3.so, which every Python looks for.
             optional=True,
         )
-    ]
+    ],
 )
