@@ -34,7 +34,9 @@ def test_a_wheel_works_outside_the_clone(tmp_path: Path, compiler: bool) -> None
     ):
         subprocess.run([*pip, *arguments], check=True, capture_output=True, cwd=tmp_path, env=own)
     [wheel] = tmp_path.glob("*.whl")
-    assert wheel.name.startswith(f"resdeg-{resdeg.__version__}-py3-none-"), "for every Python, on this platform"
+    assert wheel.name.startswith(f"resdeg-{resdeg.__version__}-py3-none-"), (
+        "for every Python, on this platform"
+    )
     environment = {**os.environ, "PYTHONPATH": str(site)}
     script = "import resdeg; print(resdeg.__file__); from resdeg.cli.app import main; main()"
     done = subprocess.run(

@@ -33,7 +33,6 @@ SCORED = 2_000  # images of one step of kind score
 NEAR = 0.1  # the most that the momentum of fast math may differ, as a share of its norm
 COPIED = 1 << 28  # bytes of one copy, far more than any cache holds
 ON_A_GPU = 4  # the factor on the side and on the number of products and copies, as a GPU is too fast else
-
 DeviceName = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 Run = Callable[[int], object]
@@ -43,8 +42,8 @@ MakeStep = Callable[["Trainer"], "TakeStep"]
 class Contender(BaseModel):
     """A loop and its settings.
 
-    copies: processes that run the loop side by side and count together.
-    group: trainings side by side in one process, which count together likewise.
+    copies: processes side by side that count together, by NVIDIA's MPS if `mps`. group: trainings in one
+    process, which count together likewise.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +58,7 @@ class Contender(BaseModel):
     fast_math: bool = False
     graph: bool = False
     group: int = 1
+    mps: bool = False
     device: DeviceName = "cpu"
     family: Family = "residual"
     depth: int = 20

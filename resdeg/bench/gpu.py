@@ -3,7 +3,7 @@
 `make gpu`, or `python -m resdeg.bench.gpu`, writes results/local/gpu-<card>/: the log of every command, the
 records of every sweep, and summary.json. It is small enough to carry away. The sweeps themselves, with their
 checkpoints, are in results/local/sweeps-<card>/, where the next call resumes the last of them. GPU_DEVICE=cpu
-rehearses all of it with tiny settings. Processes under NVIDIA's MPS are not measured.
+rehearses all of it with tiny settings.
 """
 
 from __future__ import annotations

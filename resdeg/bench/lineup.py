@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resdeg.bench import mps
 from resdeg.bench.contenders import Contender, DeviceName, Precision
 
 # How many captured runs are measured side by side: each on a stream of its own in one process, or each in a
-# process of its own. Processes under NVIDIA's MPS are not measured.
+# process of its own, under NVIDIA's MPS too where it is there.
 GROUPS = (1, 2, 4, 8)
 PROCESSES = (2, 4, 8)
 SIDE_BY_SIDE = 4  # runs, where one number is measured for all
@@ -70,7 +71,10 @@ def _on_cuda(depth: int, precisions: Sequence[Precision], *, quick: bool) -> lis
             contenders.append(engine.model_copy(update={"name": name, "graph": True, "group": group}))
         for copies in (SIDE_BY_SIDE,) if quick else PROCESSES:
             name = f"{copies} captured {precision}, in processes"
-            contenders.append(engine.model_copy(update={"name": name, "graph": True, "copies": copies}))
+            apart = engine.model_copy(update={"name": name, "graph": True, "copies": copies})
+            contenders.append(apart)
+            if mps.is_there():
+                contenders.append(apart.model_copy(update={"name": f"{name} under MPS", "mps": True}))
         for group in (1, SIDE_BY_SIDE):
             name = f"{group} captured {precision}, fast math" + ", on streams" * (group > 1)
             changes = {"name": name, "graph": True, "group": group, "fast_math": True}

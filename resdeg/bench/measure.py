@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resdeg.bench import mps
 from resdeg.bench.contenders import (
     COPIED,
     ON_A_GPU,
@@ -18,7 +19,7 @@ from resdeg.bench.contenders import (
     matrix_side,
     run_config,
 )
-from resdeg.bench.running import Running
+from resdeg.bench.running import NONE, Running
 from resdeg.errors import ResdegError
 from resdeg.models.structure import Census
 
@@ -137,7 +138,12 @@ def compare(
     Raises:
         ResdegError: the reference cannot run, or a contender dies after its warm-up.
     """
-    everyone = [Running.start(contender) for contender in (reference, reference, *others)]
+    service, others = _start_service(others, refuse)
+    variables = NONE if service is None else service.variables
+    everyone = [
+        Running.start(contender, variables if contender.mps else NONE)
+        for contender in (reference, reference, *others)
+    ]
     try:
         measured: list[Running] = []
         for running in everyone:
@@ -157,6 +163,8 @@ def compare(
     finally:
         for running in everyone:
             running.stop()
+        if service is not None:
+            service.stop()
     return [
         compute_ratio(
             running,
@@ -167,6 +175,20 @@ def compare(
         )
         for k, running in enumerate(measured[1:])
     ]
+
+
+def _start_service(
+    others: Sequence[Contender], refuse: Callable[[Contender, ResdegError], None]
+) -> tuple[mps.Service | None, Sequence[Contender]]:
+    """Starts NVIDIA's MPS if a contender needs it; returns it and the contenders that can run."""
+    if not any(contender.mps for contender in others):
+        return None, others
+    try:
+        return mps.Service.start(), others
+    except ResdegError as error:
+        for contender in (each for each in others if each.mps):
+            refuse(contender, error)
+        return None, [contender for contender in others if not contender.mps]
 
 
 def count_steps(contender: Contender, steps: int) -> int:

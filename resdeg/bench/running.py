@@ -6,16 +6,20 @@ a shared machine is never the same a minute later.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import connection
+from types import MappingProxyType
 
 from resdeg.bench.contenders import LOOPS, Contender, run_config, torch_device
 from resdeg.errors import ResdegError, UsageError
 from resdeg.sweep.preflight import peak_bytes
 from resdeg.sweep.workers.entry import pack_error, send
 from resdeg.sweep.workers.process import Worker, call
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def has_bf16(device: str) -> bool:
@@ -39,11 +43,15 @@ def answer_bf16(name: str) -> bool:
     return True
 
 
-def serve_loop(pipe: connection.Connection, contender: str) -> None:
+def serve_loop(pipe: connection.Connection, contender: str, variables: Mapping[str, str]) -> None:
     """Runs as many steps as each message says, in a worker; an empty message ends it.
 
     The answer is their seconds and the most memory that was held.
+
+    Args:
+        variables: environment variables that CUDA reads at its start.
     """
+    os.environ.update(variables)
     settings = Contender.model_validate_json(contender)
     try:
         synchronize, peak = _device_functions(settings)
@@ -78,10 +86,10 @@ class Running:
     peak_bytes: int = 0
 
     @classmethod
-    def start(cls, contender: Contender) -> Running:
-        """Starts every copy; each waits until `seconds` asks for steps."""
-        settings = contender.model_dump_json()
-        return cls(contender, [Worker.start(serve_loop, settings) for _ in range(contender.copies)])
+    def start(cls, contender: Contender, variables: Mapping[str, str] = NONE) -> Running:
+        """Starts every copy, with environment `variables`; each waits until `seconds` asks for steps."""
+        arguments = (contender.model_dump_json(), dict(variables))
+        return cls(contender, [Worker.start(serve_loop, *arguments) for _ in range(contender.copies)])
 
     def seconds(self, steps: int) -> float:
         """Measures the seconds until every copy has taken `steps` steps, while all others sleep.
