@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.report.units import changed, duration, size
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def show_dry_run(priced: Priced, as_json: bool) -> None:
         for run_id, state in plan.states.items()
     ]
     if as_json:
-        emit(json.dumps({"folder": str(plan.store.folder), "device": facts.device, "runs": rows}, indent=1))
+        emit_json({"folder": str(plan.store.folder), "device": facts.device, "runs": rows})
         return
     announce(priced)
     emit(f"{'run':32} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>12} {'disk':>9}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from resdeg import __version__
 from resdeg.cli import adopt, anchors, bench, data, diagnose, doctor, plot, report, status, sweep
@@ -18,14 +20,40 @@ from resdeg.config import expand_home
 from resdeg.errors import ResdegError, UsageError
 from resdeg.sweep.signals import handling
 
+
+class _Commands(TyperGroup):
+    """All commands; each takes the options of the output behind its name as well as before it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        repeated = [_repeat(option) for option in self.params if option.name in ("quiet", "verbose", "debug")]
+        inner = [*self.commands.values()]
+        for command in inner:
+            command.params = [*command.params, *repeated]
+            inner.extend(getattr(command, "commands", {}).values())
+
+
+def _repeat(option: Any) -> Any:
+    """Makes an option of all commands into one of a single command, which turns on a field of `screen`."""
+    repeated = copy.copy(option)
+    repeated.expose_value = False  # no command has to take it as an argument
+    repeated.callback = _turn_on
+    return repeated
+
+
+def _turn_on(context: object, option: Any, given: bool) -> None:
+    if given:
+        setattr(screen, option.name, True)
+
+
 app = typer.Typer(
     name="resdeg",
+    cls=_Commands,
     help="See, test and teach the degradation of deep plain networks, and its cure.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_debug = False
 _PATHS = ("--out", "--data-dir", "--from")  # the options whose values are paths
 
 
@@ -44,9 +72,7 @@ def _common(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every epoch of every run.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    global _debug
-    _debug = debug
-    screen.quiet, screen.verbose = quiet, verbose
+    screen.quiet, screen.verbose, screen.debug = quiet, verbose, debug
 
 
 app.command()(sweep.sweep)
@@ -92,15 +118,15 @@ def main() -> None:
         with handling(_leave):
             app([*_read_arguments(sys.argv[1:])])
     except ResdegError as error:
-        if _debug:
+        if screen.debug:
             traceback.print_exc()
         screen.insist(f"error: {error.what}")
         if error.remedy:
             screen.insist(f"       {error.remedy}")
         sys.exit(error.exit_code)
     except Exception as error:
-        if _debug:
+        if screen.debug:
             raise
         screen.insist(f"error: {type(error).__name__}: {error}")
-        screen.insist("       this is a bug in resdeg; --debug before the command shows where")
+        screen.insist("       this is a bug in resdeg; --debug shows where")
         sys.exit(1)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +22,7 @@ class Screen:
 
     quiet: bool = False
     verbose: bool = False
+    debug: bool = False
     _closed: bool = False
 
     @cached_property
@@ -34,8 +38,8 @@ class Screen:
 
     @property
     def live(self) -> bool:
-        """Whether bars can be drawn, which needs a terminal that moves its cursor."""
-        return not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        """Whether a line of progress can be drawn over and over."""
+        return not self.quiet and moves_cursor(sys.stderr)
 
     def say(self, text: str) -> None:
         """Prints a message, unless `--quiet` drops it."""
@@ -58,6 +62,44 @@ class Screen:
 
 
 screen = Screen()
+
+
+def moves_cursor(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether `stream` is a terminal that draws over what it has shown, and not a notebook.
+
+    A command behind `!` in a notebook has a terminal that its kernel reads, and a cell keeps every frame.
+    Kernels are started with JPY_PARENT_PID (jupyter_client) and choose an inline backend (ipykernel). The
+    terminals of JupyterLab have neither, and move their cursor.
+    """
+    if not stream.isatty() or environment.get("TERM", "") in ("", "dumb", "unknown"):
+        return False
+    return "JPY_PARENT_PID" not in environment and "inline" not in environment.get("MPLBACKEND", "")
+
+
+def count_columns(stream: TextIO) -> int:
+    """Returns how many columns the terminal of `stream` has; without a terminal, COLUMNS or else 80."""
+    with contextlib.suppress(OSError, ValueError):
+        columns = os.get_terminal_size(stream.fileno()).columns
+        if columns > 0:  # a terminal that nobody has given a size says 0
+            return columns
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isdecimal() and int(given) > 0 else 80
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What stdout can show: how many columns, and whether colours and characters other than ASCII."""
+
+    width: int
+    colour: bool
+    unicode: bool
+
+
+def measure_paper() -> Paper:
+    """Returns what stdout can show; NO_COLOR counts."""
+    colour = moves_cursor(sys.stdout) and not os.environ.get("NO_COLOR")
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
+    return Paper(count_columns(sys.stdout), colour, encoding.startswith("utf"))
 
 
 def open_closed_streams() -> None:
@@ -86,6 +128,19 @@ def printable(text: str) -> str:
 def _escape_unencodable(text: str, stream: TextIO) -> str:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def emit_json(tree: object) -> None:
+    """Prints strict JSON on stdout; a number that is not finite is null."""
+    emit(json.dumps(_keep_finite(tree), indent=1, allow_nan=False))
+
+
+def _keep_finite(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _keep_finite(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_keep_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def emit(text: str) -> None:

@@ -63,12 +63,14 @@ class Drawn:
     """What `draw` wrote: the path of the figure, the evaluation in it, the table of all evaluations.
 
     peak: where the plain curve of the first sweep has its maximum, in words; empty where it has none.
+    sweep: the first sweep, as it was drawn.
     """
 
     figure: Path
     evaluation: str
     curve: pd.DataFrame
     peak: str
+    sweep: SweepFrame
 
 
 def draw(
@@ -117,7 +119,7 @@ def draw(
         for name, table in (("curve", curve), ("runs", _join_tables(loaded, lambda sweep: sweep.runs))):
             text = table.to_csv(index=False, lineterminator="\n")
             files.write(path.parent / f"{name}.csv", text.encode())
-    return Drawn(path, shown[0].evaluation, curve, describe_peak(Evidence(shown[0])))
+    return Drawn(path, shown[0].evaluation, curve, describe_peak(Evidence(shown[0])), shown[0])
 
 
 def _join_tables(sweeps: list[SweepFrame], table: Callable[[SweepFrame], pd.DataFrame]) -> pd.DataFrame:

@@ -1,55 +1,124 @@
-"""Progress of a sweep, by cost: a bar with an ETA on a terminal, plain heartbeat lines elsewhere."""
+"""Progress of a sweep, by cost: a line that a terminal draws over, plain lines now and then elsewhere."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from resdeg.cli.console import screen
+from resdeg.cli.console import count_columns, screen
 from resdeg.report.units import duration, percent
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
 
     from resdeg.records import Progress, RunSummary
     from resdeg.sweep.estimate import Cost
 
-HEARTBEAT = 30.0  # seconds between two lines where there is no terminal
+HEARTBEAT = 30.0  # seconds between two lines where no line can be drawn over
+FRAMES = 4  # a second
+NARROW, BROAD = 60, 120  # columns from which there is a short bar, and a long one
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a sweep is.
+
+    share: of its cost, from 0 to 1. seconds_left: None where they are not known yet. ended, total: numbers of
+    runs. running: the runs under way, in the order in which they are shown.
+    """
+
+    share: float
+    elapsed: float
+    seconds_left: float | None
+    ended: int
+    total: int
+    running: Sequence[str]
+
+
+def write_line(standing: Standing, width: int, *, bar: str = "") -> str:
+    """Returns how far a sweep is in one line, what matters most first, as far as `width` columns hold it.
+
+    Args:
+        bar: two characters, for what is done and for what is left; empty for a line without a bar.
+
+    >>> standing = Standing(0.437, 95, 620, 5, 18, ["plain-d56-s0", "plain-d20-s0", "plain-d8-s0"])
+    >>> write_line(standing, 40)
+    ' 43 %, 10 min left, 5/18 runs'
+    >>> write_line(standing, 80, bar="#-")
+    ' 43 % ####------, 10 min left, 5/18 runs: plain-d56-s0, plain-d20-s0, +1 more'
+    """
+    line = f"{int(100 * standing.share):3} %"
+    if bar and width >= NARROW:
+        length = 10 if width < BROAD else 20
+        done = int(length * standing.share)
+        line += f" {bar[0] * done}{bar[1] * (length - done)}"
+    items = [] if standing.seconds_left is None else [f"{duration(standing.seconds_left)} left"]
+    items.append(f"{standing.ended}/{standing.total} runs")
+    for item in items:
+        if len(line) + len(item) + 2 > width:
+            return line[:width]
+        line += f", {item}"
+    line += _list_running(standing.running, width - len(line))
+    elapsed = "" if bar else f"; {duration(standing.elapsed)} so far"
+    return line + elapsed if len(line) + len(elapsed) <= width else line
+
+
+def _list_running(running: Sequence[str], width: int) -> str:
+    """Returns as many of the runs under way as fit, and how many more there are; empty where none fits."""
+    for shown in range(len(running), 0, -1):
+        more = len(running) - shown
+        text = ": " + ", ".join([*running[:shown], *([f"+{more} more"] if more else [])])
+        if len(text) <= width:
+            return text
+    return ""
 
 
 class Board:
     """Shows what a sweep does. Everything is printed after it was saved."""
 
-    def __init__(self, costs: Mapping[str, Cost]) -> None:
-        """Makes a board of the runs that will be trained, by run id, each with its estimated cost."""
+    def __init__(self, costs: Mapping[str, Cost], heartbeat: float = HEARTBEAT) -> None:
+        """Makes a board of the runs that will be trained, by run id, each with its estimated cost.
+
+        Args:
+            heartbeat: seconds between two lines where no line can be drawn over.
+        """
         self._cost = {run_id: cost.seconds for run_id, cost in costs.items()}
         self._stepping = {run_id: 1 - cost.clean for run_id, cost in costs.items()}
         self._share = dict.fromkeys(costs, 0.0)
         self._running: dict[str, Progress] = {}
+        self._ended: set[str] = set()
         self._start = self._beat = time.monotonic()
         self._first_share: float | None = None
-        self._bars: Bars | None = None
-        self._task: TaskID | None = None
+        self._heartbeat = heartbeat
+        self._live: Live | None = None
+        self._standing = self._measure()
 
     def __enter__(self) -> Self:
         if screen.live:
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bars
+            from rich.live import Live
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-            self._bars = Bars(*columns, TextColumn("{task.fields[eta]}"), console=screen.rich, transient=True)
-            self._task = self._bars.add_task("starting", total=1.0, eta="")
-            self._bars.start()
+            self._live = Live(self, console=screen.rich, refresh_per_second=FRAMES, transient=True)
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        if self._live is not None:
+            self._live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        # The last column stays empty, because some terminals begin a new line behind it.
+        width = min(options.max_width, count_columns(sys.stderr)) - 1
+        line = write_line(self._standing, width, bar="#-" if options.ascii_only else "━┄")
+        yield Text(line, no_wrap=True, overflow="crop")
 
     def progress(self, event: Progress) -> None:
         """Shows how far a run is."""
@@ -88,7 +157,20 @@ class Board:
             )
         if summary is None or summary.status != "stopped":
             self._share[run_id] = 1.0
+            self._ended.add(run_id)
         self._show()
+
+    def _measure(self) -> Standing:
+        """Returns how far the sweep is; a run's name is that of its network and seed, without its hash."""
+        done, elapsed = self._done(), time.monotonic() - self._start
+        fresh = done - (0.0 if self._first_share is None else self._first_share)
+        left = elapsed * (1 - done) / fresh if fresh > 0.005 else None
+        events = [self._running[run_id] for run_id in sorted(self._running)]
+        names = [event.run_id.rpartition("-")[0] or event.run_id for event in events]
+        if self._live is None:
+            pairs = zip(names, events, strict=True)
+            names = [f"{name} {event.step:,}/{event.steps:,}" for name, event in pairs]
+        return Standing(done, elapsed, left, len(self._ended), len(self._cost), names)
 
     def _done(self) -> float:
         total = sum(self._cost.values())
@@ -97,14 +179,8 @@ class Board:
         return sum(self._cost[run_id] * self._share[run_id] for run_id in self._cost) / total
 
     def _show(self) -> None:
-        done, elapsed = self._done(), time.monotonic() - self._start
-        before = 0.0 if self._first_share is None else self._first_share
-        fresh = done - before
-        eta = f"about {duration(elapsed * (1 - done) / fresh)} left" if fresh > 0.005 else ""
-        if self._bars is not None and self._task is not None:
-            running = ", ".join(sorted(self._running)) or "starting"
-            self._bars.update(self._task, completed=done, description=running, eta=eta)
-        elif time.monotonic() - self._beat >= HEARTBEAT:
-            self._beat = time.monotonic()
-            where = ", ".join(f"{p.run_id} {p.step:,}/{p.steps:,}" for p in self._running.values())
-            screen.say(f"{done:4.0%} after {duration(elapsed)}{', ' + eta if eta else ''}: {where}")
+        self._standing = self._measure()  # the thread that draws it reads nothing else
+        now = time.monotonic()
+        if self._live is None and now - self._beat >= self._heartbeat:
+            self._beat = now
+            screen.say(write_line(self._standing, count_columns(sys.stderr)))

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
+from resdeg.cli.outcome import show_outcome
+from resdeg.errors import UsageError
 from resdeg.report.units import duration, percent
 
+if TYPE_CHECKING:
+    from resdeg.analysis.frame import SweepFrame
 
-def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False) -> None:
+
+def status(
+    sweep: options.SweepArgument = None,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Also the table and the curve of what has finished, and C1 to C4.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Show the state of every run of a sweep, and what it costs to finish."""
     from resdeg.analysis.status import read_status
 
     folder = options.sweep_folder(sweep)
     overview = read_status(folder)
     if as_json:
-        emit(json.dumps(overview.as_dict(), indent=1))
+        emit_json(overview.as_dict() | ({"curve": _list_points(folder)} if curve else {}))
         return
     emit(
         f"{folder}: "
@@ -43,3 +58,33 @@ def status(sweep: options.SweepArgument = None, as_json: options.AsJson = False)
         screen.insist(f"note: {line}")
     if overview.seconds_left is not None and overview.seconds_left > 0:
         emit(f"about {duration(overview.seconds_left)} of one worker left, by the runs that are finished")
+    if curve:
+        _show_curve(folder)
+
+
+def _show_curve(folder: Path) -> None:
+    """Prints what `resdeg sweep` ends with."""
+    loaded = _load(folder)
+    if loaded is not None:
+        emit("")
+        show_outcome(loaded.evaluated(loaded.evaluations[0]))
+
+
+def _list_points(folder: Path) -> list[dict[str, object]]:
+    """Returns the rows of curve.csv, as `resdeg plot --json` prints them; none before the first record."""
+    loaded = _load(folder)
+    points: list[dict[str, object]] = []
+    if loaded is not None:
+        points = json.loads(loaded.with_arms(lambda sweep: sweep.curve).to_json(orient="records"))
+    return points
+
+
+def _load(folder: Path) -> SweepFrame | None:
+    """Reads the tables of the sweep, for which pandas is loaded; None before the first record."""
+    from resdeg.analysis.frame import load_sweep
+
+    try:
+        return load_sweep(folder)
+    except UsageError as error:
+        screen.say(f"no curve yet: {error.what}")
+        return None

@@ -17,11 +17,14 @@ from resdeg.cli import options
 from resdeg.cli.announce import announce, show_dry_run
 from resdeg.cli.console import emit, screen
 from resdeg.cli.data import download
+from resdeg.cli.outcome import show_document, show_outcome
 from resdeg.cli.progress import Board
 from resdeg.config import Settings, arrange_options, parse_time
 from resdeg.errors import ResdegError, UsageError
 
 if TYPE_CHECKING:
+    from resdeg.cli.plot import Drawn
+    from resdeg.config import SweepConfig
     from resdeg.sweep.conduct import Event, Over
 
 
@@ -137,7 +140,7 @@ def _run(
     )
     with _Show() as show:
         over = follow(events, show)
-    _conclude(over, folder)
+    _conclude(over, folder, config=config, as_json=as_json)
 
 
 class _Show(contextlib.ExitStack):
@@ -174,17 +177,25 @@ class _Show(contextlib.ExitStack):
                 self._board.ended(event.run_id, event.summary, event.error.what if event.error else None)
 
 
-def _conclude(over: Over, folder: Path) -> None:
-    """Says what is left and what failed, draws what there is, and leaves with the code of how it went."""
+def _conclude(over: Over, folder: Path, *, config: SweepConfig, as_json: bool) -> None:
+    """Says what is left and what failed, shows what there is, and leaves with the code of how it went."""
     resume = f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
     if over.at_once:
         screen.insist("stopped at once; the last checkpoints stand")
     if over.signal is not None:
         screen.insist(f"stopped: {over.left} of {over.total} runs are left. {resume}")
-        raise SystemExit(128 + over.signal)
-    if over.left:
+    elif over.left:
         screen.insist(f"time limit reached: {over.left} of {over.total} runs are left. {resume}")
-    _draw(folder)
+    drawn = None if over.signal is not None else _draw(folder)
+    if as_json:
+        show_document(config, folder, over, figure=None if drawn is None else drawn.figure)
+    elif drawn is not None:
+        if not screen.quiet:
+            show_outcome(drawn.sweep)
+        screen.say("curve:")
+        emit(str(drawn.figure))
+    if over.signal is not None:
+        raise SystemExit(128 + over.signal)
     if over.failed:
         screen.insist(
             f"{len(over.failed)} of {over.total} runs failed; see above, and error.txt in their folders. "
@@ -199,16 +210,12 @@ def _exit_code(failed: Iterable[ResdegError]) -> int:
     return codes.pop() if len(codes) == 1 and codes <= {4, 5, 6} else 3
 
 
-def _draw(folder: Path) -> None:
-    """Draws what there is, and prints last where it is."""
+def _draw(folder: Path) -> Drawn | None:
+    """Draws what there is; None where a sweep has no point to draw yet, which is no failure of the sweep."""
     from resdeg.cli.plot import draw
 
     try:
-        drawn = draw([folder], "curve", None, "light")
-    except UsageError as error:  # a sweep that has no point to draw yet is no failure of the sweep
+        return draw([folder], "curve", None, "light")
+    except UsageError as error:
         screen.say(f"no curve yet: {error.what}")
-        return
-    if drawn.peak:
-        screen.say(drawn.peak)
-    screen.say("curve:")
-    emit(str(drawn.figure))
+        return None

@@ -81,12 +81,17 @@ def describe_runs(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval
     seeds = sorted(set(sweep.runs["seed"]))
     interval = "one seed: no interval" if len(seeds) == 1 else marks
     lines = [budget, f"{_spell_seeds(seeds)}; {interval}", *_describe_network(sweep)]
+    return "\n".join(line for line in (*lines, describe_missing(sweep)) if line)
+
+
+def describe_missing(sweep: SweepFrame) -> str:
+    """Says how many runs are in no mean, and why; empty where all have finished."""
     counts = sweep.runs["status"].value_counts()
     missing = {status: int(count) for status, count in counts.items() if status != "finished"}
-    if missing:
-        states = ", ".join(f"{count} {status}" for status, count in sorted(missing.items()))
-        lines.append(f"{int(counts.get('finished', 0))} of {len(sweep.runs)} points finished; {states}")
-    return "\n".join(lines)
+    if not missing:
+        return ""
+    states = ", ".join(f"{count} {status}" for status, count in sorted(missing.items()))
+    return f"{int(counts.get('finished', 0))} of {len(sweep.runs)} points finished; {states}"
 
 
 def _spell_seeds(seeds: list[int]) -> str:
@@ -156,10 +161,21 @@ def describe_registration(sweep: SweepFrame) -> str:
 
 def describe_finding(finding: Finding, sweep: SweepFrame) -> str:
     """Returns the verdict of a claim as a sentence, with the data set, budget and seeds it holds for."""
-    claim = finding.claim
     if finding.needs is not None:
         needs = finding.needs if finding.needs.startswith("interim") else f"it needs {finding.needs}"
         return f"Not asked: {needs}."
+    scope = f"{name_data(sweep.config)}, {describe_budget(sweep.config)}, {count_seeds(finding)}"
+    return f"{describe_outcome(finding).removesuffix('.')} ({scope})."
+
+
+def count_seeds(finding: Finding) -> str:
+    """Returns how many seeds a verdict holds for, and whether they are few."""
+    return _count(finding.seeds, "seed") + (", few seeds" if finding.few_seeds else "")
+
+
+def describe_outcome(finding: Finding) -> str:
+    """Returns what came out for a claim that was asked, in a sentence."""
+    claim = finding.claim
     outcome = f"{claim.title}: these runs do not decide it."
     if finding.verdict is Verdict.SUPPORTED:
         outcome = claim.outcomes[0]
@@ -167,9 +183,7 @@ def describe_finding(finding: Finding, sweep: SweepFrame) -> str:
         outcome = claim.outcomes[1]
     elif _has_no_fall(finding):
         outcome = f"{claim.title}: no fall to explain."
-    scope = f"{name_data(sweep.config)}, {describe_budget(sweep.config)}, {_count(finding.seeds, 'seed')}"
-    few = ", few seeds" if finding.few_seeds else ""
-    return f"{outcome.removesuffix('.')} ({scope}{few})."
+    return outcome
 
 
 def _has_no_fall(finding: Finding) -> bool:

@@ -29,7 +29,7 @@ def test_the_main_road(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
     """sweep, the same again, plot, status: what is printed where, and what is on disk."""
     first = sweep_tiny(resdeg, tiny_toml)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.strip() == "out/curve.png"
+    assert first.stdout.splitlines()[-1] == "out/curve.png"
     for told in ("plan    6 runs", "recipe  demo: 2 epochs", "cost    about", "residual-d8-s1"):
         assert told in first.stderr
     out = tmp_path / "out"
@@ -179,7 +179,7 @@ def test_real_cifar_by_the_command_line(cifar_folder: Path, resdeg, tmp_path: Pa
     )  # fmt: skip
     done = resdeg(*arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "results/local/cifar10-short/curve.png"
+    assert done.stdout.splitlines()[-1] == "results/local/cifar10-short/curve.png"
     assert "nothing to train" in resdeg(*arguments).stderr
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,8 @@ import pytest
 from typer.main import get_command
 
 from resdeg.cli.app import app
+from resdeg.cli.console import screen
 from tests.planted import CELLS, planted
-
-MAKING = {"sweep", "train"}  # their --json is of the dry run
 
 
 def commands() -> dict[str, list[str]]:
@@ -36,6 +37,77 @@ def test_every_reading_command_has_json() -> None:
     assert len(commands()) >= 9
     for name, options in commands().items():
         assert "--json" in options, name
+
+
+def test_every_command_takes_the_options_of_the_output_behind_it() -> None:
+    for name, options in commands().items():
+        for option in ("--quiet", "-q", "--verbose", "-v", "--debug"):
+            assert options.count(option) == 1, (name, option)
+
+
+@pytest.mark.parametrize("arguments", [["status", "s"], ["plot", "s"], ["anchors", "s"], ["data", "path"]])
+@pytest.mark.parametrize("option", ["-q", "--quiet", "-v", "--verbose", "--debug"])
+def test_they_mean_the_same_before_and_behind(
+    resdeg, tmp_path: Path, arguments: list[str], option: str
+) -> None:
+    planted(tmp_path / "s", CELLS)
+    seen = []
+    for line in ([option, *arguments], [*arguments, option], [arguments[0], option, *arguments[1:]]):
+        resdeg(*line)
+        seen.append((screen.quiet, screen.verbose, screen.debug))
+        resdeg(*arguments)
+        assert (screen.quiet, screen.verbose, screen.debug) == (False, False, False), "until the next command"
+    assert seen == [("q" in option, "v" in option, "debug" in option)] * 3
+
+
+def test_an_option_of_the_output_is_no_value_of_another_and_no_value_is_one(resdeg, tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS)
+    done = resdeg("plot", "s", "--out=-q.png", "-v")
+    assert done.stdout.strip() == "-q.png"
+    assert (screen.quiet, screen.verbose) == (False, True)
+    assert resdeg("plot", "s", "--out", "--quiet.png").stdout.strip() == "--quiet.png"
+    assert not screen.quiet
+    resdeg("--quiet", "plot", "s", "-v")
+    assert (screen.quiet, screen.verbose) == (True, True)
+    refused = resdeg("plot", "s", "--quite")
+    assert refused.returncode == 2
+    assert "--quite" in refused.stderr
+
+
+def test_status_shows_the_curve_on_request(resdeg, tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS)
+    bare, full = resdeg("status", "s").stdout, resdeg("status", "s", "--curve").stdout
+    assert full.startswith(bare)
+    assert "71.0 % (68.5 to 73.5)" in full
+    assert "peak of the plain curve" in full
+    assert re.findall(r"^C\d", full, re.MULTILINE) == ["C1", "C2", "C3", "C4"]
+    tree = json.loads(resdeg("status", "s", "--curve", "--json").stdout)
+    assert tree["counts"] == {"finished": 12}
+    assert tree["curve"] == json.loads(resdeg("plot", "s", "--json").stdout)["curve"]
+    for run_id in store.run_ids():
+        shutil.rmtree(store.run(run_id).folder)
+    done = resdeg("status", "s", "--curve")
+    assert done.returncode == 0
+    assert "no curve yet: s: no run has a record yet" in done.stderr
+    assert json.loads(resdeg("status", "s", "--curve", "--json").stdout)["curve"] == []
+
+
+def test_status_loads_pandas_for_the_curve_only(tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS)
+    script = (
+        "import sys\nfrom resdeg.cli.app import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    loaded = {}
+    for more in ([], ["--curve"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, "status", "s", *more],
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        loaded[bool(more)] = {"torch", "matplotlib", "pandas", "scipy"} & {
+            *done.stdout.splitlines()[-1].split()
+        }
+    assert loaded == {False: set(), True: {"pandas", "scipy"}}
 
 
 def test_json_of_plot_and_status(resdeg, tmp_path: Path) -> None:
