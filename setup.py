@@ -10,7 +10,7 @@ SOURCE = "resdeg/models/norm_relu.cpp"
 
 
 class WheelForAnyPython(bdist_wheel):
-    """A wheel for every Python on its platform, because the compiled part is loaded without Python's C API."""
+    """A wheel for every Python on its platform: the compiled part is loaded without the C API of Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Returns the tag of the Python, of its binary interface, and of the platform."""
