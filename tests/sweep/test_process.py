@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -116,3 +117,18 @@ def test_a_worker_ends_with_whoever_asked(tmp_path: Path) -> None:
     process.wait()
     pid = int(path.read_text())
     assert wait_for(lambda: not is_alive(pid))
+
+
+@pytest.mark.slow
+def test_ctrl_c_does_not_reach_the_server_while_it_imports() -> None:
+    """In a notebook its traceback would stand in the cell, and no worker would start any more."""
+    script = "import resdeg.sweep.workers.server, signal; signal.raise_signal(2); print('alive')"
+    server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, IndexError):  # It may end meanwhile.
+            ignored = Path(f"/proc/{server.pid}/status").read_text().partition("SigIgn:")[2].split()[0]
+            if int(ignored, 16) & 1 << (signal.SIGINT - 1):
+                server.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    assert server.communicate()[0] == "alive\n"
