@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from resdeg import files
-from resdeg.config import RunConfig
-from resdeg.errors import StorageError
+from resdeg.config import RunConfig, SweepConfig, read_toml, validate
+from resdeg.errors import StorageError, UsageError
 from resdeg.records import (
     ENDED,
     DiagnosticRecord,
@@ -74,6 +74,17 @@ class SweepStore:
     @property
     def plan(self) -> Path:
         return self.folder / "sweep.toml"
+
+    def is_sweep(self) -> bool:
+        """Says whether a sweep has begun in the folder: it has a plan and runs."""
+        return os.path.isfile(self.plan) and os.path.isdir(self.folder / "runs")  # noqa: PTH112, PTH113
+
+    def planned(self) -> SweepConfig | None:
+        """Reads the plan; None if there is none that can be read."""
+        try:
+            return validate(SweepConfig, {str(self.plan): read_toml(self.plan)})
+        except UsageError:
+            return None
 
     @contextlib.contextmanager
     def owned(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:

@@ -61,6 +61,8 @@ MUTANTS = [
            "        files.write(folder / slot, tensors)\n        manifest = Manifest(",
            "        self.step and files.write(folder / slot, tensors)\n        manifest = Manifest(", POWER),
     Mutant("the older slot", "store/session.py", "slot = _SLOTS[1] if", "slot = _SLOTS[0] if", POWER),
+    Mutant("other settings are refused", "sweep/destination.py", "    if not differences:\n        return\n",
+           "    if differences or True:\n        return\n", "tests/sweep/test_destination.py"),
     Mutant("data hash", "store/session.py", "if earlier.data_hash != segment.data_hash:", "if False:",
            "tests/test_store.py"),
     Mutant("derived randomness", "data/batch_plan.py", "np.random.Philox(key=derive(seed, purpose, epoch))",
