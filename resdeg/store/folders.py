@@ -30,6 +30,9 @@ from resdeg.records import (
 from resdeg.store import snapshots
 from resdeg.store.generations import newest
 
+NO_CHECKPOINT = (
+    "no usable checkpoint (published sweeps keep only their records, and `resdeg prune` frees checkpoints)"
+)
 _RECORDS = ("summary.json", "metrics.jsonl")
 RunState = Status | Literal["running", "interrupted", "missing"]
 R = TypeVar("R", bound=Record)
@@ -96,6 +99,16 @@ class SweepStore:
         files.make_folder(self.folder / "runs")
         with files.locked(self.folder / "lock", wait):
             files.remove_temporaries(self.folder)
+            yield
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[None]:
+        """Makes this process the only one that measures the networks here.
+
+        Raises:
+            BusyError: another process measures them; StorageError: the folder cannot be written.
+        """
+        with files.locked(self.folder / "diagnose.lock"):
             yield
 
     def set_aside(self, run_id: str) -> Path:
