@@ -125,7 +125,7 @@ def test_a_command_of_the_pages_parses(
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     monkeypatch.setenv("HOME", str(tmp_path))
     words = [{"COMMAND": "status"}.get(word, word) for word in shlex.split(command)[1:]]
-    if words in (["adopt"], ["data"], ["export-weights"]):
+    if words in (["adopt"], ["data"], ["export-weights"], ["prune"]):
         words.append("--help")
     if words == ["--install-completion"]:
         words.append("bash")

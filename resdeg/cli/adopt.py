@@ -250,6 +250,7 @@ def _store_run(
     from resdeg.config import resolve
     from resdeg.runner.adopting import adopt as measure_run
     from resdeg.store import SweepStore
+    from resdeg.sweep.destination import check_folder
 
     network = weights.network
     images = {"name": "cifar100" if network.classes == 100 else "cifar10"} | given.get("data", {})
@@ -263,7 +264,9 @@ def _store_run(
         )
     assert run.adopted is not None
     store = SweepStore(out or Path("results") / "local" / f"adopted-{run.adopted.source}")
+    check_folder(config, store)
     with store.owned():
+        check_folder(config, store)  # another process may have begun a sweep there
         _write_grid(config, store)
         screen.say(f"{run.run_id}: measuring {weights.path.name} ({network.layout} layout)")
         data_dir = None if config.execution.data_dir is None else Path(config.execution.data_dir)
@@ -284,8 +287,6 @@ def _write_grid(config: SweepConfig, store: SweepStore) -> None:
         files.write(store.plan, config.to_toml().encode())
         return
     plan, stored, _ = list_runs(store)
-    if plan.settings_id != config.settings_id:
-        raise UsageError(f"{store.folder} holds a sweep of other settings", "give another --out")
     # The planned runs come first, because those that cannot be read are planned all the same.
     runs = {run.run_id: run for run in (*plan.grid(), *stored, *config.grid())}.values()
     grown = plan.model_copy(

@@ -14,7 +14,20 @@ import typer
 from typer.core import TyperGroup
 
 from resdeg import __version__
-from resdeg.cli import adopt, anchors, bench, data, diagnose, doctor, plot, report, status, sweep
+from resdeg.cli import (
+    adopt,
+    anchors,
+    bench,
+    data,
+    diagnose,
+    doctor,
+    list_sweeps,
+    plot,
+    prune,
+    report,
+    status,
+    sweep,
+)
 from resdeg.cli.console import open_closed_streams, screen
 from resdeg.config import expand_home
 from resdeg.errors import ResdegError, UsageError
@@ -78,6 +91,7 @@ def _common(
 app.command()(sweep.sweep)
 app.command()(sweep.train)
 app.command()(status.status)
+app.command("list")(list_sweeps.list_sweeps)
 app.command()(plot.plot)
 app.command()(report.report)
 app.command()(anchors.anchors)
@@ -85,6 +99,7 @@ app.command()(diagnose.diagnose)
 app.add_typer(data.data, name="data", help="Get CIFAR, take it from a file, verify it, say where it is.")
 app.command()(adopt.adopt)
 app.command("export-weights")(adopt.export_weights)
+app.command()(prune.prune)
 app.command()(bench.bench)
 app.command()(doctor.doctor)
 

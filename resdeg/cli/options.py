@@ -75,7 +75,8 @@ TimeLimit = Annotated[
     str | None, typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 2h.")
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the sweep [results/local/<data>-<recipe>].")
+    Path | None,
+    typer.Option("--out", help="Folder of the sweep [in results/local, named by its settings]."),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait while another process owns the folder.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show runs, ids and costs; train nothing.")]

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 def sweep(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A configuration, e.g. configs/short.toml.")
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG.toml|SWEEP]",
+            help="A configuration, e.g. configs/short.toml; or a sweep's folder, to go on in it.",
+        ),
     ] = None,
     depths: Annotated[str | None, typer.Option(help="Depths 6n+2, e.g. 8,20,56 (default).")] = None,
     families: Annotated[str | None, typer.Option(help="plain,residual (default) or one of them.")] = None,
@@ -66,7 +70,10 @@ def sweep(
 
 
 def train(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A configuration.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG.toml|SWEEP]", help="A configuration, or a sweep's folder."),
+    ] = None,
     family: Annotated[str, typer.Option(help="plain or residual.")] = "plain",
     depth: Annotated[str, typer.Option(help="Weighted layers, 6n+2.")] = "20",
     seed: Annotated[str, typer.Option(help="One whole number.")] = "0",
@@ -113,19 +120,17 @@ def _run(
     single: bool,
 ) -> None:
     """Prices the sweep or runs it; leaves with the exit code that the documentation gives to how it went."""
-    from resdeg.config import resolve
     from resdeg.sweep.conduct import follow, price_sweep, run_sweep
-    from resdeg.sweep.plan import default_folder
+    from resdeg.sweep.destination import resolve_sweep
 
     started = time.monotonic()
     limit = parse_time(time_limit) if time_limit else None
-    config = resolve(file, os.environ, assignments or [], given)
+    config, folder = resolve_sweep(file, os.environ, assignments or [], given, out=out)
     config.grid()[0].check_trainable()
     if single and len(config.runs()) != 1:
         raise UsageError(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
         )
-    folder = out or default_folder(config)
     if dry_run:
         show_dry_run(price_sweep(config, folder), as_json)
         return

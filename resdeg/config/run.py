@@ -144,6 +144,19 @@ class RunConfig(Frozen):
             name: value for name, value in values.items() if name not in NEUTRAL or value != NEUTRAL[name]
         }
 
+    def differences(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
+        """Returns the settings by which this run and `other` belong to different curves, by dotted name.
+
+        Each comes with its value here and its value in `other`; a setting that one of them does not name has
+        its neutral value.
+        """
+        pairs = {
+            name: (self._identity.get(name, NEUTRAL.get(name)), other._identity.get(name, NEUTRAL.get(name)))
+            for name in AFFECTS_RESULT
+            if name not in VARIED
+        }
+        return {name: (own, others) for name, (own, others) in pairs.items() if own != others}
+
     @cached_property
     def run_id(self) -> str:
         """A readable name and 8 hex digits of the SHA-256 of `identity`."""

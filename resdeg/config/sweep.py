@@ -9,7 +9,7 @@ import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_seeds
-from resdeg.config.run import AFFECTS_RESULT, NEUTRAL, VARIED, RunConfig
+from resdeg.config.run import RunConfig
 from resdeg.config.settings import (
     FAMILIES,
     AdoptedConfig,
@@ -134,11 +134,8 @@ class SweepConfig(Frozen):
 
     def changes(self, name: str) -> Settings:
         """Returns the settings that the arm changes, by dotted name, without family, depth and seed."""
-        base, arm = (sweep.grid()[0].identity() for sweep in (self, self.arm_sweeps[name]))
-        before, after = (
-            {key: identity.get(key, NEUTRAL.get(key)) for key in AFFECTS_RESULT} for identity in (base, arm)
-        )
-        return {key: value for key, value in after.items() if key not in VARIED and value != before[key]}
+        differences = self.grid()[0].differences(self.arm_sweeps[name].grid()[0])
+        return {key: after for key, (_, after) in differences.items()}
 
     def grid(self) -> tuple[RunConfig, ...]:
         """Returns the trainings of the grid, each once.

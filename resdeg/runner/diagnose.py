@@ -17,7 +17,7 @@ from resdeg.models.contexts import recompute_statistics
 from resdeg.records import DiagnosticRecord, State
 from resdeg.runner.phases import plan_phases
 from resdeg.runner.restore import initial_model, load_model, model_at
-from resdeg.store import RunStore, keep_measured
+from resdeg.store import NO_CHECKPOINT, RunStore, keep_measured
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _build_untrained(run: RunConfig, sample: Sample) -> CifarNet:
 def _trained_state(store: RunStore) -> State:
     checkpoint, summary = store.checkpoint(), store.summary()
     if checkpoint is None:
-        raise StorageError(f"{store.folder}: no usable checkpoint", "train the run again")
+        raise StorageError(f"{store.folder}: {NO_CHECKPOINT}", "train the run anew with --fresh")
     return "final" if summary is not None and summary.status == "finished" else checkpoint[0].step
 
 

@@ -9,7 +9,7 @@ from resdeg.config import RunConfig
 from resdeg.errors import StorageError
 from resdeg.models import CifarNet, build_model
 from resdeg.runner.phases import plan_phases
-from resdeg.store import RunStore
+from resdeg.store import NO_CHECKPOINT, RunStore
 from resdeg.training.state import load_weights
 
 
@@ -20,16 +20,13 @@ def load_model(folder: Path | str) -> CifarNet:
         folder: results/<sweep>/runs/<run_id>.
 
     Raises:
-        StorageError: no checkpoint is there (published sweeps keep only their records), or none whose hashes
-            hold.
+        StorageError: no checkpoint is there (published sweeps keep only their records, and `resdeg prune`
+            frees checkpoints), or none whose hashes hold.
     """
     store = RunStore(Path(folder))
     checkpoint = store.checkpoint()
     if checkpoint is None:
-        raise StorageError(
-            f"{folder}: no usable checkpoint",
-            "train the run again: published sweeps keep their records alone",
-        )
+        raise StorageError(f"{folder}: {NO_CHECKPOINT}", "train the run anew with --fresh")
     manifest, tensors = checkpoint
     return model_at(store.config(), manifest.step, tensors=tensors)
 

@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from resdeg import files
-from resdeg.config import RunConfig
-from resdeg.errors import StorageError
+from resdeg.config import RunConfig, SweepConfig, read_toml, validate
+from resdeg.errors import StorageError, UsageError
 from resdeg.records import (
     ENDED,
     DiagnosticRecord,
@@ -30,6 +30,9 @@ from resdeg.records import (
 from resdeg.store import snapshots
 from resdeg.store.generations import newest
 
+NO_CHECKPOINT = (
+    "no usable checkpoint (published sweeps keep only their records, and `resdeg prune` frees checkpoints)"
+)
 _RECORDS = ("summary.json", "metrics.jsonl")
 RunState = Status | Literal["running", "interrupted", "missing"]
 R = TypeVar("R", bound=Record)
@@ -75,6 +78,17 @@ class SweepStore:
     def plan(self) -> Path:
         return self.folder / "sweep.toml"
 
+    def is_sweep(self) -> bool:
+        """Says whether a sweep has begun in the folder: it has a plan and runs."""
+        return os.path.isfile(self.plan) and os.path.isdir(self.folder / "runs")  # noqa: PTH112, PTH113
+
+    def planned(self) -> SweepConfig | None:
+        """Reads the plan; None if there is none that can be read."""
+        try:
+            return validate(SweepConfig, {str(self.plan): read_toml(self.plan)})
+        except UsageError:
+            return None
+
     @contextlib.contextmanager
     def owned(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
         """Makes this process the only one that schedules here; `wait` as in `files.locked`.
@@ -85,6 +99,16 @@ class SweepStore:
         files.make_folder(self.folder / "runs")
         with files.locked(self.folder / "lock", wait):
             files.remove_temporaries(self.folder)
+            yield
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[None]:
+        """Makes this process the only one that measures the networks here.
+
+        Raises:
+            BusyError: another process measures them; StorageError: the folder cannot be written.
+        """
+        with files.locked(self.folder / "diagnose.lock"):
             yield
 
     def set_aside(self, run_id: str) -> Path:

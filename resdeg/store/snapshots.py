@@ -25,15 +25,20 @@ def write_snapshot(run: Path, step: int, tensors: bytes) -> None:
     files.write(path, tensors)
 
 
+def list_files(run: Path) -> list[Path]:
+    """Lists the files of the snapshots of a run, steps rising; files with other names are passed over."""
+    return [path for path in sorted((run / FOLDER).glob("*")) if _NAME.fullmatch(path.name)]
+
+
 def read_snapshots(run: Path, notices: list[str]) -> Iterator[tuple[int, bytes]]:
     """Reads the step and the tensors of each whole snapshot, steps rising; `notices` names the others."""
-    for path in sorted((run / FOLDER).glob("*")):
-        if named := _NAME.fullmatch(path.name):
-            tensors = files.read(path) or b""
-            if _digest(tensors) == named[2]:
-                yield int(named[1]), tensors
-            else:
-                notices.append(f"{run.name}: {FOLDER}/{path.name} is damaged")
+    for path in list_files(run):
+        step, digest = path.stem.split("-")
+        tensors = files.read(path) or b""
+        if _digest(tensors) == digest:
+            yield int(step), tensors
+        else:
+            notices.append(f"{run.name}: {FOLDER}/{path.name} is damaged")
 
 
 def _digest(tensors: bytes) -> str:

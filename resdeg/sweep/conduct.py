@@ -15,6 +15,7 @@ from resdeg.errors import DataError, ResdegError
 from resdeg.records import Progress
 from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts, correct, facts_of_runs, recall_all
+from resdeg.sweep.destination import check_folder
 from resdeg.sweep.engine import Ended, Engine, MakeEngine
 from resdeg.sweep.estimate import Cost, costs, default_jobs, settle_group
 from resdeg.sweep.plan import Plan
@@ -91,11 +92,13 @@ def price_sweep(config: SweepConfig, folder: Path, *, ask: Ask = ask_preflight) 
         ask: finds out what a step costs where that is not known, see `ask_preflight`.
 
     Raises:
-        UsageError: a setting names what is not there.
+        UsageError: a setting names what is not there, or the folder holds a sweep of other settings.
     """
     config.grid()[0].check_trainable()
+    store = SweepStore(folder)
+    check_folder(config, store)
     known = recall_all(config)
-    plan = Plan.load(config, SweepStore(folder))
+    plan = Plan.load(config, store)
     return _price(plan, ask(config, read_data=False) if known is None else facts_of_runs(config, known))
 
 
@@ -132,12 +135,13 @@ def run_sweep(
         engine: makes what trains the runs; see `Engine`.
 
     Raises:
-        UsageError: a setting names what is not there.
+        UsageError: a setting names what is not there, or the folder holds a sweep of other settings.
         DataError: the data set is missing or damaged.
         BusyError: another process owns the folder; StorageError: the folder cannot be written.
     """
     config.grid()[0].check_trainable()
     store = SweepStore(folder)
+    check_folder(config, store)
     missing = _missing_data(config)
     start_server()
     plan = Plan.load(config, store)
@@ -149,6 +153,7 @@ def run_sweep(
         priced = _price(plan, ask(config, read_data=True))
     over = Over()
     with store.owned(waiting):
+        check_folder(config, store)  # another process may have begun a sweep there
         for run_id, state in plan.states.items() if fresh else ():
             if state != "missing":
                 yield SetAside(store.set_aside(run_id))

@@ -51,18 +51,21 @@ def sweep(
     have changed any name. They have the environment variables of the time of the first sweep in this process.
 
     Args:
-        config: a configuration file, e.g. "configs/short.toml".
+        config: a configuration file, e.g. "configs/short.toml"; or the folder of a sweep, or the sweep.toml
+            in it, to go on there.
         depths, families, seeds: a sequence, or text as on the command line: "8,20", "plain", "0-2".
         settings: any others by their dotted names, e.g. {"training.lr": 0.05}; the arguments here win.
         jobs: runs side by side, or "auto".
         time_limit: seconds, or text such as "170m", after which everything is saved and stopped.
-        out: the folder of the sweep; without it results/local/<data>-<recipe>.
+        out: the folder of the sweep; without it results/local/<data>-<recipe>, or another name there if the
+            settings are not those of the recipe; see `resdeg.sweep.destination.default_folder`.
         fresh: sets earlier runs of this grid aside, which keeps them, and trains anew.
         progress: is called with every event, see `resdeg.sweep.conduct.Event`. An exception in it ends the
             sweep, back to the last checkpoints.
 
     Raises:
-        UsageError: an argument is wrong, or no run has a record yet when the time is over.
+        UsageError: an argument is wrong, the folder holds a sweep of other settings, or no run has a record
+            yet when the time is over.
         DataError: the data set is missing or damaged.
         BusyError: another process trains in the folder; StorageError: the folder cannot be written.
         ResdegError: runs failed; the error names them, and the others are done.
@@ -71,9 +74,9 @@ def sweep(
     import time
 
     from resdeg.analysis.frame import load_sweep
-    from resdeg.config import arrange_options, merge, parse_time, resolve
+    from resdeg.config import arrange_options, merge, parse_time
     from resdeg.sweep.conduct import follow, run_sweep
-    from resdeg.sweep.plan import default_folder
+    from resdeg.sweep.destination import resolve_sweep
 
     started = time.monotonic()
     limit = parse_time(time_limit) if isinstance(time_limit, str) else time_limit
@@ -84,8 +87,9 @@ def sweep(
     )  # fmt: skip
     given = merge(_nested({} if settings is None else settings), options)
     file = None if config is None else Path(config)
-    resolved = resolve(file, os.environ, [], given, origin="resdeg.sweep")
-    folder = default_folder(resolved) if out is None else Path(out)
+    resolved, folder = resolve_sweep(
+        file, os.environ, [], given, out=None if out is None else Path(out), origin="resdeg.sweep"
+    )
     deadline = None if limit is None else started + limit
     events = run_sweep(resolved, folder, fresh=fresh, deadline=deadline)
     over = follow(events, (lambda event: None) if progress is None else progress)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 
-from resdeg import files
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError
-from resdeg.store import RunStore, SweepStore
+from resdeg.store import NO_CHECKPOINT, RunStore, SweepStore
 from resdeg.sweep.workers.process import Worker, ask
 
 # What a worker held for depth 56 on CIFAR-10: every kind on 1,000 images, or probes on all 10,000 (1.27 GB).
@@ -55,7 +54,7 @@ def obstacle(store: RunStore, *, unfinished: bool = False) -> str | None:
     if state != "finished" and not (unfinished and state in ("stopped", "interrupted")):
         return str(state)
     if store.checkpoint() is None:
-        return "no usable checkpoint (published sweeps keep their records alone)"
+        return NO_CHECKPOINT
     try:
         store.diagnostics()
     except StorageError as error:
@@ -113,7 +112,7 @@ def measure(
     threads = max(1, cores // jobs)
     waiting = deque(sorted(runs, key=lambda run: -run.depth))
     workers: dict[connection.Connection, tuple[Worker, str, float]] = {}
-    with files.locked(store.folder / "diagnose.lock"):
+    with store.measured():
         try:
             while waiting or workers:
                 while waiting and len(workers) < jobs:

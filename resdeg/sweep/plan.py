@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from resdeg.config import RunConfig, SweepConfig
 from resdeg.errors import StorageError
 from resdeg.records import ENDED
 from resdeg.store import RunState, SweepStore
-
-
-def default_folder(config: SweepConfig) -> Path:
-    """Returns the folder of a sweep for which none was given, relative to where the program runs."""
-    return Path("results") / "local" / f"{config.data.name}-{config.training.recipe}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from resdeg import files
 from resdeg.analysis.rules import registered_rules
 from resdeg.config import Registration, SweepConfig, read_toml, validate
-from resdeg.errors import UsageError
 from resdeg.records import ENDED
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import Plan
@@ -17,7 +16,7 @@ def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
     A folder keeps the registration that it was begun with, whatever rules go on with it. A folder that holds
     a record and has no registration never gets one: its rules are younger than its records.
     """
-    before = _planned_before(store)
+    before = store.planned()
     if before is not None and before.registration is not None:
         registration = before.registration
         added = {*config.seeds} - {*before.seeds}
@@ -41,25 +40,32 @@ def write_plan(plan: Plan, *, joins: bool) -> SweepConfig:
     """Names the grid in sweep.toml, with its registration; returns the plan that stands there now.
 
     Args:
-        joins: the plan is one more run of a grid that the folder may have, and replaces no grid of the same
-            settings.
+        joins: the plan is one more run of a grid that the folder may have, and replaces no grid.
     """
     path = plan.store.plan
     if joins and path.is_file():
-        present = validate(SweepConfig, {str(path): read_toml(path)})
-        if present.settings_id == plan.config.settings_id:
-            return present
-    config = registered(plan.config, plan.store)
+        return validate(SweepConfig, {str(path): read_toml(path)})
+    config, present = registered(plan.config, plan.store), plan.store.planned()
+    if present is not None:
+        config = _keep_arms(config, present)
     files.write(path, config.to_toml().encode())
     return config
 
 
-def _planned_before(store: SweepStore) -> SweepConfig | None:
-    """Returns the plan that the folder has; None where it has none that can be read."""
-    try:
-        return validate(SweepConfig, {str(store.plan): read_toml(store.plan)})
-    except UsageError:
-        return None
+def _keep_arms(config: SweepConfig, present: SweepConfig) -> SweepConfig:
+    """Adds the arms that only the folder's plan has, over the runs that it has them for.
+
+    Otherwise their records would leave the figures and the report with the next grid that joins.
+    """
+    known = {grid.settings_id for grid in config.grids}
+    kept_arms = {
+        name: present.arms[name].model_copy(
+            update={"depths": arm.depths, "families": arm.families, "seeds": arm.seeds}
+        )
+        for name, arm in present.arm_sweeps.items()
+        if name not in config.arms and arm.settings_id not in known
+    }
+    return config.model_copy(update={"arms": {**config.arms, **kept_arms}})
 
 
 def _whole_seeds(config: SweepConfig, store: SweepStore) -> int:

@@ -179,7 +179,7 @@ def test_real_cifar_by_the_command_line(cifar_folder: Path, resdeg, tmp_path: Pa
     )  # fmt: skip
     done = resdeg(*arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "results/local/cifar10-short/curve.png"
+    assert done.stdout.splitlines()[-1] == "results/local/cifar10-short-width-0.25-steps-3/curve.png"
     assert "nothing to train" in resdeg(*arguments).stderr
 
 

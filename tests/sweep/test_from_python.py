@@ -191,7 +191,7 @@ import sys
 import resdeg
 
 print("begun", os.getpid(), flush=True)
-sweep = resdeg.sweep(config=sys.argv[1], depths=8, seeds=0, epochs=int(sys.argv[2]), out="out")
+sweep = resdeg.sweep(config=sys.argv[1], depths=8, seeds=0, epochs=int(sys.argv[2]), out=sys.argv[3])
 print(list(sweep.runs["status"]), "torch" in sys.modules)
 """
 
@@ -203,18 +203,18 @@ def test_a_script_needs_no_guard(tiny_toml: Path, tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
-    def start(epochs: int) -> subprocess.Popen[str]:
+    def start(epochs: int, out: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, script, tiny_toml, str(epochs)],
+            [sys.executable, script, tiny_toml, str(epochs), out],
             cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    process = start(1)
+    process = start(1, "short")
     out, err = process.communicate(timeout=120)
     assert out.splitlines() == [f"begun {process.pid}", "['finished', 'finished'] False"]
     assert err == ""
-    process = start(4000)
-    store = SweepStore(tmp_path / "out")
+    process = start(4000, "long")
+    store = SweepStore(tmp_path / "long")
     assert wait_for(lambda: any(store.run(run_id).state() == "running" for run_id in store.run_ids()))
     process.terminate()
     out, err = process.communicate(timeout=120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -66,11 +67,14 @@ def test_other_settings_are_other_runs(resdeg, tiny_toml, tmp_path: Path, change
     (first,) = store.run_ids()
     kept = {path: path.read_bytes() for path in store.run(first).folder.glob("*.json*")}
     done = resdeg(*arguments, "--set", change)
-    assert done.returncode == 0
-    assert "note    1 other runs in this folder are kept" in done.stderr
-    assert len(store.run_ids()) == 2
+    assert done.returncode == 2
+    assert f"out holds a sweep of other settings: {change.partition('=')[0]} is " in done.stderr
+    assert store.run_ids() == [first]
+    (free,) = re.findall(r"--out (\S+)$", done.stderr, re.MULTILINE)
+    assert resdeg(*arguments[:-1], free, "--set", change).returncode == 0
+    (other,) = SweepStore(tmp_path / free).run_ids()
+    assert other != first
     assert {path: path.read_bytes() for path in kept} == kept
-    assert resdeg("status", "out").stdout.startswith("out: 1 finished"), "they are not in one curve"
 
 
 def test_the_digest_is_that_of_the_code_that_computes(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""One folder, one experiment: other settings never replace what is there, and a sweep goes on where it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import resdeg as package
+from resdeg.errors import UsageError
+from resdeg.store import SweepStore
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--depths", "8", "--families", "plain", "--seeds", "0", "--steps", "2")
+ARM = ("--set", "arms.wide.model.width=0.5")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def plan(folder: Path) -> dict[str, object]:
+    return tomllib.loads((folder / "sweep.toml").read_text())
+
+
+@pytest.fixture
+def swept(resdeg, tiny_toml: Path, tmp_path: Path) -> Path:
+    done = resdeg("sweep", tiny_toml, *SMALL, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert resdeg("report", "out").returncode == 0
+    return tmp_path / "out"
+
+
+def test_each_setting_gets_its_folder_and_the_last_is_drawn(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
+    for more, name in (
+        ((), "tiny-steps-2"),
+        (("--set", "training.lr=0.02"), "tiny-steps-2-lr-0.02"),
+        (("--precision", "fp32", "--set", "claims.depth=8", "--depths", "2,8,14"), "tiny-steps-2"),
+    ):
+        done = resdeg("sweep", tiny_toml, *SMALL, *more)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"results/local/{name}/curve.png\n"
+        assert resdeg("plot").stdout == done.stdout
+
+
+@pytest.mark.parametrize("command", ["sweep", "sweep --fresh", "sweep --dry-run", "train", "resdeg.sweep"])
+def test_other_settings_are_refused_before_anything_is_written(
+    resdeg, swept: Path, tiny_toml: Path, tmp_path: Path, command: str
+) -> None:
+    before, folders = contents(swept), sorted(os.listdir(tmp_path))
+    says = ("out holds a sweep of other settings: training.lr is 0.1 there and 0.02 here", "out-lr-0.02")
+    if command == "resdeg.sweep":
+        with pytest.raises(UsageError) as refused:
+            package.sweep(config=tiny_toml, depths=8, steps=2, settings={"training.lr": 0.02}, out=swept)
+        said = str(refused.value)
+    else:
+        name, *more = command.split()
+        grid = SMALL if name == "sweep" else ("--depth", "8", "--steps", "2")
+        done = resdeg(name, tiny_toml, *grid, "--set", "training.lr=0.02", "--out", "out", *more)
+        assert (done.returncode, done.stdout) == (2, "")
+        said = done.stderr
+    assert all(text in said for text in says), said
+    assert contents(swept) == before
+    assert sorted(os.listdir(tmp_path)) == folders
+
+
+def test_a_refusal_comes_before_the_data(resdeg, swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESDEG_DATA_DIR", raising=False)
+    done = resdeg("sweep", "--out", "out")
+    assert (done.returncode, "data.name is hierarchy there and cifar10 here" in done.stderr) == (2, True)
+
+
+def test_another_grid_and_another_arm_join(resdeg, swept: Path, tiny_toml: Path) -> None:
+    trained = {path: path.read_bytes() for path in swept.rglob("metrics.jsonl")}
+    for more in (("--seeds", "1"), ("--depths", "14"), ARM, ("--families", "plain,residual")):
+        done = resdeg("sweep", tiny_toml, *SMALL, *more, "--out", "out")
+        assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in trained} == trained
+    sweep = package.load(swept)
+    assert sorted(zip(sweep.runs["family"], sweep.runs["depth"], sweep.runs["seed"], strict=True)) == [
+        ("plain", 8, 0), ("plain", 8, 1), ("plain", 14, 0), ("residual", 8, 0),
+    ]  # fmt: skip
+    assert list(sweep.arms) == ["wide"], "a grid that names no arm takes none away"
+    assert plan(swept)["arms"]["wide"]["families"] == ["plain"], "the arm is over the runs that it has"
+    done = resdeg("sweep", tiny_toml, *SMALL, *ARM, "--set", "arms.wide.training.lr=0.02", "--out", "out")
+    assert (done.returncode, "arms.wide.training.lr is 0.1 there and 0.02 here" in done.stderr) == (2, True)
+
+
+def test_an_arm_that_gets_another_name_is_there_once(resdeg, swept: Path, tiny_toml: Path) -> None:
+    for name in ("wide", "twice"):
+        done = resdeg("sweep", tiny_toml, *SMALL, "--set", f"arms.{name}.model.width=0.5", "--out", "out")
+        assert done.returncode == 0, done.stderr
+    assert list(package.load(swept).arms) == ["twice"]
+
+
+@pytest.mark.parametrize("given", ["out", "out/", "out/sweep.toml"])
+def test_a_sweep_goes_on_in_its_folder(resdeg, swept: Path, tmp_path: Path, given: str) -> None:
+    (lost,) = SweepStore(swept).run_ids()
+    before = (swept / "runs" / lost / "metrics.jsonl").read_bytes()
+    done = resdeg("sweep", given)
+    assert (done.returncode, done.stdout) == (0, "out/curve.png\n")
+    assert "nothing to train" in done.stderr
+    shutil.rmtree(swept / "runs" / lost)
+    assert resdeg("sweep", given).returncode == 0
+    assert (swept / "runs" / lost / "metrics.jsonl").read_bytes() == before
+    assert resdeg("sweep", given, "--seeds", "0-1").returncode == 0
+    assert len(SweepStore(swept).run_ids()) == 2
+    assert resdeg("train", given, "--depth", "8", "--seed", "2").returncode == 0
+    assert len(SweepStore(swept).run_ids()) == 3
+    assert not list(tmp_path.glob("results/local/*/runs"))
+    done = resdeg("sweep", given, "--set", "model.width=0.5")
+    assert (done.returncode, "model.width is 0.25 there and 0.5 here" in done.stderr) == (2, True)
+
+
+def test_a_sweep_goes_on_in_the_folder_in_which_one_stands(resdeg, swept: Path, tiny_toml: Path) -> None:
+    """From Python too, by the folder and by its plan."""
+    for config in (swept, str(swept), swept / "sweep.toml"):
+        sweep = package.sweep(config=config)
+        assert (sweep.folder, len(sweep.runs)) == (swept, 1)
+    os.chdir(swept)
+    assert package.sweep(config="sweep.toml").folder == Path()
+
+
+def test_a_published_folder_goes_on_as_it_was(resdeg, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "results" / "demo", tmp_path / "demo")
+    before = (tmp_path / "demo" / "sweep.toml").read_bytes()
+    for arguments in (("demo/sweep.toml", "--out", "demo"), ("demo",), ("demo/sweep.toml",)):
+        done = resdeg("sweep", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert "all 70 runs are finished: nothing to train" in done.stderr
+    assert json.loads(resdeg("status", "demo", "--json").stdout)["counts"] == {"finished": 70}
+    assert (tmp_path / "demo" / "sweep.toml").read_bytes().startswith(before[:40])
+
+
+def test_a_folder_without_a_sweep_is_named(resdeg, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = resdeg("sweep", "empty")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "empty holds no sweep" in done.stderr
+    assert os.listdir(tmp_path / "empty") == []
