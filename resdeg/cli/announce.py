@@ -55,6 +55,11 @@ def announce(priced: Priced) -> None:
     )
     if plan.others:
         screen.say(f"note    {len(plan.others)} other runs in this folder are kept")
+    for length, count in plan.other_lengths.items():
+        screen.say(
+            f"note    {count} of them differ from these only in their length ({length}); {training.length} "
+            "train anew, because the schedule, and so the rate of every step, is scaled to the length"
+        )
 
 
 def show_dry_run(priced: Priced, as_json: bool) -> None:

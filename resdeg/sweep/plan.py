@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,17 @@ class Plan:
     def others(self) -> list[str]:
         """Runs in the folder that this grid does not name; they stay there."""
         return [run_id for run_id in self.store.run_ids() if run_id not in self.states]
+
+    @property
+    def other_lengths(self) -> dict[str, int]:
+        """Counts the runs in `others` that differ from a run in `todo` only in their length, by length."""
+        left = {_without_length(run) for run in self.todo}
+        others = [self.store.run(run_id).config() for run_id in self.others]
+        return dict(Counter(run.training.length for run in others if _without_length(run) in left))
+
+
+def _without_length(run: RunConfig) -> str:
+    return json.dumps(run.identity() | {"training.epochs": None, "training.steps": None}, sort_keys=True)
 
 
 def _state(store: SweepStore, run: RunConfig) -> RunState:
