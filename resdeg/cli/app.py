@@ -12,14 +12,16 @@ from typing import Annotated
 import typer
 
 from resdeg import __version__
-from resdeg.cli import adopt, anchors, bench, data, diagnose, doctor, plot, report, status, sweep
+from resdeg.cli import adopt, anchors, bench, config, data, diagnose, doctor, plot, report, status, sweep
 from resdeg.cli.console import open_closed_streams, screen
+from resdeg.cli.habits import Commands, join_lists
 from resdeg.config import expand_home
 from resdeg.errors import ResdegError, UsageError
 from resdeg.sweep.signals import handling
 
 app = typer.Typer(
     name="resdeg",
+    cls=Commands,
     help="See, test and teach the degradation of deep plain networks, and its cure.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -57,6 +59,7 @@ app.command()(report.report)
 app.command()(anchors.anchors)
 app.command()(diagnose.diagnose)
 app.add_typer(data.data, name="data", help="Get CIFAR, take it from a file, verify it, say where it is.")
+app.add_typer(config.config, name="config", help="Show the settings of a sweep, and where each comes from.")
 app.command()(adopt.adopt)
 app.command("export-weights")(adopt.export_weights)
 app.command()(bench.bench)
@@ -90,7 +93,7 @@ def main() -> None:
     open_closed_streams()
     try:
         with handling(_leave):
-            app([*_read_arguments(sys.argv[1:])])
+            app([*_read_arguments(join_lists(sys.argv[1:]))])
     except ResdegError as error:
         if _debug:
             traceback.print_exc()

@@ -29,9 +29,9 @@ def sweep(
     config: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A configuration, e.g. configs/short.toml.")
     ] = None,
-    depths: Annotated[str | None, typer.Option(help="Depths 6n+2, e.g. 8,20,56 (default).")] = None,
-    families: Annotated[str | None, typer.Option(help="plain,residual (default) or one of them.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds, e.g. 0-2 (default) or 0,3.")] = None,
+    depths: options.Depths = None,
+    families: options.Families = None,
+    seeds: options.Seeds = None,
     data: options.DataOption = None,
     data_dir: options.DataDir = None,
     recipe: options.Recipe = None,
