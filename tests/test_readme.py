@@ -47,6 +47,7 @@ RUN = (
     "resdeg adopt a-martyn --from DIR --family residual --depth 20,56",
     "resdeg anchors --published",
     "resdeg bench",
+    "resdeg config show configs/short.toml --epochs 3 --origin",
     "resdeg data fetch",
     "resdeg data import FILE",
     "resdeg data path",
@@ -125,7 +126,7 @@ def test_a_command_of_the_pages_parses(
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     monkeypatch.setenv("HOME", str(tmp_path))
     words = [{"COMMAND": "status"}.get(word, word) for word in shlex.split(command)[1:]]
-    if words in (["adopt"], ["data"], ["export-weights"], ["prune"]):
+    if words in (["adopt"], ["config"], ["data"], ["export-weights"], ["prune"]):
         words.append("--help")
     if words == ["--install-completion"]:
         words.append("bash")

@@ -11,13 +11,13 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from resdeg import __version__
 from resdeg.cli import (
     adopt,
     anchors,
     bench,
+    config,
     data,
     diagnose,
     doctor,
@@ -29,12 +29,13 @@ from resdeg.cli import (
     sweep,
 )
 from resdeg.cli.console import open_closed_streams, screen
+from resdeg.cli.habits import Commands, join_lists
 from resdeg.config import expand_home
 from resdeg.errors import ResdegError, UsageError
 from resdeg.sweep.signals import handling
 
 
-class _Commands(TyperGroup):
+class _Commands(Commands):
     """All commands; each takes the options of the output behind its name as well as before it."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -97,6 +98,7 @@ app.command()(report.report)
 app.command()(anchors.anchors)
 app.command()(diagnose.diagnose)
 app.add_typer(data.data, name="data", help="Get CIFAR, take it from a file, verify it, say where it is.")
+app.add_typer(config.config, name="config", help="Show the settings of a sweep, and where each comes from.")
 app.command()(adopt.adopt)
 app.command("export-weights")(adopt.export_weights)
 app.command()(prune.prune)
@@ -131,7 +133,7 @@ def main() -> None:
     open_closed_streams()
     try:
         with handling(_leave):
-            app([*_read_arguments(sys.argv[1:])])
+            app([*_read_arguments(join_lists(sys.argv[1:]))])
     except ResdegError as error:
         if screen.debug:
             traceback.print_exc()

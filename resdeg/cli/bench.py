@@ -11,7 +11,7 @@ import typer
 
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
-from resdeg.config import check_depth, parse_depths
+from resdeg.config import check_depth, check_device, parse_depths
 from resdeg.errors import ResdegError, UsageError, did_you_mean
 from resdeg.report.units import size
 
@@ -46,7 +46,7 @@ def bench(
     from resdeg.sweep.workers.process import start_server
 
     checked = [check_depth(depth) for depth in parse_depths(depths)]
-    if device not in ("cpu", "cuda"):
+    if check_device(device) not in ("cpu", "cuda"):
         raise UsageError(f"--device: '{device}' is not cpu or cuda", did_you_mean(device, ("cpu", "cuda")))
     kind: DeviceName = "cuda" if device == "cuda" else "cpu"
     if steps is None:

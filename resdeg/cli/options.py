@@ -33,6 +33,11 @@ def one_of(*names: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
+Depths = Annotated[
+    str | None, typer.Option("--depths", help="Depths 6n+2, e.g. 8,20,56 (default) or all of 8..56.")
+]
+Families = Annotated[str | None, typer.Option("--families", help="plain,residual (default) or one of them.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, e.g. 0-2 (default) or 0,3.")]
 DataOption = Annotated[
     str | None,
     typer.Option(
@@ -72,7 +77,7 @@ Device = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Never download (RESDEG_OFFLINE).")]
 Jobs = Annotated[str | None, typer.Option("--jobs", help="Runs side by side: auto or a number.")]
 TimeLimit = Annotated[
-    str | None, typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 2h.")
+    str | None, typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 1h30m.")
 ]
 Out = Annotated[
     Path | None,
@@ -100,24 +105,35 @@ def sweep_folder(given: Path | None) -> Path:
     """Returns the folder that a command reads: the given one, or else the one `resdeg sweep` last wrote.
 
     Raises:
-        UsageError: none was given and no sweep has run here.
+        UsageError: none was given and no sweep has run here, or its folder is gone.
     """
-    folder = last_sweep() if given is None else given
-    if folder is None:
+    if given is not None:
+        return given
+    last = _read_pointer()
+    if last is None:
         raise UsageError(
             "no sweep has run here yet",
             "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light",
         )
-    return folder
+    if not last.is_dir():
+        raise UsageError(
+            f"the last sweep here was {last}, and it is not there any more ({POINTER} names it)",
+            "give the folder where it is now",
+        )
+    return last
 
 
 def last_sweep() -> Path | None:
     """Returns the folder that `resdeg sweep` last wrote; None if none has run here, or it is gone."""
+    last = _read_pointer()
+    return last if last is not None and last.is_dir() else None
+
+
+def _read_pointer() -> Path | None:
     try:
-        last = Path(os.fsdecode(POINTER.read_bytes().removesuffix(b"\n")))
+        return Path(os.fsdecode(POINTER.read_bytes().removesuffix(b"\n")))
     except OSError:
         return None
-    return last if last.is_dir() else None
 
 
 def remember(folder: Path) -> None:

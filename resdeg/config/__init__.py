@@ -2,6 +2,7 @@
 
 from resdeg.config.grammar import (
     check_depth,
+    check_device,
     expand_home,
     is_true,
     number_or_text,
@@ -10,7 +11,7 @@ from resdeg.config.grammar import (
     parse_time,
 )
 from resdeg.config.recipes import RECIPES, recipe
-from resdeg.config.resolve import arrange_options, resolve
+from resdeg.config.resolve import ENVIRONMENT, arrange_options, list_layers, name_origins, resolve
 from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
@@ -31,6 +32,7 @@ from resdeg.config.toml import merge, parse_assignment, read_toml, validate
 
 __all__ = [
     "AFFECTS_RESULT",
+    "ENVIRONMENT",
     "FAMILIES",
     "LEAVES_RESULT",
     "NEUTRAL",
@@ -51,9 +53,12 @@ __all__ = [
     "TrainingConfig",
     "arrange_options",
     "check_depth",
+    "check_device",
     "expand_home",
     "is_true",
+    "list_layers",
     "merge",
+    "name_origins",
     "number_or_text",
     "parse_assignment",
     "parse_depths",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from resdeg.config.grammar import is_true, number_or_text
 from resdeg.config.recipes import recipe
 from resdeg.config.settings import Settings
 from resdeg.config.sweep import SweepConfig
-from resdeg.config.toml import merge, parse_assignment, read_toml, validate
+from resdeg.config.toml import merge, parse_assignment, read_toml, sets, validate
 from resdeg.errors import UsageError
 
 ENVIRONMENT = {
@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "RESDEG_JOBS": "jobs",
     "RESDEG_OFFLINE": "offline",
 }
+DEFAULT_RECIPE = "short"
 
 
 def arrange_options(
@@ -68,21 +69,21 @@ def _without_none(table: Mapping[str, object]) -> Settings:
     return {key: value for key, value in table.items() if value is not None}
 
 
-def resolve(
+def list_layers(
     file: Path | None,
     environment: Mapping[str, str],
     assignments: Sequence[str],
     flags: Settings,
     *,
     origin: str = "command line",
-) -> SweepConfig:
-    """Merges the layers of settings: defaults < recipe < file < environment < --set < flags.
+) -> dict[str, Settings]:
+    """Lists the settings by their source, lowest first: recipe < file < environment < --set < flags.
 
     Args:
         origin: what an error calls the source of `flags`.
 
     Raises:
-        UsageError: a setting is wrong; the message names the layer that set it.
+        UsageError: the file or an assignment cannot be read, or the recipe is not known.
     """
     layers: dict[str, Settings] = {}
     if file is not None:
@@ -92,12 +93,53 @@ def resolve(
     for text in assignments:
         chosen = merge(chosen, parse_assignment(text))
     layers |= {"--set": chosen, origin: flags}
-    name = "short"
+    name = DEFAULT_RECIPE
     for layer in layers.values():
         training = layer.get("training")
         if isinstance(training, dict) and isinstance(training.get("recipe"), str):
             name = training["recipe"]
-    return validate(SweepConfig, {f"recipe {name}": {"training": recipe(name)}, **layers})
+    return {f"recipe {name}": {"training": recipe(name)}, **layers}
+
+
+def resolve(
+    file: Path | None,
+    environment: Mapping[str, str],
+    assignments: Sequence[str],
+    flags: Settings,
+    *,
+    origin: str = "command line",
+) -> SweepConfig:
+    """Merges the layers of settings, see `list_layers`; a setting that none of them has is at its default.
+
+    Raises:
+        UsageError: a setting is wrong; the message names the layer that set it.
+    """
+    return validate(SweepConfig, list_layers(file, environment, assignments, flags, origin=origin))
+
+
+def name_origins(settings: Settings, layers: Mapping[str, Settings]) -> dict[str, str]:
+    """Names the source of every setting by its dotted name: the highest layer that has it, or "default".
+
+    Args:
+        settings: a resolved configuration, as `SweepConfig.list_settings` gives it.
+        layers: see `list_layers`.
+    """
+    origins: dict[str, str] = {}
+    for keys in _list_leaves(settings):
+        name = ".".join(keys)
+        setters = [source for source, layer in layers.items() if sets(layer, keys)]
+        origins[name] = setters[-1] if setters else "default"
+    if origins["training.recipe"] == f"recipe {DEFAULT_RECIPE}":
+        origins["training.recipe"] = "default"  # nobody named it
+    return origins
+
+
+def _list_leaves(settings: Settings) -> Iterator[list[str]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from ([key, *keys] for keys in _list_leaves(value))
+        else:
+            yield [key]
 
 
 def _read_variable(name: str, text: str) -> Settings:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from resdeg.config.grammar import check_depth
+from resdeg.config.grammar import check_depth, check_device
 from resdeg.errors import UsageError
 
 Family = Literal["plain", "residual"]
@@ -246,7 +246,7 @@ class ExecutionConfig(Frozen):
     """How a sweep is carried out. No setting in this table can change a result."""
 
     data_dir: str | None = None
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], BeforeValidator(check_device)] = "auto"
     jobs: int | Literal["auto"] = "auto"
     offline: bool = False
     graph: bool | Literal["auto"] = Field(
@@ -284,5 +284,8 @@ class ExecutionConfig(Frozen):
     @classmethod
     def _at_least_one(cls, jobs: int | str) -> int | str:
         if isinstance(jobs, int) and not 1 <= jobs <= 1024:
-            raise ValueError(f"{jobs} is not between 1 and 1024")
+            raise UsageError(
+                f"execution.jobs = {jobs}: {jobs} is not between 1 and 1024",
+                "write auto for as many runs side by side as this machine carries",
+            )
         return jobs

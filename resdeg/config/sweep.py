@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_seeds
+from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_seeds, split_items
 from resdeg.config.run import RunConfig
 from resdeg.config.settings import (
     FAMILIES,
@@ -41,7 +41,7 @@ def _listed(parse: Any) -> BeforeValidator:
 Depths = Annotated[
     tuple[Annotated[int, AfterValidator(check_depth)], ...], _listed(parse_depths), Field(min_length=1)
 ]
-Families = Annotated[tuple[Family, ...], _listed(lambda text: text.split(",")), Field(min_length=1)]
+Families = Annotated[tuple[Family, ...], _listed(split_items), Field(min_length=1)]
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], _listed(parse_seeds), Field(min_length=1)
 ]
@@ -176,25 +176,30 @@ class SweepConfig(Frozen):
         """The digest that all runs of the grid share, see `RunConfig.settings_id`."""
         return self.grid()[0].settings_id
 
+    def list_settings(self) -> Settings:
+        """Returns the settings that have a value as the tables of a configuration file, `execution` too."""
+        tree = self.model_dump(mode="json", exclude_none=True)
+        arms = {name: {k: v for k, v in arm.items() if v != {}} for name, arm in tree.pop("arms").items()}
+        return {key: value for key, value in (tree | {"arms": arms}).items() if value != {}}
+
     def to_toml(self) -> str:
         """Writes the sweep as TOML that `resdeg sweep` reads back; it names nothing of this machine.
 
         The order of the runs and the snapshots are written too, because a sweep that goes on needs them.
         """
-        tree = self.model_dump(mode="json", exclude={"execution"}, exclude_none=True)
+        tree = self.list_settings()
+        del tree["execution"]
         usual = ExecutionConfig()
         execution = {
             name: value
             for name in ("order", "snapshots")
             if (value := getattr(self.execution, name)) != getattr(usual, name)
         }
-        arms = tree.pop("arms")
-        if not tree["claims"]:
-            del tree["claims"]
+        arms = tree.pop("arms", None)
         if execution:
             tree["execution"] = execution
         if arms:
-            tree["arms"] = {name: {k: v for k, v in arm.items() if v != {}} for name, arm in arms.items()}
+            tree["arms"] = arms
         return tomli_w.dumps(tree)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -12,36 +13,51 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from resdeg.config.settings import Settings
+from resdeg.config.synonyms import FIXED, SETTINGS, normalized
 from resdeg.errors import UsageError, did_you_mean
 
 LARGEST_CONFIG = 1_000_000  # bytes; a configuration is read whole
 
 
 def read_toml(path: Path) -> Settings:
-    """Reads the tables of a configuration file.
+    """Reads the tables of a configuration file; a byte-order mark, as Windows' editors write it, is no text.
 
     Raises:
         UsageError: the path is no file, or the file is too large, not UTF-8 or not TOML (with line and
             column).
     """
+    text = _read_text(path)
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
+        reason, line, column = _locate(str(error), text)
+        other = path.suffix.lower() in (".yaml", ".yml", ".json")
+        raise UsageError(
+            f"{path}:{line}:{column}: {reason[:1].lower()}{reason[1:]}",
+            "write it as TOML, e.g. configs/short.toml" if other else "correct the TOML there",
+        ) from error
+
+
+def _read_text(path: Path) -> str:
     try:
         if not path.is_file():
             kind = "is not a file" if path.exists() else "does not exist"
             raise UsageError(f"{path}: {kind}", "give the path of a TOML file, e.g. configs/short.toml")
         if path.stat().st_size > LARGEST_CONFIG:
             raise UsageError(f"{path}: larger than 1 MB, so not a configuration")
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except RecursionError as error:
-        raise UsageError(f"{path}: nested too deeply") from error
-    except tomllib.TOMLDecodeError as error:
-        reason, line, column = _locate(str(error), path.read_text("utf-8"))
-        raise UsageError(
-            f"{path}:{line}:{column}: {reason[:1].lower()}{reason[1:]}", "correct the TOML there"
-        ) from error
+        content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
+    # A NUL is part of no TOML, and half of the bytes of English text in UTF-16.
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise UsageError(f"{path}: UTF-16 text, which some editors call Unicode", "save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UsageError(f"{path}:{line}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
 
 
 def _locate(message: str, text: str) -> tuple[str, int, int]:
@@ -115,13 +131,13 @@ def _explain(
     first, keys = every[0], _wrong_keys(every[0], layers)
     key = ".".join(keys)
     # A model that is wrong as a whole has no key, and no single layer set it.
-    setters = [name for name, layer in layers.items() if keys and _sets(layer, keys)]
+    setters = [name for name, layer in layers.items() if keys and sets(layer, keys)]
     source = f"{setters[-1]}: " if setters else ""
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, UsageError):
         return f"{source}{cause.what}", cause.remedy
     if first["type"] == "extra_forbidden":
-        return f"{source}unknown key '{key}'", did_you_mean(keys[-1], _field_names(model, keys[:-1]))
+        return f"{source}unknown key '{key}'", _answer_key(model, keys)
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         return f"{source}{key}: '{first['input']}' is not known", did_you_mean(str(first["input"]), known)
@@ -131,15 +147,32 @@ def _explain(
     return f"{source}{key} = {str(first['input'])[:80]}: {rule}", ""
 
 
+def _answer_key(model: type[BaseModel], keys: list[str]) -> str:
+    """Says what an unknown key is called here or in which table it stands, or else names the nearest one."""
+    name = normalized(keys[-1])
+    if name in FIXED:
+        return f"it does not vary: {FIXED[name]}"
+    in_table = keys[:-1]
+    nearest = did_you_mean(keys[-1], _field_names(model, in_table))
+    elsewhere = [
+        f"{table}.{keys[-1]}" for table in model.model_fields if keys[-1] in _field_names(model, [table])
+    ]
+    meant = SETTINGS.get(name) or (elsewhere[0] if len(elsewhere) == 1 else None)
+    if meant is None or nearest.startswith("did you mean") or keys[:1] == ["arms"]:
+        return nearest
+    return f"did you mean '{meant.removeprefix('.'.join([*in_table, '']))}'?"
+
+
 def _wrong_keys(error: ErrorDetails, layers: Mapping[str, Settings]) -> list[str]:
     """Lists the keys down to the wrong setting, without the name of a type that pydantic may add."""
     keys = [part for part in error["loc"] if isinstance(part, str)]
-    while error["type"] != "missing" and keys and not any(_sets(layer, keys) for layer in layers.values()):
+    while error["type"] != "missing" and keys and not any(sets(layer, keys) for layer in layers.values()):
         keys.pop()
     return keys
 
 
-def _sets(layer: Settings, keys: list[str]) -> bool:
+def sets(layer: Settings, keys: Sequence[str]) -> bool:
+    """Says whether a layer has the setting at these keys."""
     for key in keys:
         if not isinstance(layer, dict) or key not in layer:
             return False

@@ -99,6 +99,8 @@ def check_folder(config: SweepConfig, store: SweepStore) -> None:
     ]
     if len(differences) > _MOST_SHOWN:
         shown.append(f"and {len(differences) - _MOST_SHOWN} more")
+    if differences.keys() & {"training.epochs", "training.steps"}:
+        shown.append("another length trains anew, because the rate of every step is scaled to it")
     free = _find_free_folder(store.folder, differences, config)
     raise UsageError(
         f"{store.folder} holds a sweep of other settings: {'; '.join(shown)}",
