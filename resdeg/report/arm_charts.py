@@ -12,7 +12,7 @@ from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, PercentFormatter
+from resdeg.report.canvas import Axes, Figure, Line2D, PercentFormatter, title_figure
 from resdeg.report.chart import Chart, Table, narrate, read_lines
 from resdeg.report.curve_chart import (
     dodge,
@@ -58,11 +58,8 @@ def draw_arms(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         figure = _draw_panels(
             panels, look, across=min(_ACROSS, len(panels)), width=3.3, letters=36, several=several
         )
-        figure.suptitle(
-            f"Test accuracy with interventions on {name_data(sweeps[0].config)}\n"
-            f"{describe_runs(sweeps[0])}",
-            x=0.01, ha="left", fontsize=9,
-        )  # fmt: skip
+        title = f"Test accuracy of the arms on {name_data(sweeps[0].config)}"
+        title_figure(figure, f"{title}\n{describe_runs(sweeps[0])}", fontsize=9)
         return figure
 
 
@@ -118,7 +115,7 @@ def _draw_panels(
     # Beyond 0 and 1 there is no accuracy, only the half of a mark.
     grid[0][0].set_ylim(max(low, -0.02), min(high, 1.05))
     handles = make_family_handles(panels[0][0], look)
-    handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8, label="without the intervention"))
+    handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8, label="the grid"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -157,7 +154,7 @@ def make_arm_section(evidence: Evidence) -> ArmSection | None:
     if not sweep.arms:
         return None
     chart = chart_arms(sweep)
-    figure = embed(chart, name="arms", title="Test accuracy against depth with each intervention")
+    figure = embed(chart, name="arms", title="Test accuracy against depth in each arm")
     assert figure is not None
     assert chart.table is not None
     rates = choose_rates(evidence)
@@ -180,7 +177,7 @@ def chart_arms(sweep: SweepFrame) -> Chart:
         for name, arm in sweep.arms.items()
     ]
     return Chart(
-        "Test accuracy against depth, an intervention each; faint: without it.",
+        "Test accuracy against depth, an arm each; faint: the grid.",
         " ".join(texts),
         (HEAD, [_row(sweep, curve) for curve in compare_arms(sweep)]),
         draw,

@@ -14,7 +14,7 @@ from resdeg.analysis.diagnostics import Blocks, Lost, follow_training, summarise
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentFormatter
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentFormatter, title_figure
 from resdeg.report.chart import Chart, Table
 from resdeg.report.curve_chart import make_family_handles
 from resdeg.report.panels import PAGES, Page, Trace
@@ -101,13 +101,12 @@ def draw_page(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             handles.append(Line2D([], [], color=look.faint, linewidth=2.5, label="chance"))
         figure.legend(handles=handles, loc="outside lower center", ncols=4 if len(handles) < 5 else 3)
         images = int(columns[0][2]["images"].max())
-        figure.suptitle(
+        title_figure(
+            figure,
             f"{page.title} on {name_data(shown[0].config)}\n"
             + describe_runs(shown[0], "thin: each seed, bold: their mean")
             + f"\n{images:,} {page.images}\n{page.note}"
             + "".join(f"\nleft out: {problem}" for problem in problems),
-            x=0.01,
-            ha="left",
             fontsize=9,
         )
         return figure

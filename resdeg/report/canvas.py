@@ -46,7 +46,7 @@ with hide_settings():
 
 __all__ = [
     "Axes", "Figure", "FixedLocator", "Line2D", "MaxNLocator", "NullLocator", "PercentFormatter",
-    "default_settings", "hide_settings",
+    "default_settings", "hide_settings", "title_figure",
 ]  # fmt: skip
 
 
@@ -63,3 +63,23 @@ def default_settings(changes: Mapping[str, Any]) -> Iterator[None]:
             del settings["backend"]  # It would not be set back, and no figure here needs one.
             mpl.rcParams.update(settings | dict(changes))  # type: ignore[arg-type]
         yield
+
+
+def title_figure(figure: Figure, text: str, **style: Any) -> None:
+    """Sets the title of `figure` at its left edge; a line that would leave it is broken between words."""
+    title = figure.suptitle("", x=0.01, ha="left", **style)
+
+    def fits(line: str) -> bool:
+        title.set_text(line)
+        return title.get_window_extent().width <= 0.98 * figure.bbox.width
+
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines.append("")
+        for word in line.split(" "):
+            longer = f"{lines[-1]} {word}" if lines[-1] else word
+            if not lines[-1] or fits(longer):
+                lines[-1] = longer
+            else:
+                lines.append(word)
+    title.set_text("\n".join(lines))

@@ -19,6 +19,7 @@ from resdeg.report.canvas import (
     MaxNLocator,
     NullLocator,
     PercentFormatter,
+    title_figure,
 )
 from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
 from resdeg.report.style import Ink, LineStyle, Theme, applied
@@ -58,7 +59,7 @@ def draw_curves(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
             draw_chance(top, sweep, look=look)
             _add_legends(top, bottom, sweep=sweep, look=look)
         images = " and ".join(dict.fromkeys(name_data(sweep.config) for sweep in sweeps))
-        figure.suptitle(f"Accuracy against depth on {images}", x=0.01, ha="left", weight="bold", fontsize=12)
+        title_figure(figure, f"Accuracy against depth on {images}", weight="bold", fontsize=12)
         for axes, label in ((grid[0][0], "test accuracy"), (grid[1][0], "error")):
             axes.set_ylabel(label)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -258,12 +259,8 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         handles += [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in styles]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         title = f"Error during training on {name_data(sweeps[0].config)}"
-        figure.suptitle(
-            f"{title}\n{describe_runs(sweeps[0], 'thin: each seed, bold: their mean')}",
-            x=0.01,
-            ha="left",
-            fontsize=9,
-        )
+        runs = describe_runs(sweeps[0], "thin: each seed, bold: their mean")
+        title_figure(figure, f"{title}\n{runs}", fontsize=9)
         return figure
 
 
