@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO := results/local/hierarchy-demo
+DEMO := results/local/demo
 STAMP := $(VENV)/.installed
 
 .PHONY: help install demo test quick check sweep plot bench gpu trust mutants figures rates export wheel clean

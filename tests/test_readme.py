@@ -290,7 +290,7 @@ def run_python_of(page: Path, blocks: int) -> dict[str, object]:
 def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) -> None:
     """Its code blocks, one after another, as a reader would type them."""
     made = resdeg(
-        "sweep", tiny_toml, "--depths", "2,8", "--seeds", "0,1", "--out", "results/local/hierarchy-demo",
+        "sweep", tiny_toml, "--depths", "2,8", "--seeds", "0,1", "--out", "results/local/demo",
         "--set", "arms.wide.model.width=2.0", "--set", "arms.wide.depths=[2]",
     )  # fmt: skip
     assert made.returncode == 0, made.stderr

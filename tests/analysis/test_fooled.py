@@ -143,7 +143,7 @@ def test_the_fall_is_printed_where_the_rise_cannot_be_asked(resdeg, tmp_path: Pa
 
 def of_depths(folder: Path, *depths: int) -> Path:
     """A copy of the demo's records, planned for these depths alone."""
-    shutil.copytree(ROOT / "results" / "demo", folder)
+    shutil.copytree(ROOT / "results" / "delay", folder)
     config = validate(SweepConfig, {"demo": read_toml(folder / "sweep.toml")})
     planned = config.model_copy(update={"depths": depths, "arms": {}})
     (folder / "sweep.toml").write_text(planned.to_toml())

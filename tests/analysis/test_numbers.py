@@ -133,8 +133,8 @@ def test_untrainable_is_near_chance_in_training_and_degraded_is_not(tmp_path: Pa
     ]  # fmt: skip
 
 
-def test_the_published_demo_is_degraded_and_not_untrainable() -> None:
-    demo = load_sweep(Path(__file__).parents[2] / "results" / "demo")
+def test_a_published_sweep_is_degraded_and_not_untrainable() -> None:
+    demo = load_sweep(Path(__file__).parents[2] / "results" / "delay")
     assert [network for network in find_untrainable(demo) if network[1] > 2] == []
 
 

@@ -43,7 +43,7 @@ def test_a_sweep_is_registered_before_its_first_step(resdeg, tiny_toml: Path, tm
 
 
 def test_a_published_folder_that_is_swept_again_stays_younger(resdeg, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "results" / "demo", tmp_path / "demo")
+    shutil.copytree(ROOT / "results" / "delay", tmp_path / "demo")
     for _ in range(2):
         done = resdeg("sweep", "demo/sweep.toml", "--out", "demo")
         assert done.returncode == 0, done.stderr
