@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt setup.py resdeg/models/norm_relu.cpp
 
 install: $(STAMP) ## install resdeg into .venv
 
-demo: $(STAMP) ## the degradation curve on the built-in data, about 5 minutes with the install
+demo: $(STAMP) ## the degradation curve on the built-in data, about 3 minutes with the install
 	$(BIN)/resdeg sweep configs/demo.toml --out $(DEMO)
 
 test: $(STAMP) ## the tests, with coverage
