@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import signal
 
-# Ctrl-C is for the coordinator. Python lets its fork server ignore it only after these imports of seconds.
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+import torch._dynamo  # torch.optim imports it at the first optimiser: once here, not a second in every worker
 
-import torch._dynamo  # noqa: E402 - torch.optim imports it at the first optimiser: once here, not in every worker
-
-import resdeg.runner  # noqa: E402
-from resdeg.sweep.workers.entry import die_with_parent  # noqa: E402
+import resdeg.runner
+from resdeg.sweep.workers.entry import die_with_parent
 
 __all__ = ["resdeg", "torch"]
 
