@@ -148,7 +148,7 @@ def parse_time(text: str) -> float:
     """
     spelt = re.sub(r"(?<=[0-9])\s+(?=[a-z])|(?<=[a-z])\s+(?=[0-9])", "", text.strip().lower())
     if match := _CLOCK.fullmatch(spelt) or _AMOUNTS.fullmatch(spelt):
-        amounts = (float(amount or 0) for amount in match.groups())
+        amounts = (0.0 if amount is None else float(amount) for amount in match.groups())
         seconds = sum(amount * unit for amount, unit in zip(amounts, _UNITS.values(), strict=True))
         if seconds > 0:
             return seconds

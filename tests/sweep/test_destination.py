@@ -148,7 +148,11 @@ def test_another_grid_or_arm_of_the_same_settings_joins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("training.epochs=3", "training.epochs is 2 there and 3 here"),
+        (
+            "training.epochs=3",
+            "training.epochs is 2 there and 3 here; "
+            "another length trains anew, because the rate of every step is scaled to it",
+        ),
         ("model.norm=none", "model.norm is batch there and none here"),
         ("model.inner_activation=none", "model.inner_activation is none there and none here"),
         ("training.flip=false", "training.flip is true there and false here"),
