@@ -31,13 +31,8 @@ from resdeg.errors import ResdegError, UsageError, did_you_mean
 from resdeg.sweep.signals import handling
 
 ROOT = Path(resdeg.__file__).parents[1]
-SHARES = {
-    "tests": 0.2,
-    "bench": 0.4,
-    "figure-six": 0.15,
-    "sweep": 0.2,
-    "he2015": 1.0,
-}  # the most of the whole time, by step
+# The most of the whole time that each step takes.
+SHARES = {"tests": 0.2, "bench": 0.4, "figure-six": 0.15, "sweep": 0.2, "he2015": 1.0}
 MOST = {"tests": 120.0}  # seconds
 GRACE = 5.0  # seconds between SIGTERM, at which a sweep saves its runs, and SIGKILL
 LEFT_BEHIND = ("checkpoint", "snapshots", "set-aside", "lock", "lock-owner")  # in the folder of a sweep
@@ -93,9 +88,9 @@ def plan_commands(
     # time; a wider grid goes on in the folder of the one before it.
     he2015 = [*sweep, "--data", "cifar10", "--data-dir", str(data_dir), "--recipe", "he2015", *on_card]
     he2015 += ["--precision", precision]
+    he2015 += ["--steps", "2"] if tiny else []
     figure_six = ["-m", "resdeg.bench.figure_six", "--device", device]
     figure_six += ["--steps", "1", "--nets", "1"] if tiny else []
-    he2015 += ["--steps", "2"] if tiny else []
     no_data = "CIFAR-10 is not at hand: give --data-dir, or set RESDEG_DATA_DIR" if data_dir is None else None
     return [
         Command("tests", "tests", [*pytest, str(tests)], missing=no_tests),

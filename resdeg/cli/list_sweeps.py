@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, printable, screen
+from resdeg.cli.console import emit, emit_json, printable, screen
 from resdeg.report.units import size
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def list_sweeps(
     for problem in problems:
         screen.insist(f"left out: {problem}")
     if as_json:
-        emit(json.dumps([entry.as_dict() for entry in entries], indent=1))
+        emit_json([entry.as_dict() for entry in entries])
     elif not entries:
         screen.say(f"no sweep in {folder} or below")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.report.units import size
 
 if TYPE_CHECKING:
@@ -39,18 +38,15 @@ def prune(
     agreed = yes or (total > 0 and not as_json and _ask(total))
     freed = free_weights(store, with_snapshots=snapshots) if agreed and total else 0
     if as_json:
-        emit(
-            json.dumps(
-                {
-                    "folder": str(sweep),
-                    "checkpoints": prunable.checkpoints,
-                    "snapshots": prunable.snapshots,
-                    "others": prunable.others,
-                    "bytes": total,
-                    "freed": freed,
-                },
-                indent=1,
-            )
+        emit_json(
+            {
+                "folder": str(sweep),
+                "checkpoints": prunable.checkpoints,
+                "snapshots": prunable.snapshots,
+                "others": prunable.others,
+                "bytes": total,
+                "freed": freed,
+            }
         )
     elif agreed and total:
         emit(f"freed {size(freed)}")

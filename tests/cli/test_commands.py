@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from resdeg.store import SweepStore
+from tests.terminals import read_all
 
 pytestmark = pytest.mark.slow
 
@@ -152,18 +153,9 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_none(tiny_toml, tmp_path: Path, r
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=follower, env={**os.environ, "TERM": "xterm"},
     )  # fmt: skip
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 65_536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
+    shown = read_all(leader)
     assert process.wait(30) == 0
-    assert b"\x1b[" in shown
+    assert "\x1b[" in shown
     piped = resdeg("sweep", tiny_toml, "--depths", "8", "--seeds", "1", "--out", "t")
     assert "\x1b" not in piped.stderr + piped.stdout
     assert "\r" not in piped.stderr

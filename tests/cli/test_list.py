@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +14,7 @@ import pytest
 
 from resdeg import files
 from tests.planted import CELLS, planted
+from tests.terminals import open_terminal, read_all
 
 ADOPTED = {"adopted": {"source": "someone"}}
 
@@ -118,28 +115,18 @@ def test_nothing_is_said_of_an_empty_folder_but_that(resdeg, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("columns", [30, 80, 120, 250])
 def test_it_fits_the_terminal_and_cuts_nothing(results: Path, tmp_path: Path, columns: int) -> None:
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    leader, follower = open_terminal(columns)
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-m", "resdeg", "list"], cwd=tmp_path, stdout=follower,
         env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 65_536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
+    shown = read_all(leader)
     assert process.wait(30) == 0
-    lines = shown.decode().replace("\r\n", "\n").splitlines()
+    lines = shown.replace("\r\n", "\n").splitlines()
     assert max(map(len, lines)) <= columns
-    words = " ".join(shown.decode().split())
+    words = " ".join(shown.split())
     for text in ("results/elsewhere/deep/nets", "12/12", "plain, residual x depths 8, 20 x 3 seeds, 1 arm"):
         assert text in words
     assert len(lines) == 4 or columns < 250
