@@ -16,7 +16,8 @@ from types import MappingProxyType
 from resdeg.bench.contenders import LOOPS, Contender, run_config, torch_device
 from resdeg.errors import ResdegError, UsageError
 from resdeg.sweep.preflight import peak_bytes
-from resdeg.sweep.workers.entry import pack_error, send
+from resdeg.sweep.workers.entry import send
+from resdeg.sweep.workers.messages import pack_error
 from resdeg.sweep.workers.process import Worker, call
 
 NONE: Mapping[str, str] = MappingProxyType({})

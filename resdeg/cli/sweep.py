@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resdeg.cli import options
+from resdeg.cli import engines, options
 from resdeg.cli.announce import announce, show_dry_run
 from resdeg.cli.console import emit, screen
 from resdeg.cli.data import download
@@ -56,6 +57,10 @@ def sweep(
     dry_run: options.DryRun = False,
     fresh: options.Fresh = False,
     as_json: options.AsJson = False,
+    engine: engines.EngineName = "local",
+    ray_address: engines.RayAddress = None,
+    gpus_per_run: engines.GpusPerRun = None,
+    ray_stream: engines.RayStream = False,
 ) -> None:
     """Train plain and residual networks over depths and seeds; the same command again resumes."""
     given = arrange_options(
@@ -63,9 +68,12 @@ def sweep(
         fast_math=fast_math, device=device, jobs=jobs, offline=offline, depths=depths, families=families,
         seeds=seeds,
     )  # fmt: skip
+    choose = functools.partial(
+        engines.choose_engine, engine, address=ray_address, gpus_per_run=gpus_per_run, stream=ray_stream
+    )
     _run(
         config, given, assignments=assignments, out=out, time_limit=time_limit, wait=wait, dry_run=dry_run,
-        fresh=fresh, as_json=as_json, single=False,
+        fresh=fresh, as_json=as_json, single=False, choose=choose,
     )  # fmt: skip
 
 
@@ -118,8 +126,13 @@ def _run(
     fresh: bool,
     as_json: bool,
     single: bool,
+    choose: engines.Choose = engines.choose_engine,
 ) -> None:
-    """Prices the sweep or runs it; leaves with the exit code that the documentation gives to how it went."""
+    """Prices the sweep or runs it; leaves with the exit code that the documentation gives to how it went.
+
+    Args:
+        choose: chooses the engine for a device, see `choose_engine`.
+    """
     from resdeg.sweep.conduct import follow, price_sweep, run_sweep
     from resdeg.sweep.destination import resolve_sweep
 
@@ -134,16 +147,17 @@ def _run(
     if dry_run:
         show_dry_run(price_sweep(config, folder), as_json)
         return
-    events = run_sweep(
-        config,
-        folder,
-        fresh=fresh,
-        joins=single,
-        deadline=None if limit is None else started + limit,
-        waiting=(lambda busy: screen.say(f"waiting: {busy}")) if wait else None,
-        fetch=lambda distribution: download(distribution, config.execution.offline),
-    )
-    with _Show() as show:
+    with choose(device=config.execution.device) as engine, _Show() as show:
+        run = run_sweep if engine is None else functools.partial(run_sweep, engine=engine)
+        events = run(
+            config,
+            folder,
+            fresh=fresh,
+            joins=single,
+            deadline=None if limit is None else started + limit,
+            waiting=(lambda busy: screen.say(f"waiting: {busy}")) if wait else None,
+            fetch=lambda distribution: download(distribution, config.execution.offline),
+        )
         over = follow(events, show)
     _conclude(over, folder, config=config, as_json=as_json)
 
@@ -170,6 +184,8 @@ class _Show(contextlib.ExitStack):
                 priced = event.priced
                 options.remember(priced.plan.store.folder)
                 announce(priced)
+                if event.engine:
+                    screen.say(f"engine  {event.engine}")
                 screen.say(f"rules   {described(event.registered)}")
                 board = Board({run.run_id: priced.costs[run.run_id] for run in priced.plan.todo})
                 self._board = self.enter_context(board)

@@ -16,7 +16,7 @@ from resdeg.runner.check import check
 from resdeg.runner.log import SAVE_EVERY, Report, RunLog
 from resdeg.runner.provenance import describe_segment
 from resdeg.runner.trainer import Trainer
-from resdeg.store import RunStore, open_run
+from resdeg.store import OpenSession, RunStore, open_run
 from resdeg.training.device import own_stream, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, Stop, never_stop
 from resdeg.training.gate import GATE, CaptureGate
@@ -33,6 +33,7 @@ def execute(
     report: Report = lambda progress: None,
     save_every: float = SAVE_EVERY,
     gate: CaptureGate = GATE,
+    open_session: OpenSession = open_run,
 ) -> RunSummary:
     """Trains `config` from where `store` left it to its end, or until `stop` comes true.
 
@@ -40,6 +41,7 @@ def execute(
         execution: says where the data lie, on which device to compute, whether to replay steps as one CUDA
             graph, and how many snapshots of the weights to keep. A run of a group gets its own CUDA stream.
         save_every: seconds after which the state is committed within an epoch.
+        open_session: opens the run for writing; it may write in another process.
         gate: lets this run and those of other threads work at once, unless one of them captures a graph.
 
     Returns:
@@ -53,7 +55,7 @@ def execute(
     """
     device = resolve_device(execution.device)
     with (
-        open_run(store, config) as session,
+        open_session(store, config) as session,
         gate.working(),
         own_stream(device) if execution.runs_per_process > 1 else contextlib.nullcontext(),
     ):
@@ -116,7 +118,7 @@ def _run(
         scores = trainer.score_training_images(stop=stop)
     except Interrupted:
         return log.stop(trainer.state)
-    return log.finish(log.session.store.metrics()[-1], scores)
+    return log.finish(log.session.metrics()[-1], scores)
 
 
 def _make_trainer(

@@ -13,7 +13,7 @@ from resdeg.config import RunConfig
 from resdeg.data.batch_plan import snapshot_steps
 from resdeg.models.structure import Census
 from resdeg.records import DiagnosticRecord, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
-from resdeg.store import RunSession, keep_measured
+from resdeg.store import Session
 from resdeg.training.evaluate import Score, name_scores
 from resdeg.training.loop import Divergence
 from resdeg.training.state import TrainState, to_bytes, weights_to_bytes
@@ -76,7 +76,7 @@ class RunLog:
     def __init__(
         self,
         config: RunConfig,
-        session: RunSession,
+        session: Session,
         *,
         counts: Census,
         report: Report = lambda progress: None,
@@ -125,7 +125,7 @@ class RunLog:
 
     def record_construction(self, record: DiagnosticRecord) -> None:
         """Stores how nearly a constructed network computes what the one before it did."""
-        keep_measured(self.session.store, record.kind, record.state, [record])
+        self.session.measure(record)
 
     def follow_step(self, state: TrainState) -> None:
         """Reports a step, and commits it where the last commit is long ago."""
@@ -193,7 +193,7 @@ class RunLog:
         )
 
     def _summarise(self, status: Status, *, step: int, **numbers: Any) -> RunSummary:
-        timing = self.session.store.timing()
+        timing = self.session.timing()
         return RunSummary(
             run_id=self.config.run_id,
             status=status,

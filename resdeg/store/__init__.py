@@ -2,14 +2,16 @@
 
 from resdeg.store.folders import NO_CHECKPOINT, RunState, RunStore, SweepStore
 from resdeg.store.pruning import Prunable, find_prunable, prune
-from resdeg.store.session import RunSession, keep_measured, open_run
+from resdeg.store.session import OpenSession, RunSession, Session, keep_measured, open_run
 
 __all__ = [
     "NO_CHECKPOINT",
+    "OpenSession",
     "Prunable",
     "RunSession",
     "RunState",
     "RunStore",
+    "Session",
     "SweepStore",
     "find_prunable",
     "keep_measured",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from resdeg import files
 from resdeg.config import RunConfig
@@ -27,6 +28,56 @@ from resdeg.store.folders import RunStore
 from resdeg.store.generations import newest, sealed
 
 _SLOTS: tuple[Literal["a.safetensors"], Literal["b.safetensors"]] = ("a.safetensors", "b.safetensors")
+
+
+class Session(Protocol):
+    """What a training asks of the run that it writes; `RunSession` does it in a folder of this machine.
+
+    Attributes:
+        notices: what the user is to hear, oldest first; whoever tells it removes it.
+        tensors: the checkpoint that is continued from; None without one.
+    """
+
+    notices: list[str]
+    tensors: bytes | None
+
+    @property
+    def step(self) -> int:
+        """The step that the checkpoint continues from; 0 without one."""
+
+    @property
+    def recorded(self) -> int:
+        """The last step whose record is in metrics.jsonl."""
+
+    def begin(self, segment: Segment) -> None:
+        """Records what this process computes with; see `RunSession.begin`."""
+
+    def append(self, record: EvalRecord, timing: TimingRecord) -> None:
+        """Adds a record, which counts once `commit` has named it."""
+
+    def note(self, timing: TimingRecord) -> None:
+        """Adds a line of clocks."""
+
+    def commit(self, tensors: bytes, step: int, recorded: int) -> None:
+        """Makes `step` the step to continue from; the generation before it stays whole."""
+
+    def snapshot(self, tensors: bytes, step: int) -> None:
+        """Stores the weights of `step`."""
+
+    def measure(self, record: DiagnosticRecord) -> None:
+        """Stores a measurement, in place of an earlier one of its kind and state."""
+
+    def metrics(self) -> list[EvalRecord]:
+        """Reads the records of whole epochs in order."""
+
+    def timing(self) -> list[TimingRecord]:
+        """Reads the clocks of each record."""
+
+    def end(self, summary: RunSummary) -> None:
+        """Stores how the run ended."""
+
+    def fail(self, traceback: str) -> None:
+        """Stores the traceback of an unexpected error."""
 
 
 @dataclass
@@ -126,6 +177,18 @@ class RunSession:
         """Stores the weights of `step` beside the checkpoint, whose generations move on."""
         snapshots.write_snapshot(self.store.folder, step, tensors)
 
+    def measure(self, record: DiagnosticRecord) -> None:
+        """Stores a measurement, in place of an earlier one of its kind and state."""
+        keep_measured(self.store, record.kind, record.state, [record])
+
+    def metrics(self) -> list[EvalRecord]:
+        """Reads the records of whole epochs in order."""
+        return self.store.metrics()
+
+    def timing(self) -> list[TimingRecord]:
+        """Reads the clocks of each record."""
+        return self.store.timing()
+
     def end(self, summary: RunSummary) -> None:
         """Stores how the run ended."""
         files.write(self.store.folder / "summary.json", summary.to_json().encode() + b"\n")
@@ -166,6 +229,9 @@ def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
         session = RunSession(store, config.run_id)
         _recover(session)
         yield session
+
+
+OpenSession = Callable[[RunStore, RunConfig], AbstractContextManager[Session]]
 
 
 # ---------------------------------------------------------------- recovery, always under the lock

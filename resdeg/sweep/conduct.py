@@ -37,11 +37,14 @@ class Priced:
     plan: Plan
     facts: Facts
     costs: Mapping[str, Cost]
+    room: int | None = None  # see `Engine.make_room`
 
     @cached_property
     def jobs(self) -> int:
         """How many of its runs are trained side by side."""
-        return default_jobs(self.plan.config, self.facts, len(self.plan.todo))
+        if self.room is None or self.plan.config.execution.jobs != "auto":
+            return default_jobs(self.plan.config, self.facts, len(self.plan.todo))
+        return max(1, min(self.room, len(self.plan.todo)))
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,14 @@ class NothingToTrain:
 
 @dataclass(frozen=True)
 class Begun:
-    """The plan stands in sweep.toml, as `registered`, and the first step comes next."""
+    """The plan stands in sweep.toml, as `registered`, and the first step comes next.
+
+    engine: what the user is to know of the engine, see `Engine`.
+    """
 
     priced: Priced
     registered: SweepConfig
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,12 +169,17 @@ def run_sweep(
         if priced is None or not plan.todo:
             yield NothingToTrain(plan)
         else:
-            begun = Begun(replace(priced, plan=plan), registered)
-            yield begun
             requests = StopRequests() if requests is None else requests
-            group = settle_group(config, begun.priced.facts.device)
-            execution = config.execution.model_copy(update={"group": group})
-            over = yield from _train(begun.priced, engine(folder, execution), requests, deadline)
+            facts = priced.facts
+            execution = config.execution.model_copy(update={"group": settle_group(config, facts.device)})
+            workers = engine(folder, execution)
+            try:
+                room = workers.make_room(threads=config.training.threads, memory=facts.worker_bytes)
+                priced = replace(priced, plan=plan, room=room)
+                yield Begun(priced, registered, workers.description)
+                over = yield from _train(priced, workers, requests, deadline)
+            finally:
+                workers.kill()
     yield over
 
 

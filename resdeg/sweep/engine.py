@@ -25,9 +25,21 @@ class Engine(Protocol):
     """Trains runs in workers. Results go through the store; an engine only says what happens.
 
     The supervisor decides which run comes next, how many run side by side, and whether a lost one is tried
-    again. A second engine implements these four methods and is given to `run_sweep`; the check before the
-    sweep, the store and the number of runs side by side stay those of this machine.
+    again. A second engine implements these methods and is given to `run_sweep`; the check before the sweep
+    and the store stay those of this machine.
+
+    Attributes:
+        description: what the user is to know of it before the first step; empty for this machine's own.
     """
+
+    description: str
+
+    def make_room(self, *, threads: int, memory: int) -> int | None:
+        """Is called before the first run: each computes in `threads` threads and takes `memory` bytes.
+
+        Returns:
+            How many such runs find room side by side; None where this machine's own number counts.
+        """
 
     def submit(self, run: RunConfig) -> None:
         """Begins to train `run`, from where its folder stands, in a worker; returns at once."""

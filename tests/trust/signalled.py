@@ -19,7 +19,7 @@ from resdeg import files
 from resdeg.cli import app, plot
 from resdeg.sweep import conduct
 from resdeg.sweep.preflight import answer_preflight, ask_preflight
-from resdeg.sweep.workers.entry import StopFlag, train_runs
+from resdeg.sweep.workers.entry import SignalledStop, train_runs
 from resdeg.sweep.workers.pool import Pool
 from tests.trust import signalled
 
@@ -47,7 +47,7 @@ def wait_until_told(at_most: float = 6.0) -> None:
     """In a worker: until it has been asked to stop, so that a short run does not end before that."""
     flag = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     end = time.monotonic() + at_most
-    while isinstance(flag, StopFlag) and not flag.raised and time.monotonic() < end:
+    while isinstance(flag, SignalledStop) and not flag.raised and time.monotonic() < end:
         time.sleep(0.01)
 
 

@@ -23,6 +23,8 @@ from typing import Any
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.errors import LostError, ResdegError
 from resdeg.records import Progress
+from resdeg.store import OpenSession, SweepStore, open_run
+from resdeg.sweep.workers.messages import pack_error
 
 PROGRESS_EVERY = 0.2  # seconds between two messages of one run
 ALIVE_EVERY = 10.0  # seconds between two signs of life where there is no progress
@@ -57,10 +59,20 @@ def leave(number: int, frame: FrameType | None) -> None:
 
 
 class StopFlag:
-    """Is true once this process was asked to stop: by a signal, or by the coordinator's death."""
+    """Is true once it is raised."""
 
     def __init__(self) -> None:
         self.raised = False
+
+    def __call__(self) -> bool:
+        return self.raised
+
+
+class SignalledStop(StopFlag):
+    """Is true once this process was asked to stop: by a signal, or by the coordinator's death."""
+
+    def __init__(self) -> None:
+        super().__init__()
         when_stopped(self._raise)
         self._parent = os.getppid()
 
@@ -82,11 +94,6 @@ def send(pipe: connection.Connection, **message: object) -> bool:
     except OSError:
         return False
     return True
-
-
-def pack_error(error: ResdegError) -> dict[str, object]:
-    """Returns what `resdeg.sweep.workers.process.unpack_error` makes the same error of."""
-    return {"code": error.exit_code, "what": error.what, "remedy": error.remedy}
 
 
 # ---------------------------------------------------------------- one question
@@ -119,7 +126,7 @@ def train_runs(pipe: connection.Connection, folder: str, execution: str) -> None
         folder: where the sweep is.
         execution: an ExecutionConfig as JSON.
     """
-    stop, settings = StopFlag(), ExecutionConfig.model_validate_json(execution)
+    stop, settings = SignalledStop(), ExecutionConfig.model_validate_json(execution)
     sending = threading.Lock()
 
     def report(run_id: str, **message: object) -> bool:
@@ -170,11 +177,15 @@ def train_run(
     settings: ExecutionConfig,
     stop: StopFlag,
     send: Callable[..., bool],
+    alive_every: float = ALIVE_EVERY,
+    open_session: OpenSession = open_run,
 ) -> None:
     """Trains a run of the sweep in `folder` to its end, or until `stop` is true.
 
     Args:
         send: sends a message to the coordinator, and returns whether it still listens.
+        alive_every: seconds between two messages where there is no progress.
+        open_session: opens the run for writing, see `execute`.
     """
     last = 0.0
 
@@ -190,16 +201,15 @@ def train_run(
 
     def asked_to_stop() -> bool:
         """Is called at every step and every batch of an evaluation, so it is where a worker shows life."""
-        if time.monotonic() - last >= ALIVE_EVERY:
+        if time.monotonic() - last >= alive_every:
             say(alive=True)
         return stop()
 
     from resdeg.runner import execute
-    from resdeg.store import SweepStore
 
     try:
         store = SweepStore(folder).run(run.run_id)
-        summary = execute(run, store, settings, stop=asked_to_stop, report=report)
+        summary = execute(run, store, settings, stop=asked_to_stop, report=report, open_session=open_session)
         send(summary=summary.to_json())
     except ResdegError as error:
         send(failed=pack_error(error))

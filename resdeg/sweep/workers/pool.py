@@ -11,20 +11,22 @@ import time
 from collections.abc import Callable
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any
 
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.errors import LostError
-from resdeg.records import Progress, RunSummary
+from resdeg.records import Progress
 from resdeg.sweep.engine import Ended
 from resdeg.sweep.workers.entry import train_runs
-from resdeg.sweep.workers.process import Worker, ending, unpack_error
+from resdeg.sweep.workers.messages import read_event
+from resdeg.sweep.workers.process import Worker, ending
 
 SILENCE = 600.0  # seconds without a sign of life after which a worker hangs; no step takes as long
 
 
 class Pool:
     """Trains the runs of the sweep in `folder`, at most `execution.group` in each worker process."""
+
+    description = ""
 
     def __init__(
         self,
@@ -43,6 +45,10 @@ class Pool:
         self._entry, self._arguments = entry, (str(folder), execution.model_dump_json())
         self._runs_per_process, self._silence = execution.runs_per_process, silence
         self.workers: list[Worker] = []
+
+    def make_room(self, *, threads: int, memory: int) -> int | None:
+        """Does what `Engine.make_room` says."""
+        return None
 
     def submit(self, run: RunConfig) -> None:
         """Does what `Engine.submit` says."""
@@ -80,7 +86,7 @@ class Pool:
             return self._lose(worker, error.what)
         run_id = message["run"]
         worker.heard[run_id] = time.monotonic()
-        event = _read(run_id, message)
+        event = read_event(run_id, message)
         if isinstance(event, Ended):
             del worker.heard[run_id]
             if not worker.heard:
@@ -105,14 +111,3 @@ class Pool:
             worker.process.kill()
         while self.workers:
             self.workers.pop().release()
-
-
-def _read(run_id: str, message: dict[str, Any]) -> Progress | Ended | None:
-    """Returns what a worker says of a run; None where the message is only a sign of life."""
-    if "alive" in message:
-        return None
-    if "progress" in message:
-        return Progress.model_validate(message["progress"])
-    if "failed" in message:
-        return Ended(run_id, None, unpack_error(message["failed"]))
-    return Ended(run_id, RunSummary.from_json(message["summary"], "worker"))

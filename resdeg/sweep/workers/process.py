@@ -18,14 +18,12 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Any
 
-from resdeg.errors import BusyError, DataError, LostError, ResdegError, StorageError, UsageError
+from resdeg.errors import LostError
 from resdeg.sweep.workers import entry
+from resdeg.sweep.workers.messages import unpack_error
 
 _context = multiprocessing.get_context("forkserver")
 _starting = threading.Lock()
-_ERRORS = {
-    kind.exit_code: kind for kind in (ResdegError, UsageError, LostError, DataError, StorageError, BusyError)
-}
 
 
 @dataclass(eq=False)
@@ -164,8 +162,3 @@ def ending(code: int) -> str:
     ('exit code 1', 'signal 9')
     """
     return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def unpack_error(packed: dict[str, Any]) -> ResdegError:
-    """Returns the error that `resdeg.sweep.workers.entry.pack_error` packed."""
-    return _ERRORS.get(packed["code"], ResdegError)(packed["what"], packed["remedy"])
