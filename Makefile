@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 DEMO := results/local/demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test quick check sweep plot bench gpu trust mutants figures rates export wheel clean
+.PHONY: help install demo test quick test-ray check sweep plot bench gpu trust mutants figures rates export wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 $(STAMP): pyproject.toml constraints.txt setup.py resdeg/models/norm_relu.cpp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "resdeg needs Python >= 3.11; try make PYTHON=python3.12" >&2; exit 2; }
@@ -31,6 +31,10 @@ test: $(STAMP) ## the tests, with coverage
 
 quick: $(STAMP) ## the fast tests, without coverage: under two minutes on 2 cores
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-ray: $(STAMP) ## the tests of --engine ray, on two Ray nodes of this machine: under 8 minutes with the install
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,ray]'
+	$(BIN)/python -m pytest tests/cluster
 
 check: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

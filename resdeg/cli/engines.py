@@ -82,7 +82,7 @@ def choose_engine(
         )
     if importlib.util.find_spec("ray") is None:
         raise UsageError("Ray is not installed", "pip install 'resdeg[ray]'")
-    from resdeg.sweep.cluster.tasks import ray_engine
+    from resdeg.sweep.cluster.driver import join_cluster
 
-    with ray_engine(address, gpus_per_run=share, stream=stream) as engine:
+    with join_cluster(address, gpus_per_run=share, stream=stream) as engine:
         yield engine

@@ -27,7 +27,7 @@ _TAKE = 0.5  # seconds that the recorder waits for a message
 _CALLS = 64  # that the recorder answers at once
 
 
-class Tasks:
+class RayEngine:
     """Trains the runs of the sweep in `folder` as tasks of the cluster that this process has joined.
 
     Ray tries no task again: the supervisor does, from the run's checkpoint.
@@ -185,11 +185,11 @@ class Tasks:
 
 
 @contextlib.contextmanager
-def ray_engine(address: str | None, *, gpus_per_run: float, stream: bool) -> Iterator[MakeEngine]:
+def join_cluster(address: str | None, *, gpus_per_run: float, stream: bool) -> Iterator[MakeEngine]:
     """Joins a cluster within `with`, see `joined`, and yields what makes the engine there.
 
     Args:
-        gpus_per_run, stream: see `Tasks`.
+        gpus_per_run, stream: see `RayEngine`.
     """
     with joined(address) as joined_address:
-        yield functools.partial(Tasks, address=joined_address, gpus_per_run=gpus_per_run, stream=stream)
+        yield functools.partial(RayEngine, address=joined_address, gpus_per_run=gpus_per_run, stream=stream)
