@@ -5,12 +5,14 @@ From Python: `sweep` trains networks over depths, `load` gives a sweep's records
 of a run. They are imported when they are first used.
 """
 
-from __future__ import annotations
-
 import importlib
-from typing import TYPE_CHECKING, Any
 
+# `python -m resdeg` executes this file with the current folder at the head of the path, where any module may
+# be a file of the user's. importlib has been imported before.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from resdeg.analysis.diagnostics import load_diagnostics
     from resdeg.analysis.frame import load_sweep as load
     from resdeg.config import ModelConfig
@@ -31,7 +33,7 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _MODULES:
         raise AttributeError(f"module 'resdeg' has no attribute '{name}'")
     module_name, attribute = _MODULES[name]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,30 @@ from resdeg.errors import BusyError, StorageError
 
 _TEMPORARY = ".tmp-"
 _MODE = 0o666  # the mode of every new file, from which the umask is subtracted
+# What a file system answers that cannot sync. Some that can sync files refuse folders in the other ways, but
+# an EIO of a file says that its bytes are lost.
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_FOLDER_SYNC = _NO_SYNC | {errno.EIO, errno.EPERM, errno.EACCES, errno.EBADF}
+_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}  # what `flock` answers where another process locks
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
+
+
+_hear: Callable[[str], object] = _warn
+_warned = set[tuple[str, int]]()
+
+
+def hear(listener: Callable[[str], object]) -> Callable[[str], object]:
+    """Has `listener` receive what users should know of a disk; until then Python's warnings say it.
+
+    A listener hears once of each file system what it cannot do. Returns the listener until now.
+    """
+    global _hear
+    before, _hear = _hear, listener
+    _warned.clear()
+    return before
 
 
 def write(path: Path, content: bytes) -> None:
@@ -36,7 +62,7 @@ def write(path: Path, content: bytes) -> None:
             handle = _os_open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 _os_write(handle, content)
-                _os_fsync(handle)
+                _sync_file(handle, path)
             finally:
                 os.close(handle)
             _os_replace(temporary, path)
@@ -58,7 +84,7 @@ def append(path: Path, content: bytes) -> None:
         handle = _os_open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             _os_write(handle, content)
-            _os_fsync(handle)
+            _sync_file(handle, path)
         finally:
             os.close(handle)
         if new:
@@ -82,7 +108,7 @@ def truncate(path: Path, size: int) -> None:
         handle = _os_open(path, os.O_WRONLY)
         try:
             _os_truncate(handle, size)
-            _os_fsync(handle)
+            _sync_file(handle, path)
         finally:
             os.close(handle)
 
@@ -139,13 +165,14 @@ def locked(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[No
 
     Raises:
         BusyError: another process holds the lock, and `wait` is None.
+        StorageError: the file system has no locks.
     """
     # The timeout is a second, because a reader's `is_locked` holds the lock for an instant.
     lock = filelock.FileLock(path, timeout=1, thread_local=False)
     note = path.with_name(path.name + "-owner")
     with _reported("lock", path):
-        if not path.exists():  # filelock would leave the group out, whatever the umask says
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
+        # filelock would leave the group out of the mode of a new file, whatever the umask says.
+        _check_locking(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -166,16 +193,42 @@ def locked(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[No
 
 
 def is_locked(path: Path) -> bool:
-    """Says whether a process holds the lock at `path` now; the lock is released again."""
-    if not path.exists():
-        return False
+    """Says whether a process holds the lock at `path` now."""
     try:
-        with filelock.FileLock(path, timeout=0):
-            return False
-    except filelock.Timeout:
-        return True
-    except OSError:  # the folder is read-only, so nobody can be writing in it either
+        return not _is_free(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except OSError:  # there is no lock, or the file system has none and nobody can be writing
         return False
+
+
+def _check_locking(path: Path, handle: int) -> None:
+    """Closes `handle`, that of the lock at `path`, unless the file system has no locks.
+
+    Releases of filelock wait for ever there, or take a lock that outlives its process.
+    """
+    try:
+        _is_free(handle)
+    except OSError as error:
+        raise StorageError(
+            f"{path.parent}: locking does not work on this file system ({os.strerror(error.errno or 0)})",
+            "choose a folder on another one, such as a disk of this machine, or have its locks turned on "
+            "(NFS needs its lock service)",
+        ) from error
+
+
+def _is_free(handle: int) -> bool:
+    """Says whether no process holds the lock of `handle`, which is closed.
+
+    Whoever asks takes a shared lock for an instant, which does not seem held to another who asks.
+    """
+    try:
+        _os_flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 @contextlib.contextmanager
@@ -194,11 +247,38 @@ def _reported(verb: str, path: Path) -> Iterator[None]:
 
 def _sync_folder(folder: Path) -> None:
     """Makes a rename or a new name in `folder` survive a crash."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _os_fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+        _warn_once("folders", folder, error)
+
+
+def _sync_file(handle: int, path: Path) -> None:
+    """Makes the bytes of `path` survive a crash, unless its file system can do that to no file."""
     try:
         _os_fsync(handle)
-    finally:
-        os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        _warn_once("files", path.parent, error)
+
+
+def _warn_once(what: str, folder: Path, error: OSError) -> None:
+    """Says that the file system of `folder` cannot sync, unless the listener has heard it."""
+    subject = what, folder.stat().st_dev
+    if subject not in _warned:
+        _warned.add(subject)
+        mount = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_mount())
+        _hear(
+            f"the file system at {mount} cannot sync {what} ({os.strerror(error.errno or 0)}): all goes on, "
+            "but a power loss may cost the newest records"
+        )
 
 
 def _os_open(path: Path, flags: int) -> int:
@@ -213,6 +293,10 @@ def _os_write(handle: int, content: bytes) -> None:
 
 def _os_fsync(handle: int) -> None:
     os.fsync(handle)
+
+
+def _os_flock(handle: int, operation: int) -> None:
+    fcntl.flock(handle, operation)
 
 
 def _os_replace(source: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import pytest
 import typer.main
 
+from resdeg import files
 from resdeg.cli import app
 from resdeg.config import (
     ConstructedConfig,
@@ -60,6 +61,15 @@ def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RESDEG_OFFLINE", "1")  # no test asks a host that is not its own
     monkeypatch.setenv("RESDEG_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def notices() -> Iterator[list[str]]:
+    """What `files` says of disks during the test."""
+    heard = list[str]()
+    before = files.hear(heard.append)
+    yield heard
+    files.hear(before)
 
 
 @pytest.fixture
@@ -149,6 +159,7 @@ def resdeg(
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["resdeg", *map(str, arguments)])
         monkeypatch.setattr(typer.main, "get_command", parser_of)
+        app.screen.noticed.clear()
         app.screen.__dict__.pop("rich", None)  # it holds the stderr of an earlier test
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:

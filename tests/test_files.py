@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -110,3 +111,101 @@ def test_what_a_dead_writer_left_is_in_nobody_s_way(tmp_path: Path, monkeypatch:
     assert len(list(tmp_path.glob(".a.json.tmp-*"))) == 1
     files.write(tmp_path / "a.json", b"two")
     assert (tmp_path / "a.json").read_bytes() == b"two"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, number: int, kind: str = "any") -> None:
+    """Has an operation on every folder, every file or both fail with `number`."""
+    original = getattr(files, f"_os_{operation}")
+
+    def act(handle: int, *arguments: object) -> None:
+        folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        if kind == "any" or folder == (kind == "folder"):
+            raise OSError(number, os.strerror(number))
+        original(handle, *arguments)
+
+    monkeypatch.setattr(files, f"_os_{operation}", act)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
+def test_folders_that_cannot_be_synced_are_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notices: list[str], number: int
+) -> None:
+    refuse(monkeypatch, "fsync", number, "folder")
+    files.make_folder(tmp_path / "a" / "b")
+    for name in ("one", "two"):
+        files.write(tmp_path / name, b"x")
+        files.append(tmp_path / "a" / name, b"x")
+    files.move(tmp_path / "one", tmp_path / "three")
+    assert (tmp_path / "three").read_bytes() == (tmp_path / "a" / "two").read_bytes() == b"x"
+    assert len(notices) == 1
+    assert f"cannot sync folders ({os.strerror(number)})" in notices[0]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_files_that_cannot_be_synced_are_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notices: list[str], number: int
+) -> None:
+    refuse(monkeypatch, "fsync", number, "file")
+    files.write(tmp_path / "a", b"x")
+    files.append(tmp_path / "a", b"y")
+    files.truncate(tmp_path / "a", 1)
+    assert (tmp_path / "a").read_bytes() == b"x"
+    assert len(notices) == 1
+    assert "cannot sync files" in notices[0]
+
+
+def test_a_disk_that_loses_the_bytes_of_a_file_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notices: list[str]
+) -> None:
+    files.write(tmp_path / "a", b"one")
+    refuse(monkeypatch, "fsync", errno.EIO, "file")
+    with pytest.raises(StorageError, match="Input/output error"):
+        files.write(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == b"one"
+    assert notices == []
+
+
+def test_a_full_disk_is_an_error_of_its_folders_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notices: list[str]
+) -> None:
+    refuse(monkeypatch, "fsync", errno.ENOSPC, "folder")
+    with pytest.raises(StorageError, match="the disk is full"):
+        files.write(tmp_path / "a", b"one")
+    assert notices == []
+
+
+def test_a_program_without_a_listener_is_warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, "fsync", errno.EINVAL, "folder")
+    with pytest.warns(UserWarning, match="cannot sync folders"):
+        files.write(tmp_path / "a", b"x")
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO, errno.EPERM]
+)
+def test_a_file_system_without_locks_is_not_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    refuse(monkeypatch, "flock", number)
+    waited = list[str]()
+    for wait in (None, waited.append):
+        with (
+            pytest.raises(StorageError, match="locking does not work on this file system") as raised,
+            files.locked(tmp_path / "lock", wait),
+        ):
+            pass
+        assert os.strerror(number) in raised.value.what
+        assert str(tmp_path) in raised.value.what
+        assert "another" in raised.value.remedy
+    assert waited == []
+    assert not files.is_locked(tmp_path / "lock")
+
+
+def test_readers_do_not_see_one_another_as_owners(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch(mode=0o444)
+    with lock.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as another reader holds it for an instant
+        assert not files.is_locked(lock)
+        with pytest.raises(BusyError), files.locked(lock):
+            pass

@@ -16,7 +16,7 @@ from resdeg.bench.contenders import SCORED, Contender, Precision
 from resdeg.bench.measure import WARM_UP
 from resdeg.bench.running import Running, has_bf16
 from resdeg.config import Family
-from resdeg.sweep.workers.process import start_server
+from resdeg.sweep.workers.launch import start_server
 
 STEPS = 64_000  # of each network, in batches of 128
 # Images that a run scores: the test images and as many training images after each of 164 epochs, and at the

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from resdeg.cli.console import emit, emit_json, screen
 from resdeg.report.units import changed, duration, size
+from resdeg.room import count_free_bytes
 
 if TYPE_CHECKING:
     from resdeg.sweep.conduct import Priced
@@ -70,10 +71,18 @@ def show_dry_run(priced: Priced, as_json: bool) -> None:
         }
         for run_id, state in plan.states.items()
     ]
+    needed, free = priced.missing_bytes(), count_free_bytes(plan.store.folder)
     if as_json:
-        emit_json({"folder": str(plan.store.folder), "device": facts.device, "runs": rows})
+        emit_json(
+            {
+                "folder": str(plan.store.folder), "device": facts.device, "missing_bytes": needed,
+                "free_bytes": free, "runs": rows,
+            }
+        )  # fmt: skip
         return
     announce(priced)
+    if free is not None and free < needed:
+        screen.say(f"note    only {size(free)} are free there, so this sweep would be refused")
     emit(f"{'run':32} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>12} {'disk':>9}")
     for row in rows:
         emit(

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from resdeg import __version__
+from resdeg import __version__, files
 from resdeg.cli import (
     adopt,
     anchors,
@@ -131,6 +131,7 @@ def _read_arguments(arguments: Iterable[str]) -> Iterator[str]:
 def main() -> None:
     """Runs a command and exits with its documented code."""
     open_closed_streams()
+    files.hear(screen.notice)
     try:
         with handling(_leave):
             app([*_read_arguments(join_lists(sys.argv[1:]))])

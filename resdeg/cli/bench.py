@@ -42,8 +42,8 @@ def bench(
     from resdeg.bench.lineup import lineup
     from resdeg.bench.measure import best_textbook, compare, measure_machine
     from resdeg.bench.running import has_bf16
-    from resdeg.sweep.estimate import count_cores
-    from resdeg.sweep.workers.process import start_server
+    from resdeg.sweep.machine import count_cores
+    from resdeg.sweep.workers.launch import start_server
 
     checked = [check_depth(depth) for depth in parse_depths(depths)]
     if check_device(device) not in ("cpu", "cuda"):

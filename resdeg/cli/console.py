@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -23,6 +23,7 @@ class Screen:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    noticed: set[str] = field(default_factory=set)
     _closed: bool = False
 
     @cached_property
@@ -45,6 +46,12 @@ class Screen:
         """Prints a message, unless `--quiet` drops it."""
         if not self.quiet:
             self.insist(text)
+
+    def notice(self, text: str) -> None:
+        """Says what a user should know of; workers that notice the same are heard once."""
+        if text not in self.noticed:
+            self.noticed.add(text)
+            self.say(f"notice: {text}")
 
     def detail(self, text: str) -> None:
         """Prints a message only under `--verbose`."""

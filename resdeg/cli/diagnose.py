@@ -57,7 +57,8 @@ def diagnose(
     from resdeg.analysis.diagnostics import load_diagnostics, summarise_blocks
     from resdeg.analysis.reader import list_runs, read_runs
     from resdeg.store import SweepStore
-    from resdeg.sweep.estimate import available_bytes, count_cores, fitting_jobs
+    from resdeg.sweep.estimate import fitting_jobs
+    from resdeg.sweep.machine import available_bytes, count_cores
     from resdeg.sweep.measuring import WORKER_BYTES, Request, measure, obstacle
 
     store = SweepStore(options.sweep_folder(sweep))

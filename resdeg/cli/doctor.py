@@ -6,15 +6,15 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from resdeg import __version__
 from resdeg.cli import options
 from resdeg.cli.console import emit, screen
-from resdeg.errors import ResdegError
+from resdeg.errors import ResdegError, StorageError
 from resdeg.report.units import size
+from resdeg.room import count_free_bytes
 
 _NOT_COMPILED = "torch's, in up to 15 % longer steps: install resdeg again where there is a C++ compiler"
 _LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "pydantic", "typer", "safetensors")
@@ -42,12 +42,17 @@ def _hardware() -> Iterator[tuple[str, str]]:
     import torch
 
     from resdeg.models.fast import library
-    from resdeg.sweep.estimate import count_cores
+    from resdeg.sweep.machine import count_cores, find_cores, find_memory
     from resdeg.training.device import check_precision, resolve_device
 
     yield "torch", torch.__version__
     yield "norms", "with addition and relu, compiled here" if library() else _NOT_COMPILED
-    yield "cores", f"{count_cores()} of {os.cpu_count()} usable; runs side by side unless --jobs says other"
+    cores, memory = find_cores(), find_memory()
+    narrow = "" if cores.amount == os.cpu_count() else f" ({cores.amount:g} by {cores.origin})"
+    usable = f"{count_cores()} of {os.cpu_count()} usable{narrow}"
+    yield "cores", f"{usable}; runs side by side unless --jobs says other"
+    if memory is not None:
+        yield "memory", f"{size(memory.amount)} for new workers (by {memory.origin})"
     devices = []
     for name in ("cpu", "cuda", "mps"):
         try:
@@ -83,6 +88,13 @@ def _data(data_dir: Path | None) -> Iterator[tuple[str, str]]:
 def _disk() -> Iterator[tuple[str, str]]:
     from resdeg.data.cache import cache_folder
 
-    folder = next(path for path in (cache_folder(), *cache_folder().parents) if path.exists())
-    yield "cache", f"{cache_folder()} ({size(shutil.disk_usage(folder).free)} free)"
-    yield "results", f"{Path.cwd() / 'results'} ({size(shutil.disk_usage(Path.cwd()).free)} free)"
+    try:
+        yield "cache", _describe_room(cache_folder())
+    except StorageError as error:
+        yield "cache", f"{error.what}: {error.remedy}"
+    yield "results", _describe_room(Path.cwd() / "results")
+
+
+def _describe_room(folder: Path) -> str:
+    free = count_free_bytes(folder)
+    return str(folder) if free is None else f"{folder} ({size(free)} free)"

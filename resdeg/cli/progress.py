@@ -129,7 +129,7 @@ class Board:
         if self._first_share is None:
             self._first_share = self._done()  # what a resumed run had done before does not speed the ETA
         if event.notice:
-            screen.say(f"notice: {event.notice}")
+            screen.notice(event.notice)
         if event.record:
             record = event.record
             train = "-" if record.train_accuracy is None else f"{record.train_accuracy:.3f}"

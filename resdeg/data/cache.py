@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -14,13 +15,26 @@ import platformdirs
 from resdeg import files
 from resdeg.config import expand_home
 from resdeg.data.images import Dataset, Split
+from resdeg.errors import StorageError
 
 _PARTS = ("train.images", "train.labels", "test.images", "test.labels")
 
 
 def cache_folder() -> Path:
-    """Returns RESDEG_CACHE_DIR, or else the platform's folder for caches."""
-    return expand_home(Path(os.environ.get("RESDEG_CACHE_DIR") or platformdirs.user_cache_dir("resdeg")))
+    """Returns RESDEG_CACHE_DIR, or else the platform's folder for caches.
+
+    Raises:
+        StorageError: there is none, because this user has no home folder.
+    """
+    if given := os.environ.get("RESDEG_CACHE_DIR"):
+        return expand_home(Path(given))
+    with contextlib.suppress(RuntimeError):  # some releases of platformdirs raise it, others return the tilde
+        if (folder := Path(platformdirs.user_cache_dir("resdeg"))).is_absolute():
+            return folder
+    raise StorageError(
+        "there is no folder for the cache, because this user has no home folder",
+        "set RESDEG_CACHE_DIR to a folder, or HOME",
+    )
 
 
 def store(folder: Path, data: Dataset) -> None:

@@ -181,7 +181,10 @@ def load(data_dir: Path | None = None, distribution: Distribution = CIFAR10) -> 
     if location.layout is None:
         folder = _arrays_folder(distribution)
     else:
-        folder = cache_folder() / "arrays" / _sign_files(location, distribution)
+        try:
+            folder = cache_folder() / "arrays" / _sign_files(location, distribution)
+        except StorageError:  # no home: what is given can be read without a cache
+            return read(location, distribution)
     cached = cache.fetch(folder)
     if cached is not None and distribution.content in (None, cached.hash):
         return cached
@@ -261,7 +264,11 @@ def get(
     urls = tuple(url for url, mirrored in given.items() if mirrored is layout) + layout.urls
     file = download.RemoteFile(layout.archive, layout.archive_bytes, layout.archive_sha256, urls)
     folder = cache_folder() / "downloads"
-    archive = download.download(file, folder, say=say, progress=progress, patience=patience)
+    size = distribution.shape
+    archive = download.download(
+        file, folder, say=say, progress=progress, patience=patience,
+        beside=(size.train + size.test) * 3 * SIDE**2,
+    )  # fmt: skip
     dataset = keep(archive, distribution)
     files.remove(archive)  # its verified arrays replace it
     return dataset

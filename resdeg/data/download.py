@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from resdeg import __version__, files
 from resdeg.errors import DataError
+from resdeg.room import check_room
 
 Octets = bytes  # in the body of `RemoteFile` the name `bytes` is a size
 Progress = Callable[[int, int], None]  # from the bytes that came and the bytes in all
@@ -76,11 +77,15 @@ def download(
     say: Callable[[str], None],
     progress: Progress,
     patience: Patience = PATIENT,
+    beside: int = 0,
 ) -> Path:
     """Downloads the verified file into `folder`; two processes that need it download it once.
 
+    Args:
+        beside: bytes that will be written on the same disk while the file is there.
+
     Raises:
-        DataError: no source gave it; StorageError: the disk refuses.
+        DataError: no source gave it; StorageError: the disk refuses, or has too little room.
     """
     files.make_folder(folder)
     target, lock = folder / file.name, folder / f"{file.name}.lock"
@@ -88,6 +93,7 @@ def download(
     with files.locked(lock, wait=lambda busy: say(waiting)):
         if not is_there(file, target):
             part = _Part(target.with_name(f"{file.name}.part"), file, progress)
+            check_room(folder, file.bytes - part.size + beside, purpose=file.name)
             _ask_sources(part, say, patience)
             files.move(part.path, target)
     return target

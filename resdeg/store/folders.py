@@ -209,6 +209,10 @@ class RunStore:
         """Says whether a process holds the lock of the run."""
         return files.is_locked(self.folder / "lock")
 
+    def count_bytes(self) -> int:
+        """Counts the bytes of the run on disk."""
+        return sum(path.lstat().st_size for path in self.folder.rglob("*") if path.is_file())
+
     def ended(self) -> bool:
         """Says whether the run has finished or diverged, so that nothing is left to train."""
         summary = self.summary()

@@ -13,6 +13,7 @@ from resdeg.config import SweepConfig
 from resdeg.data.cifar import Distribution
 from resdeg.errors import DataError, ResdegError
 from resdeg.records import Progress
+from resdeg.room import check_room
 from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts, correct, facts_of_runs, recall_all
 from resdeg.sweep.destination import check_folder
@@ -22,8 +23,8 @@ from resdeg.sweep.plan import Plan
 from resdeg.sweep.preflight import ask_preflight
 from resdeg.sweep.registration import write_plan
 from resdeg.sweep.supervisor import Retry, StopNow, StopRequests, carry_out
+from resdeg.sweep.workers.launch import start_server
 from resdeg.sweep.workers.pool import Pool
-from resdeg.sweep.workers.process import start_server
 
 ENOUGH = 60.0  # seconds of training that say more about a step's time than the probes did
 
@@ -38,6 +39,11 @@ class Priced:
     facts: Facts
     costs: Mapping[str, Cost]
     room: int | None = None  # see `Engine.make_room`
+
+    def missing_bytes(self) -> int:
+        """Counts the bytes that its runs will add to what they have on disk."""
+        runs = [run.run_id for run in self.plan.todo]
+        return sum(max(0, self.costs[run].bytes - self.plan.store.run(run).count_bytes()) for run in runs)
 
     @cached_property
     def jobs(self) -> int:
@@ -144,7 +150,8 @@ def run_sweep(
     Raises:
         UsageError: a setting names what is not there, or the folder holds a sweep of other settings.
         DataError: the data set is missing or damaged.
-        BusyError: another process owns the folder; StorageError: the folder cannot be written.
+        BusyError: another process owns the folder.
+        StorageError: the folder cannot be written, or its disk has less room than the runs need.
     """
     config.grid()[0].check_trainable()
     store = SweepStore(folder)
@@ -165,6 +172,9 @@ def run_sweep(
             if state != "missing":
                 yield SetAside(store.set_aside(run_id))
         plan = Plan.load(config, store)  # another process may have finished it while we waited
+        if priced is not None:
+            priced = replace(priced, plan=plan)
+            check_room(folder, priced.missing_bytes(), purpose="this sweep")
         registered = write_plan(plan, joins=joins)
         if priced is None or not plan.todo:
             yield NothingToTrain(plan)

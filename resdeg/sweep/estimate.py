@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import heapq
-import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from resdeg import data
 from resdeg.config import RunConfig, SweepConfig
 from resdeg.data.batch_plan import record_steps, snapshot_steps
 from resdeg.sweep.calibration import Facts, recall_group
+from resdeg.sweep.machine import available_bytes, count_cores
 
 FORWARD = 1 / 3  # the share of a training step's work that the forward pass is; the backward pass is the rest
 WEIGHT_BYTES = 4  # a parameter takes so many, in fp32
@@ -70,33 +68,6 @@ def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
 def costs(runs: Iterable[RunConfig], facts: Facts, snapshots: int = 0) -> Mapping[str, Cost]:
     """Prices every run, by run id."""
     return {run.run_id: run_cost(run, facts, snapshots) for run in runs}
-
-
-def available_bytes() -> int | None:
-    """Returns the bytes that new processes may take without swapping, in the machine and this control group.
-
-    None where the system does not say.
-    """
-    limits = []
-    for path, pattern, unit in (
-        ("/proc/meminfo", r"MemAvailable:\s+(\d+) kB", 1024),
-        ("/sys/fs/cgroup/memory.max", r"(\d+)", 1),
-    ):
-        try:
-            match = re.search(pattern, Path(path).read_text())
-        except OSError:
-            continue
-        if match:
-            limits.append(int(match[1]) * unit)
-    return min(limits, default=None)
-
-
-def count_cores() -> int:
-    """Counts the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    count = os.cpu_count()
-    return 1 if count is None else count
 
 
 def settle_group(config: SweepConfig, device: str) -> int:

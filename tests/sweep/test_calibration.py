@@ -24,14 +24,8 @@ from resdeg.sweep.calibration import (
     remember,
     remember_group,
 )
-from resdeg.sweep.estimate import (
-    GROUP_ON_CUDA,
-    available_bytes,
-    count_cores,
-    default_jobs,
-    fitting_jobs,
-    settle_group,
-)
+from resdeg.sweep.estimate import GROUP_ON_CUDA, default_jobs, fitting_jobs, settle_group
+from resdeg.sweep.machine import available_bytes, count_cores
 from resdeg.sweep.preflight import calibrate, preflight
 
 

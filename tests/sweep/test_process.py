@@ -123,7 +123,8 @@ def test_ctrl_c_does_not_reach_the_server_while_it_imports() -> None:
     script = """
 import os, signal
 from multiprocessing import forkserver
-from resdeg.sweep.workers.process import call, start_server
+from resdeg.sweep.workers.launch import start_server
+from resdeg.sweep.workers.process import call
 from tests.sweep.stand_ins import echo
 start_server()
 os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)

@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from multiprocessing import connection
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from resdeg import files
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.errors import LostError, ResdegError
 from resdeg.records import Progress
@@ -84,6 +86,17 @@ class SignalledStop(StopFlag):
         return self.raised or (sys.platform == "linux" and os.getppid() != self._parent)
 
 
+def forget_callers_path() -> None:
+    """Has this process import only from where the fork server does.
+
+    multiprocessing gives a worker the path of the program that asks, which begins with the folder of its
+    script or, in a notebook, with the current one. A `random.py` there is none of ours.
+    """
+    server = sys.modules.get("resdeg.sweep.workers.server")
+    if server is not None:
+        sys.path[:] = server.PATH
+
+
 # ---------------------------------------------------------------- messages
 
 
@@ -105,6 +118,8 @@ def answer(pipe: connection.Connection, target: Callable[..., object], *argument
     A signal ends it at once: whoever asked has left, and nothing but the answer was wanted.
     """
     when_stopped(leave)
+    forget_callers_path()
+    files.hear(lambda notice: None)  # whoever asks writes to the same disks, and says what they cannot do
     try:
         result = target(*arguments)
     except ResdegError as error:
@@ -127,11 +142,17 @@ def train_runs(pipe: connection.Connection, folder: str, execution: str) -> None
         execution: an ExecutionConfig as JSON.
     """
     stop, settings = SignalledStop(), ExecutionConfig.model_validate_json(execution)
-    sending = threading.Lock()
+    forget_callers_path()
+    sending, notices = threading.Lock(), deque[str]()
+    files.hear(notices.append)
 
-    def report(run_id: str, **message: object) -> bool:
+    def report(run_id: str, *, progress: dict[str, Any] | None = None, **message: object) -> bool:
         with sending:
-            return send(pipe, run=run_id, **message)
+            if progress is None:
+                return send(pipe, run=run_id, **message)
+            while notices:
+                send(pipe, run=run_id, progress=progress | {"record": None, "notice": notices.popleft()})
+            return send(pipe, run=run_id, progress=progress)
 
     def train(run: RunConfig) -> None:
         train_run(run, Path(folder), settings=settings, stop=stop, send=functools.partial(report, run.run_id))

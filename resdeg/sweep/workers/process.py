@@ -20,6 +20,7 @@ from typing import Any
 
 from resdeg.errors import LostError
 from resdeg.sweep.workers import entry
+from resdeg.sweep.workers.launch import start_server
 from resdeg.sweep.workers.messages import unpack_error
 
 _context = multiprocessing.get_context("forkserver")
@@ -122,21 +123,6 @@ def call(
         ResdegError: what `target` raised.
     """
     return ask(target, *arguments, subject=subject, remedy=remedy).answer()
-
-
-def start_server() -> None:
-    """Begins to import torch in the fork server, while this process goes on."""
-    from multiprocessing import forkserver, resource_tracker
-
-    _context.set_forkserver_preload(["resdeg.sweep.workers.server"])
-    # Signals belong to the coordinator: the server and its workers must outlive a Ctrl-C on the terminal.
-    # Python has the server ignore it only after imports of seconds; what is blocked, a process inherits.
-    resource_tracker.ensure_running()  # It would let the signal through again where it begins within.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
