@@ -29,6 +29,7 @@ from resdeg.records import (
 )
 from resdeg.store import snapshots
 from resdeg.store.generations import newest
+from resdeg.store.lease import is_leased_elsewhere, leased
 
 NO_CHECKPOINT = (
     "no usable checkpoint (published sweeps keep only their records, and `resdeg prune` frees checkpoints)"
@@ -97,7 +98,7 @@ class SweepStore:
             BusyError: another process schedules here; StorageError: the folder cannot be written.
         """
         files.make_folder(self.folder / "runs")
-        with files.locked(self.folder / "lock", wait):
+        with files.locked(self.folder / "lock", wait), leased(self.folder, needed=False, wait=wait):
             files.remove_temporaries(self.folder)
             yield
 
@@ -207,7 +208,7 @@ class RunStore:
 
     def is_running(self) -> bool:
         """Says whether a process holds the lock of the run."""
-        return files.is_locked(self.folder / "lock")
+        return files.is_locked(self.folder / "lock") or is_leased_elsewhere(self.folder)
 
     def count_bytes(self) -> int:
         """Counts the bytes of the run on disk."""

@@ -26,6 +26,7 @@ from resdeg.records import (
 from resdeg.store import snapshots
 from resdeg.store.folders import RunStore
 from resdeg.store.generations import newest, sealed
+from resdeg.store.lease import LIFE, Check, leased
 
 _SLOTS: tuple[Literal["a.safetensors"], Literal["b.safetensors"]] = ("a.safetensors", "b.safetensors")
 
@@ -86,6 +87,7 @@ class RunSession:
 
     store: RunStore
     run_id: str
+    check: Check = lambda: None  # raises BusyError where this process does not own the run any more
     manifest: Manifest | None = None
     tensors: bytes | None = None
     notices: list[str] = field(default_factory=list)
@@ -108,6 +110,7 @@ class RunSession:
         Raises:
             UsageError: the run was begun on other data or under other training semantics.
         """
+        self.check()
         path, before = self.store.folder / "environment.json", self.store.environment()
         for earlier in before.segments if self.manifest else ():
             if earlier.data_hash != segment.data_hash:
@@ -134,6 +137,7 @@ class RunSession:
 
     def append(self, record: EvalRecord, timing: TimingRecord) -> None:
         """Adds a record, which counts once `commit` has named it."""
+        self.check()
         line = record.to_json().encode() + b"\n"
         if self._ahead and line != (before := self._ahead.pop(0)):
             self.notices.append(
@@ -146,6 +150,7 @@ class RunSession:
 
     def note(self, timing: TimingRecord) -> None:
         """Adds a line of clocks."""
+        self.check()
         files.append(self.store.folder / "timing.jsonl", timing.to_json().encode() + b"\n")
 
     def commit(self, tensors: bytes, step: int, recorded: int) -> None:
@@ -153,6 +158,7 @@ class RunSession:
 
         The tensors go to the slot of the older generation, and the rename of the manifest is the commit.
         """
+        self.check()
         folder = self.store.folder / "checkpoint"
         files.make_folder(folder)
         slot = _SLOTS[1] if self.manifest and self.manifest.file == _SLOTS[0] else _SLOTS[0]
@@ -168,6 +174,7 @@ class RunSession:
             metrics_bytes=len(self._metrics),
             metrics_sha256=hashlib.sha256(self._metrics).hexdigest(),
         )
+        self.check()
         if (folder / "manifest.json").exists():
             files.move(folder / "manifest.json", folder / "manifest-previous.json")
         files.write(folder / "manifest.json", sealed(manifest))
@@ -175,10 +182,12 @@ class RunSession:
 
     def snapshot(self, tensors: bytes, step: int) -> None:
         """Stores the weights of `step` beside the checkpoint, whose generations move on."""
+        self.check()
         snapshots.write_snapshot(self.store.folder, step, tensors)
 
     def measure(self, record: DiagnosticRecord) -> None:
         """Stores a measurement, in place of an earlier one of its kind and state."""
+        self.check()
         keep_measured(self.store, record.kind, record.state, [record])
 
     def metrics(self) -> list[EvalRecord]:
@@ -191,10 +200,12 @@ class RunSession:
 
     def end(self, summary: RunSummary) -> None:
         """Stores how the run ended."""
+        self.check()
         files.write(self.store.folder / "summary.json", summary.to_json().encode() + b"\n")
 
     def fail(self, traceback: str) -> None:
         """Stores the traceback of an unexpected error."""
+        self.check()
         files.write(self.store.folder / "error.txt", traceback.encode(errors="backslashreplace"))
 
 
@@ -208,25 +219,29 @@ def keep_measured(store: RunStore, kind: str, state: State, records: Sequence[Di
 
 
 @contextlib.contextmanager
-def open_run(store: RunStore, config: RunConfig) -> Iterator[RunSession]:
+def open_run(
+    store: RunStore, config: RunConfig, *, lease: bool = False, life: float = LIFE
+) -> Iterator[RunSession]:
     """Owns the run of `config` in `store`: locks it, compares its settings and recovers its checkpoint.
 
     Args:
         store: the folder that is called as the run.
+        lease: whether it needs a lease, because its lock is not seen on other hosts that write here.
+        life: see `leased`.
 
     Raises:
         BusyError: another process owns the run.
         StorageError: the disk refuses, or the folder holds a run of other settings.
     """
     files.make_folder(store.folder)
-    with files.locked(store.folder / "lock"):
+    with files.locked(store.folder / "lock"), leased(store.folder, needed=lease, life=life) as check:
         for folder in (store.folder, store.folder / "checkpoint", store.folder / snapshots.FOLDER):
             files.remove_temporaries(folder)
         path = store.folder / "config.json"
         if not path.exists():
             files.write(path, config.model_dump_json(indent=1).encode() + b"\n")
         store.config()  # refuses the settings of another run
-        session = RunSession(store, config.run_id)
+        session = RunSession(store, config.run_id, check)
         _recover(session)
         yield session
 

@@ -15,7 +15,9 @@ from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.errors import LostError, UsageError
 from resdeg.records import Progress
 from resdeg.report.units import size
-from resdeg.sweep.cluster.nodes import Probe, joined, list_nodes, on_node
+from resdeg.store.lease import leased
+from resdeg.sweep.cluster.nodes import ask_nodes, joined, list_nodes, on_node
+from resdeg.sweep.cluster.probe import Probe, check_versions, needs_lease
 from resdeg.sweep.cluster.recorder import Recorder
 from resdeg.sweep.cluster.task import train_in_task
 from resdeg.sweep.engine import Ended, MakeEngine
@@ -52,7 +54,8 @@ class RayEngine:
             silence: seconds without a message of a run after which its task is given up.
 
         Raises:
-            UsageError: a node lacks resdeg, or has another version.
+            UsageError: a node lacks resdeg, or has another version; or no lock holds between the hosts.
+            BusyError: a driver on another host owns the folder.
         """
         self._folder, self._gpus, self._silence = folder.resolve(), gpus_per_run, silence
         device = "cuda" if gpus_per_run else "cpu"
@@ -61,10 +64,18 @@ class RayEngine:
         self._runs: dict[Any, str] = {}
         self._heard: dict[str, float] = {}
         self._taking: Any = None
+        self._open, self._lease = contextlib.ExitStack(), False
         self._probe: Probe | None = Probe(self._folder)
         nodes = list_nodes()
-        if not self._probe.ask(nodes) or stream:
-            self._drop_probe()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._drop_probe)
+            sights = ask_nodes(self._probe, nodes)
+            check_versions(sights)
+            if not stream and all(sight.shares for sight in sights):
+                self._lease = needs_lease(self._folder, sights)
+                if self._lease:
+                    self._open.enter_context(leased(self._folder, needed=True))
+                undo.pop_all()
         here = ray.get_runtime_context().get_node_id()
         actor = ray.remote(Recorder).options(
             num_cpus=0, max_concurrency=_CALLS, scheduling_strategy=on_node(here)
@@ -105,7 +116,12 @@ class RayEngine:
         )
         probe = None if self._probe is None else (str(self._probe.path), self._probe.content)
         reference = task.remote(
-            run.model_dump_json(), str(self._folder), self._execution, recorder=self._recorder, probe=probe
+            run.model_dump_json(),
+            str(self._folder),
+            self._execution,
+            recorder=self._recorder,
+            probe=probe,
+            lease=self._lease,
         )
         self._runs[reference] = run.run_id
 
@@ -177,6 +193,7 @@ class RayEngine:
             ray.wait(references, num_returns=len(references), timeout=LEAVE_WITHIN)
         ray.kill(self._recorder)
         self._drop_probe()
+        self._open.close()
 
     def _drop_probe(self) -> None:
         if self._probe is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -23,15 +22,13 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import resdeg
 from resdeg import files
 from resdeg.errors import UsageError
-from resdeg.sweep.cluster.task import look
-from resdeg.sweep.estimate import count_cores
+from resdeg.sweep.cluster.probe import Probe, Sight, look
+from resdeg.sweep.machine import count_cores
 
 ANSWER_WITHIN = 120.0  # seconds for a node to start a process that imports resdeg
 CONNECT_WITHIN = 10.0  # seconds
-PROBE = ".probe-"
 _LONGEST = 24  # characters of a temporary folder with which the names of Ray's sockets are not too long
 
 
@@ -134,56 +131,30 @@ def on_node(name: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(name, soft=False)
 
 
-class Probe:
-    """A file in the folder of a sweep with content that no other folder has: who reads it sees the folder.
+def ask_nodes(probe: Probe, nodes: list[Node]) -> list[Sight]:
+    """Asks every node what it sees of the probe.
 
-    Every node is asked to read it and to write one beside it, which this process has to find. So a folder
-    counts as shared only where it was seen to be.
+    Raises:
+        UsageError: a node has no resdeg, or does not answer.
     """
+    task = ray.remote(look)
+    asked = []
+    for node in nodes:
+        here = task.options(num_cpus=0, max_retries=0, scheduling_strategy=on_node(node.name))
+        asked.append(here.remote(str(probe.path), probe.content, node.name))
+    return [
+        probe.hear(_hear(reference, node.host), node.name)
+        for reference, node in zip(asked, nodes, strict=True)
+    ]
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.remove()
-        self.path, self.content = folder / f"{PROBE}{secrets.token_hex(8)}", secrets.token_hex(16)
-        files.write(self.path, self.content.encode())
 
-    def ask(self, nodes: list[Node]) -> bool:
-        """Asks every node, and returns whether all of them share the folder.
-
-        Raises:
-            UsageError: a node has no resdeg, or another version of it; or it does not answer.
-        """
-        task = ray.remote(look)
-        asked = {
-            task.options(num_cpus=0, max_retries=0, scheduling_strategy=on_node(node.name)).remote(
-                str(self.path), node.name
-            ): node
-            for node in nodes
-        }
-        shared = True
-        for reference, node in asked.items():
-            seen = self._hear(reference, node)
-            if seen["version"] != resdeg.__version__:
-                raise UsageError(
-                    f"node {node.host} has resdeg {seen['version']}, and this is {resdeg.__version__}",
-                    "install the same version everywhere",
-                )
-            answer = files.read(self.path.with_name(f"{self.path.name}-{node.name}"))
-            shared = shared and seen["content"] == self.content and answer == self.content.encode()
-        return shared
-
-    def _hear(self, reference: Any, node: Node) -> dict[str, Any]:
-        try:
-            seen: dict[str, Any] = ray.get(reference, timeout=ANSWER_WITHIN)
-        except ray.exceptions.RayError as error:
-            missing = "resdeg" in str(error) and "ModuleNotFoundError" in str(error)
-            why = "has no resdeg" if missing else f"gives no answer ({type(error).__name__})"
-            raise UsageError(
-                f"node {node.host} {why}", "install resdeg on every node, in the Python that Ray uses there"
-            ) from error
-        return seen
-
-    def remove(self) -> None:
-        """Removes this probe, its answers, and those that a killed driver left behind."""
-        for path in self._folder.glob(f"{PROBE}*"):
-            files.remove(path)
+def _hear(reference: Any, host: str) -> Sight:
+    try:
+        sight: Sight = ray.get(reference, timeout=ANSWER_WITHIN)
+    except ray.exceptions.RayError as error:
+        missing = "resdeg" in str(error) and "ModuleNotFoundError" in str(error)
+        why = "has no resdeg" if missing else f"gives no answer ({type(error).__name__})"
+        raise UsageError(
+            f"node {host} {why}", "install resdeg on every node, in the Python that Ray uses there"
+        ) from error
+    return sight

@@ -1,4 +1,4 @@
-"""What runs inside a Ray task: a look at the node, and the training of one run."""
+"""What runs inside a Ray task: the training of one run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import Any
 
 import ray
 
-import resdeg
 from resdeg import files
 from resdeg.config import ExecutionConfig, RunConfig
-from resdeg.errors import BusyError, StorageError, UsageError
+from resdeg.errors import BusyError, UsageError
 from resdeg.store import OpenSession, RunStore, Session, open_run
 from resdeg.sweep.cluster.streamed import stream_run
 from resdeg.sweep.workers.entry import StopFlag, train_run
@@ -25,18 +24,8 @@ ALIVE_EVERY = 1.0  # seconds between two messages, whose answers say whether to 
 LINGER = 60.0  # seconds after which a process of a node that was lost has left the run
 
 
-def look(probe: str, node: str) -> dict[str, Any]:
-    """Says what this node sees: its resdeg, and the content of the probe; writes an answer beside that."""
-    path, content = Path(probe), None
-    with contextlib.suppress(StorageError):
-        content = files.read(path)
-        if content is not None:
-            files.write(path.with_name(f"{path.name}-{node}"), content)
-    return {"version": resdeg.__version__, "content": None if content is None else content.decode()}
-
-
 def train_in_task(
-    run: str, folder: str, execution: str, *, recorder: Any, probe: tuple[str, str] | None
+    run: str, folder: str, execution: str, *, recorder: Any, probe: tuple[str, str] | None, lease: bool
 ) -> dict[str, Any]:
     """Trains one run, and returns its last message; see `resdeg.sweep.workers.entry.train_run`.
 
@@ -44,6 +33,7 @@ def train_in_task(
         run: a RunConfig as JSON. execution: an ExecutionConfig as JSON.
         recorder: the actor that hears the run, and writes its records where `probe` is None.
         probe: the path and the content of a file that is seen by every node that shares the folder.
+        lease: whether the run needs a lease, because flock does not hold between the hosts.
     """
     config, last = RunConfig.model_validate_json(run), dict[str, Any]()
 
@@ -60,7 +50,7 @@ def train_in_task(
     if probe is None:
         open_session: OpenSession = functools.partial(stream_run, recorder)
     elif files.read(Path(probe[0])) == probe[1].encode():
-        open_session = open_when_left
+        open_session = functools.partial(open_when_left, lease=lease)
     else:
         host = socket.gethostname()
         error = UsageError(f"node {host} does not share {folder}", "go on with --ray-stream")
@@ -78,7 +68,9 @@ def train_in_task(
 
 
 @contextlib.contextmanager
-def open_when_left(store: RunStore, config: RunConfig, *, linger: float = LINGER) -> Iterator[Session]:
+def open_when_left(
+    store: RunStore, config: RunConfig, *, lease: bool, linger: float = LINGER
+) -> Iterator[Session]:
     """Opens a run as `open_run` does, and waits a while for a process of its last attempt to leave it.
 
     Ray says that a node is lost when it is not heard any more, which its processes may outlive.
@@ -87,7 +79,7 @@ def open_when_left(store: RunStore, config: RunConfig, *, linger: float = LINGER
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                session = stack.enter_context(open_run(store, config))
+                session = stack.enter_context(open_run(store, config, lease=lease))
                 break
             except BusyError:
                 if time.monotonic() > end:
