@@ -58,6 +58,8 @@ RUN = (
     "resdeg plot",
     "resdeg plot --kind arms",
     "resdeg plot --kind lesions",
+    "resdeg plot --out curve.csv --sep ';' --decimal ','",
+    "resdeg plot --out table.tex",
     "resdeg plot --kind training --out training.svg --theme dark",
     "resdeg plot results/causes --kind lesions --arm constructed",
     "resdeg plot results/demo results/demo --out both.svg",
