@@ -19,6 +19,7 @@ _SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp"]
 _LITTER = frozenset(["thumbs.db", "desktop.ini", "__macosx"])  # file managers leave it, as they do .DS_Store
 _MODES = frozenset(["1", "L", "P", "RGB", "LA", "PA", "RGBA"])
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
 _BIT_DEPTH = 24  # the index of the byte that says how many bits a channel has in a PNG file
 
 
@@ -148,8 +149,10 @@ def _decode_image(
                 return np.asarray(image)
             rgba = np.asarray(image.convert("RGBA"))
     except UnidentifiedImageError as error:
-        expected = " or ".join(formats)
-        raise DataError(f"{name}: is not an image of the format {expected}", "replace the file") from error
+        what = f"is not an image of the format {' or '.join(formats)}"
+        if content.startswith(_JPEG):
+            what = "is a JPEG, which no longer has the exact pixels"
+        raise DataError(f"{name}: {what}", "replace the file") from error
     except DataError:
         raise
     except Exception as error:  # a broken file makes decoders raise almost anything
