@@ -1,4 +1,4 @@
-"""`resdeg collect`: shards in any order are the whole sweep; what differs or is damaged is named."""
+"""`resdeg collect`: shards in any order are the whole sweep; plans, folders and locks; the command."""
 
 from __future__ import annotations
 
@@ -6,64 +6,18 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from resdeg import files
-from resdeg.errors import BusyError, StorageError, UsageError
-from resdeg.records import DiagnosticRecord, Environment, RunSummary, Segment, TimingRecord
-from resdeg.store import RunStore, SweepStore, check_run, open_run
+from resdeg.errors import BusyError, UsageError
+from resdeg.store import SweepStore, open_run
 from resdeg.sweep.collect import collect_runs
-from resdeg.sweep.shards import Shard, choose_share
-from tests.planted import CELLS, planted
+from tests.planted import planted
+from tests.sweep.shared_out import RUNS, change, contents, cut_the_end, split
 
-RUNS = 12
 MANY = {(family, depth): [0.5 + seed / 100 for seed in range(10)]
         for family in ("plain", "residual") for depth in (8, 20)}  # fmt: skip
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of the runs and the plan, without locks."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith("lock")
-    }
-
-
-def split(store: SweepStore, count: int, folder: Path) -> list[Path]:
-    """Shares the runs of a sweep out over folders of shards, as sweeps of them would have left them."""
-    config = store.planned()
-    assert config is not None
-    shards = []
-    for number in range(1, count + 1):
-        shard = folder / f"shard-{number}"
-        (shard / "runs").mkdir(parents=True)
-        shutil.copy(store.plan, shard)
-        for run in choose_share(config.runs(), Shard(number, count)):
-            own = store.run(run.run_id).folder
-            if own.exists():
-                shutil.copytree(own, shard / "runs" / run.run_id)
-        (shard / "shard.json").write_text('{"shard": "of another test", "run_ids": []}')
-        (shard / "lock").touch()
-        shards.append(shard)
-    return shards
-
-
-@pytest.fixture
-def whole(tmp_path: Path) -> SweepStore:
-    """A planted sweep of twelve runs, with measured numbers of one."""
-    store = planted(tmp_path / "whole", CELLS)
-    record = DiagnosticRecord(kind="responses", state="final", name="std", value=1.0, images=10)
-    (store.run(store.run_ids()[7]).folder / "diagnostics.jsonl").write_text(record.to_json() + "\n")
-    return store
-
-
-@pytest.fixture
-def shards(whole: SweepStore, tmp_path: Path) -> list[Path]:
-    return split(whole, 4, tmp_path)
 
 
 # ---------------------------------------------------------------- the whole
@@ -124,215 +78,6 @@ def test_another_run_of_the_same_settings_comes_too_and_one_of_others_is_named(
         "(copy)/config.json: identity mismatch", "notes.txt: is no folder of a run",
     ):  # fmt: skip
         assert text in problems
-
-
-# ---------------------------------------------------------------- copies that differ
-
-
-def repeated(shards: list[Path], run_id: str) -> tuple[RunStore, RunStore]:
-    """Puts a second copy of a run into another shard; returns the first and the second."""
-    first = next(shard for shard in shards if (shard / "runs" / run_id).exists())
-    second = next(shard for shard in shards if shard != first)
-    shutil.copytree(first / "runs" / run_id, second / "runs" / run_id)
-    return RunStore(first / "runs" / run_id), RunStore(second / "runs" / run_id)
-
-
-def change(path: Path, before: bytes, after: bytes) -> None:
-    content = path.read_bytes()
-    assert before in content
-    path.write_bytes(content.replace(before, after))
-
-
-@pytest.mark.parametrize(
-    ("name", "before", "after", "says"),
-    [
-        ("metrics.jsonl", b'"step":782', b'"step":783', "metrics.jsonl, line 2"),
-        ("metrics.jsonl", b'"step":391', b'"step":392', "metrics.jsonl, line 1"),
-        ("summary.json", b'"train_loss":1.0', b'"train_loss":1.1', "summary.json, train_loss"),
-        ("summary.json", b'"data_hash":"d"', b'"data_hash":"e"', "summary.json, data_hash"),
-        ("config.json", b'"depth":', b'"depth": ', "config.json, line 1"),
-    ],
-)
-def test_two_that_differ_in_one_byte_are_refused_by_name(
-    whole: SweepStore, shards: list[Path], tmp_path: Path, name: str, before: bytes, after: bytes, says: str
-) -> None:
-    run_id = whole.run_ids()[3]
-    first, second = repeated(shards, run_id)
-    assert len(collect_runs(shards, tmp_path / "equal").copied) == RUNS, "two that are equal are one"
-    change(second.folder / name, before, after)
-    with pytest.raises(StorageError) as error:
-        collect_runs(shards, tmp_path / "all")
-    for text in (str(first.folder), str(second.folder), says):
-        assert text in error.value.what
-    assert "nothing was collected" in error.value.remedy
-    assert not (tmp_path / "all").exists()
-    (tmp_path / "equal" / "lock").unlink()
-    there = contents(tmp_path / "equal")
-    with pytest.raises(StorageError, match=str(tmp_path / "equal" / "runs" / run_id)):
-        collect_runs([second.folder.parents[1]], tmp_path / "equal")
-    assert contents(tmp_path / "equal") == there
-
-
-def test_clocks_and_machines_may_differ(whole: SweepStore, shards: list[Path], tmp_path: Path) -> None:
-    run_id = whole.run_ids()[3]
-    for number, copy in enumerate(repeated(shards, run_id), start=1):
-        summary = copy.summary()
-        assert isinstance(summary, RunSummary)
-        clocks = {"seconds": 1.0 * number, "start_seconds": 0.1 * number}
-        (copy.folder / "summary.json").write_text(summary.model_copy(update=clocks).to_json())
-        timing = TimingRecord(step=391, training_seconds=1.0 * number, evaluation_seconds=0.0)
-        (copy.folder / "timing.jsonl").write_text(timing.to_json() + "\n")
-        segment = Segment(
-            from_step=0, semantics=1, data_hash="d", resdeg="1", python="3", torch="2", numpy="2",
-            device="cpu", processor=f"host {number}", threads=number,
-        )  # fmt: skip
-        environment = Environment(segments=(segment,) * number)
-        (copy.folder / "environment.json").write_text(environment.to_json())
-    assert collect_runs(shards, tmp_path / "all").copied.keys() == {*whole.run_ids()}
-    change(copy.folder / "environment.json", b'"data_hash":"d"', b'"data_hash":"e"')
-    with pytest.raises(StorageError, match=r"differ in environment\.json, data_hash or semantics\n"):
-        collect_runs(shards, tmp_path / "other")
-
-
-def test_all_runs_that_differ_are_counted(whole: SweepStore, shards: list[Path], tmp_path: Path) -> None:
-    for run_id in whole.run_ids()[:3]:
-        change(repeated(shards, run_id)[1].folder / "metrics.jsonl", b'"step":391', b'"step":390')
-    with pytest.raises(StorageError, match="line 1.*; and so do 2 more runs"):
-        collect_runs(shards, tmp_path / "all")
-
-
-# ---------------------------------------------------------------- runs that go on
-
-
-def unfinished(run: RunStore, lines: int) -> None:
-    (run.folder / "summary.json").unlink()
-    metrics = run.folder / "metrics.jsonl"
-    metrics.write_bytes(b"".join(metrics.read_bytes().splitlines(keepends=True)[:lines]))
-
-
-@pytest.mark.parametrize("turn", [1, -1])
-def test_the_copy_that_is_further_ahead_is_taken(
-    whole: SweepStore, shards: list[Path], tmp_path: Path, turn: int
-) -> None:
-    ended, going = whole.run_ids()[:2]
-    unfinished(repeated(shards, ended)[1], 1)
-    for lines, copy in zip((2, 1), repeated(shards, going), strict=True):
-        unfinished(copy, lines)
-    with (copy.folder / "metrics.jsonl").open("a") as stream:
-        stream.write('{"torn')
-    collected = collect_runs(shards[::turn], tmp_path / "all")
-    store = SweepStore(tmp_path / "all")
-    assert store.run(ended).summary() == whole.run(ended).summary()
-    assert (store.run(going).state(), len(store.run(going).metrics())) == ("interrupted", 2)
-    assert (collected.ended, collected.states[going]) == (RUNS - 1, "interrupted")
-
-
-def test_a_run_that_went_on_replaces_nothing(whole: SweepStore, shards: list[Path], tmp_path: Path) -> None:
-    run_id = whole.run_ids()[0]
-    source = next(shard for shard in shards if (shard / "runs" / run_id).exists())
-    run, target = RunStore(source / "runs" / run_id), SweepStore(tmp_path / "all")
-    unfinished(run, 1)
-    collect_runs(shards, target.folder)
-    shorter = contents(target.run(run_id).folder)
-    shutil.rmtree(run.folder)
-    shutil.copytree(whole.run(run_id).folder, run.folder)
-    collected = collect_runs([source], target.folder)
-    assert [*collected.copied] == [run_id]
-    assert collected.set_aside == [target.folder / "set-aside" / f"{run_id}.1"]
-    assert contents(collected.set_aside[0]) == shorter
-    assert contents(target.run(run_id).folder) == contents(whole.run(run_id).folder)
-    unfinished(run, 1)  # an old copy comes late
-    assert collect_runs([source], target.folder).copied == {}
-    assert contents(target.run(run_id).folder) == contents(whole.run(run_id).folder)
-
-
-def test_two_that_ended_otherwise_differ(whole: SweepStore, shards: list[Path], tmp_path: Path) -> None:
-    longer, shorter = repeated(shards, whole.run_ids()[0])
-    unfinished(longer, 2)
-    metrics = shorter.folder / "metrics.jsonl"
-    metrics.write_bytes(metrics.read_bytes().splitlines(keepends=True)[0])
-    with pytest.raises(StorageError, match=r"differ in metrics\.jsonl, line 2"):
-        collect_runs(shards, tmp_path / "all")
-
-
-# ---------------------------------------------------------------- what is damaged
-
-
-def remove_settings(folder: Path) -> None:
-    (folder / "config.json").unlink()
-
-
-def cut_the_end(folder: Path) -> None:
-    path = folder / "metrics.jsonl"
-    path.write_bytes(path.read_bytes()[:-9])
-
-
-def break_a_line(folder: Path) -> None:
-    change(folder / "metrics.jsonl", b'"epoch":1', b'"epoch":?')
-
-
-def break_the_summary(folder: Path) -> None:
-    change(folder / "summary.json", b'"status"', b'"stat?s"')
-
-
-def spoil_the_diagnostics(folder: Path) -> None:
-    (folder / "diagnostics.jsonl").write_text('{"kind":1}\n')
-
-
-def link_a_file(folder: Path) -> None:
-    (folder / "metrics.jsonl").rename(folder.parents[2] / "elsewhere")
-    (folder / "metrics.jsonl").symlink_to(folder.parents[2] / "elsewhere")
-
-
-def link_the_folder(folder: Path) -> None:
-    folder.rename(folder.parents[2] / folder.name)
-    folder.symlink_to(folder.parents[2] / folder.name)
-
-
-def spoil_a_snapshot(folder: Path) -> None:
-    (folder / "snapshots").mkdir()
-    (folder / "snapshots" / f"{391:09d}-{'0' * 16}.safetensors").write_bytes(b"other bytes")
-
-
-def make_a_pipe(folder: Path) -> None:
-    os.mkfifo(folder / "pipe")
-
-
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (remove_settings, "config.json: damaged or missing"),
-        (cut_the_end, "metrics.jsonl: damaged, its end is not the one that summary.json names"),
-        (break_a_line, "metrics.jsonl:1: damaged"),
-        (break_the_summary, "summary.json: damaged"),
-        (spoil_the_diagnostics, "diagnostics.jsonl:1: damaged"),
-        (link_a_file, "metrics.jsonl: is a link"),
-        (link_the_folder, "is a link, which is not followed"),
-        (spoil_a_snapshot, "is damaged"),
-        (make_a_pipe, "pipe: is a link or another special file"),
-    ],
-)
-def test_a_damaged_run_is_left_out_by_name(
-    whole: SweepStore, shards: list[Path], tmp_path: Path, damage: Callable[[Path], None], says: str
-) -> None:
-    run_id = whole.run_ids()[3]
-    source = next(shard for shard in shards if (shard / "runs" / run_id).exists())
-    damage(source / "runs" / run_id)
-    collected = collect_runs(shards, tmp_path / "all")
-    (problem,) = collected.problems
-    assert says in problem
-    assert str(source / "runs" / run_id) in problem
-    assert (collected.damaged, collected.ended) == ([run_id], RUNS - 1)
-    assert not (tmp_path / "all" / "runs" / run_id).exists()
-    assert not (tmp_path / "all" / "collecting").exists()
-    shards.append(whole.folder)
-    if damage in (cut_the_end, break_a_line):
-        with pytest.raises(StorageError, match=r"differ in metrics\.jsonl, line [12] \(.*: damaged"):
-            collect_runs(shards, tmp_path / "all")
-        shards.remove(source)
-    mended = collect_runs(shards, tmp_path / "all")
-    assert (mended.damaged, mended.ended) == ([], RUNS), "another folder has a whole copy"
-    assert contents(tmp_path / "all") == contents(whole.folder)
 
 
 # ---------------------------------------------------------------- plans, folders, locks
@@ -414,68 +159,6 @@ def test_sources_that_are_read_only_are_read(whole: SweepStore, shards: list[Pat
     finally:
         for shard in shards:
             shard.chmod(0o755)
-
-
-# ---------------------------------------------------------------- kills
-
-
-class Killed(BaseException):
-    """The process ends here; nothing catches this."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("operation", ["_os_fsync", "_os_replace", "_os_mkdir", "_os_open"])
-def test_a_kill_leaves_whole_runs_and_the_same_call_goes_on(
-    whole: SweepStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
-) -> None:
-    """A kill before the nth of these operations, for every n of a collection of four runs."""
-    small = planted(tmp_path / "small", {("plain", 8): [0.5, 0.6], ("residual", 8): [0.5, 0.6]})
-    shards = split(small, 3, tmp_path / "shards")
-    number, finished = 0, False
-    while not finished:
-        number += 1
-        left, original = number, getattr(files, operation)
-
-        def stop(*arguments: object, original: Callable[..., object] = original) -> object:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise Killed
-            return original(*arguments)
-
-        folder = tmp_path / f"all-{number}"
-        with monkeypatch.context() as patch:
-            patch.setattr(files, operation, stop)
-            try:
-                collect_runs(shards, folder)
-                finished = True
-            except Killed:
-                pass
-        for name in SweepStore(folder).names():
-            check_run(SweepStore(folder).run(name))
-            assert contents(folder / "runs" / name) == contents(small.run(name).folder)
-        assert collect_runs(shards, folder).ended == 4
-        assert contents(folder) == contents(small.folder)
-    assert number > 3
-
-
-def test_a_full_disk_stops_it_and_the_same_call_goes_on(
-    whole: SweepStore, shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(handle: int, content: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    def fill(done: int, count: int) -> None:
-        assert count == RUNS
-        if done == 5:
-            monkeypatch.setattr(files, "_os_write", refuse)
-
-    with pytest.raises(StorageError, match="the disk is full"):
-        collect_runs(shards, tmp_path / "all", progress=fill)
-    monkeypatch.undo()
-    assert len(SweepStore(tmp_path / "all").run_ids()) == 5
-    assert collect_runs(shards, tmp_path / "all").ended == RUNS
-    assert contents(tmp_path / "all") == contents(whole.folder)
 
 
 # ---------------------------------------------------------------- the command
