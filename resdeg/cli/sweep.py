@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.announce import announce, show_dry_run
+from resdeg.cli.announce import announce, say_nothing_to_train, show_dry_run
 from resdeg.cli.console import emit, screen
 from resdeg.cli.data import download
 from resdeg.cli.outcome import show_document, show_outcome
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from resdeg.cli.plot import Drawn
     from resdeg.config import SweepConfig
     from resdeg.sweep.conduct import Event, Over
+    from resdeg.sweep.shards import Shard
 
 
 def sweep(
@@ -55,6 +56,7 @@ def sweep(
     wait: options.Wait = False,
     dry_run: options.DryRun = False,
     fresh: options.Fresh = False,
+    shard: options.ShardOption = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Train plain and residual networks over depths and seeds; the same command again resumes."""
@@ -65,7 +67,7 @@ def sweep(
     )  # fmt: skip
     _run(
         config, given, assignments=assignments, out=out, time_limit=time_limit, wait=wait, dry_run=dry_run,
-        fresh=fresh, as_json=as_json, single=False,
+        fresh=fresh, as_json=as_json, single=False, share=shard,
     )  # fmt: skip
 
 
@@ -118,25 +120,29 @@ def _run(
     fresh: bool,
     as_json: bool,
     single: bool,
+    share: str | None = None,
 ) -> None:
     """Prices the sweep or runs it; leaves with the exit code that the documentation gives to how it went."""
     from resdeg.sweep.conduct import follow, price_sweep, run_sweep
     from resdeg.sweep.destination import resolve_sweep
+    from resdeg.sweep.shards import parse_shard
 
     started = time.monotonic()
     limit = parse_time(time_limit) if time_limit else None
-    config, folder = resolve_sweep(file, os.environ, assignments or [], given, out=out)
+    shard = None if share is None else parse_shard(share)
+    config, folder = resolve_sweep(file, os.environ, assignments or [], given, out=out, shard=shard)
     config.grid()[0].check_trainable()
     if single and len(config.runs()) != 1:
         raise UsageError(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
         )
     if dry_run:
-        show_dry_run(price_sweep(config, folder), as_json)
+        show_dry_run(price_sweep(config, folder, shard=shard), as_json)
         return
     events = run_sweep(
         config,
         folder,
+        shard=shard,
         fresh=fresh,
         joins=single,
         deadline=None if limit is None else started + limit,
@@ -145,7 +151,7 @@ def _run(
     )
     with _Show() as show:
         over = follow(events, show)
-    _conclude(over, folder, config=config, as_json=as_json)
+    _conclude(over, folder, config=config, shard=shard, as_json=as_json)
 
 
 class _Show(contextlib.ExitStack):
@@ -165,7 +171,7 @@ class _Show(contextlib.ExitStack):
                 screen.say(f"set aside: {event.folder}")
             case conduct.NothingToTrain():
                 options.remember(event.plan.store.folder)
-                screen.say(f"all {len(event.plan.states)} runs are finished: nothing to train")
+                screen.say(say_nothing_to_train(event.plan))
             case conduct.Begun():
                 priced = event.priced
                 options.remember(priced.plan.store.folder)
@@ -182,7 +188,7 @@ class _Show(contextlib.ExitStack):
                 self._board.ended(event.run_id, event.summary, event.error.what if event.error else None)
 
 
-def _conclude(over: Over, folder: Path, *, config: SweepConfig, as_json: bool) -> None:
+def _conclude(over: Over, folder: Path, *, config: SweepConfig, shard: Shard | None, as_json: bool) -> None:
     """Says what is left and what failed, shows what there is, and leaves with the code of how it went."""
     resume = f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
     if over.at_once:
@@ -193,7 +199,7 @@ def _conclude(over: Over, folder: Path, *, config: SweepConfig, as_json: bool) -
         screen.insist(f"time limit reached: {over.left} of {over.total} runs are left. {resume}")
     drawn = None if over.signal is not None else _draw(folder)
     if as_json:
-        show_document(config, folder, over, figure=None if drawn is None else drawn.figure)
+        show_document(config, folder, over, shard=shard, figure=None if drawn is None else drawn.figure)
     elif drawn is not None:
         if not screen.quiet:
             show_outcome(drawn.sweep)
@@ -207,6 +213,8 @@ def _conclude(over: Over, folder: Path, *, config: SweepConfig, as_json: bool) -
             + resume
         )
         raise SystemExit(_exit_code(over.failed.values()))
+    if shard is not None and not over.left:
+        screen.say(f"shard {shard} is done; put all shards together with: resdeg collect SHARD ... --out DIR")
 
 
 def _exit_code(failed: Iterable[ResdegError]) -> int:

@@ -105,6 +105,14 @@ MUTANTS = [
            "tests/training/test_gate.py"),
     Mutant("a step is equal before it is timed", "bench/contenders.py",
            "        require_equal_steps(contender)\n", "        pass\n", "tests/bench/test_bench.py"),
+    Mutant("copies that differ are refused", "sweep/collect.py",
+           "            if difference := find_difference(furthest, other):\n",
+           "            if difference := None:\n", "tests/sweep/test_collect_copies.py"),
+    Mutant("a run is copied beside its name", "sweep/collect.py",
+           "        staged = RunStore(staging / run_id)\n",
+           "        staged = target.run(run_id)\n", "tests/sweep/test_collect_damage.py"),
+    Mutant("a copied run is verified", "sweep/collect.py", "        check_run(staged)\n", "        pass\n",
+           "tests/sweep/test_collect_damage.py"),
 ]  # fmt: skip
 
 
