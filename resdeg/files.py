@@ -22,6 +22,7 @@ import filelock
 from resdeg.errors import BusyError, StorageError
 
 _TEMPORARY = ".tmp-"
+_PIECE = 1 << 20  # bytes that are copied at once
 _MODE = 0o666  # the mode of every new file, from which the umask is subtracted
 # What a file system answers that cannot sync. Some that can sync files refuse folders in the other ways, but
 # an EIO of a file says that its bytes are lost.
@@ -124,6 +125,56 @@ def remove(path: Path) -> None:
     """Unlinks `path`, if it exists."""
     with _reported("remove", path), contextlib.suppress(FileNotFoundError):
         _os_unlink(path)
+
+
+def copy_new(source: Path, target: Path) -> None:
+    """Copies the bytes of `source` to the new file `target`, on the disk itself, and follows no link.
+
+    Its name is not yet safe from a crash: the caller ends with `sync_folder`.
+
+    Raises:
+        StorageError: the source is a link or cannot be read, `target` exists, or the disk refuses.
+    """
+    with _reported("read", source):
+        reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with _reported("write", target):
+            handle = _os_open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            while content := _read_piece(reader, source):
+                with _reported("write", target):
+                    _os_write(handle, content)
+            with _reported("write", target):
+                _os_fsync(handle)
+        finally:
+            os.close(handle)
+    finally:
+        os.close(reader)
+
+
+def _read_piece(handle: int, path: Path) -> bytes:
+    with _reported("read", path):
+        return os.read(handle, _PIECE)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names of the files in `folder` survive a crash."""
+    with _reported("write", folder):
+        _sync_folder(folder)
+
+
+def remove_folder(path: Path) -> None:
+    """Removes the folder `path` with all that is in it, if it exists; no link is followed."""
+    with _reported("remove", path):
+        if path.is_symlink():
+            _os_unlink(path)
+        elif path.exists():
+            for entry in path.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    remove_folder(entry)
+                else:
+                    _os_unlink(entry)
+            _os_rmdir(path)
 
 
 def make_folder(path: Path) -> None:
@@ -313,3 +364,7 @@ def _os_unlink(path: Path) -> None:
 
 def _os_mkdir(path: Path) -> None:
     os.mkdir(path)
+
+
+def _os_rmdir(path: Path) -> None:
+    path.rmdir()

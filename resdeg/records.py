@@ -197,6 +197,16 @@ class DiagnosticRecord(Record):
     note: str | None = None
 
 
+class Share(Record):
+    """The content of shard.json: the share of the sweep's plan that is trained in the folder.
+
+    shard: which one, as in "3/8"; run_ids: its runs.
+    """
+
+    shard: str
+    run_ids: tuple[str, ...]
+
+
 class RunSummary(Record):
     """The end of a run. Its training numbers are clean: evaluation mode, no augmentation, all images.
 

@@ -58,6 +58,8 @@ RUN = (
     "resdeg plot",
     "resdeg plot --kind arms",
     "resdeg plot --kind lesions",
+    "resdeg plot --out curve.csv --sep ';' --decimal ','",
+    "resdeg plot --out table.tex",
     "resdeg plot --kind training --out training.svg --theme dark",
     "resdeg plot results/causes --kind lesions --arm constructed",
     "resdeg plot results/demo results/demo --out both.svg",
@@ -126,7 +128,7 @@ def test_a_command_of_the_pages_parses(
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     monkeypatch.setenv("HOME", str(tmp_path))
     words = [{"COMMAND": "status"}.get(word, word) for word in shlex.split(command)[1:]]
-    if words in (["adopt"], ["config"], ["data"], ["export-weights"], ["prune"]):
+    if words in (["adopt"], ["collect"], ["config"], ["data"], ["export-weights"], ["prune"]):
         words.append("--help")
     if words == ["--install-completion"]:
         words.append("bash")
@@ -164,8 +166,11 @@ def test_a_command_of_the_pages(
             if path.name != "local":
                 (tmp_path / name / path.name).symlink_to(path)
     (tmp_path / "sweep.toml").write_text(tiny_toml.read_text())
+    for name in ("I", "SLURM_CPUS_PER_TASK"):  # of a job, see docs/cluster.md
+        monkeypatch.setenv(name, "2")
     arguments = [
-        {"FILE": "given.tgz", "COMMAND": "status"}.get(word, word) for word in shlex.split(command)[1:]
+        os.path.expandvars({"FILE": "given.tgz", "COMMAND": "status"}.get(word, word))
+        for word in shlex.split(command)[1:]
     ]
     if arguments[0] in ("sweep", "train") and "--dry-run" not in arguments and TAKES_LONG.search(said):
         arguments.append("--dry-run")

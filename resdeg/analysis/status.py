@@ -11,6 +11,7 @@ from typing import Any
 
 from resdeg.analysis.reader import collect_provenance, describe_differences, list_runs, read_runs
 from resdeg.config import RunConfig
+from resdeg.errors import StorageError
 from resdeg.records import ENDED
 from resdeg.store import RunState, RunStore, SweepStore
 
@@ -35,10 +36,20 @@ class RunRow:
 
 
 @dataclass(frozen=True)
+class ShareStatus:
+    """One share of a sweep's plan, as in "3/8": how many runs it has, and how many of them have ended."""
+
+    shard: str
+    runs: int
+    ended: int
+
+
+@dataclass(frozen=True)
 class SweepStatus:
     """Every run, how many are in which state, and seconds of one worker to the end, if known.
 
     problems, mixed: see SweepFrame. adopted: whose weights the runs are; None where they were trained here.
+    share: the share of the plan that is trained in the folder; None for all of it.
     """
 
     folder: str
@@ -48,9 +59,13 @@ class SweepStatus:
     problems: list[str]
     mixed: list[str]
     adopted: str | None
+    share: ShareStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        tree = asdict(self)
+        if self.share is None:
+            del tree["share"]
+        return tree
 
 
 def read_status(folder: Path) -> SweepStatus:
@@ -65,9 +80,26 @@ def read_status(folder: Path) -> SweepStatus:
     arms[config.settings_id] = ""
     rows = [row for _, row in read_runs(store, runs, read=partial(_row, arms=arms), problems=problems)]
     counts: dict[str, int] = dict(Counter(row.state for row in rows))
+    share, here = _read_share(store, rows, problems)
     mixed = describe_differences(collect_provenance(store.run(run.run_id) for run in runs))
     adopted = None if config.adopted is None else config.adopted.source
-    return SweepStatus(str(folder), rows, counts, _seconds_left(rows), problems, mixed, adopted)
+    return SweepStatus(str(folder), rows, counts, _seconds_left(here), problems, mixed, adopted, share)
+
+
+def _read_share(
+    store: SweepStore, rows: list[RunRow], problems: list[str]
+) -> tuple[ShareStatus | None, list[RunRow]]:
+    """Reads which share of the plan is trained here, and returns its rows; all rows if it is all of it."""
+    try:
+        share = store.share()
+    except StorageError as error:
+        problems.append(error.what)
+        share = None
+    if share is None:
+        return None, rows
+    own = [row for row in rows if row.run_id in share.run_ids]
+    ended = sum(row.state in ENDED for row in own)
+    return ShareStatus(share.shard, len(share.run_ids), ended), own
 
 
 def _row(store: RunStore, run: RunConfig, *, arms: Mapping[str, str]) -> RunRow:

@@ -10,6 +10,7 @@ from resdeg.room import count_free_bytes
 
 if TYPE_CHECKING:
     from resdeg.sweep.conduct import Priced
+    from resdeg.sweep.plan import Plan
 
 
 def announce(priced: Priced) -> None:
@@ -18,12 +19,13 @@ def announce(priced: Priced) -> None:
 
     plan, facts, jobs = priced.plan, priced.facts, priced.jobs
     config, training, todo = plan.config, plan.config.training, plan.todo
-    done = len(plan.states) - len(todo)
+    done = len(plan.share) - len(todo)
     in_grid = f"{len(config.grid())} of them " if config.arms else ""
     screen.say(
         f"plan    {len(plan.states)} runs: {in_grid}{', '.join(config.families)} x depths "
         f"{', '.join(map(str, config.depths))} x {len(config.seeds)} seed(s)"
         + (", seed by seed" if config.execution.order == "seed" else "")
+        + (f"; shard {plan.shard}: {len(plan.share)} of them" if plan.shard is not None else "")
         + (f"; {done} finished before" if done else "")
     )
     for name, grid in config.arm_sweeps.items():
@@ -44,7 +46,7 @@ def announce(priced: Priced) -> None:
     first_ids = {run.run_id for run in config.model_copy(update={"seeds": config.seeds[:1]}).runs()}
     first = [run for run in todo if run.run_id in first_ids]  # arms may have seeds of their own
     alone = ""
-    if len(config.seeds) > 1 and first:
+    if len(config.seeds) > 1 and first and plan.shard is None:  # other seeds would be shared out otherwise
         wall_of_first = wall_seconds([priced.costs[run.run_id].seconds for run in first], jobs)
         alone = f" (with --seeds {config.seeds[0]}: {duration(wall_of_first)})"
     memory = size(jobs * facts.worker_bytes)
@@ -55,6 +57,15 @@ def announce(priced: Priced) -> None:
     )
     if plan.others:
         screen.say(f"note    {len(plan.others)} other runs in this folder are kept")
+
+
+def say_nothing_to_train(plan: Plan) -> str:
+    """Says why nothing is trained: all runs have ended, or the plan has fewer runs than shards."""
+    if plan.shard is None:
+        return f"all {len(plan.states)} runs are finished: nothing to train"
+    if not plan.share:
+        return f"shard {plan.shard} is empty, because the plan has {len(plan.states)} runs: nothing to train"
+    return f"all {len(plan.share)} runs of shard {plan.shard} are finished: nothing to train"
 
 
 def show_dry_run(priced: Priced, as_json: bool) -> None:
@@ -69,7 +80,7 @@ def show_dry_run(priced: Priced, as_json: bool) -> None:
             "seconds": priced.costs[run_id].seconds,
             "bytes": priced.costs[run_id].bytes,
         }
-        for run_id, state in plan.states.items()
+        for run_id, state in ((run.run_id, plan.states[run.run_id]) for run in plan.share)
     ]
     needed, free = priced.missing_bytes(), count_free_bytes(plan.store.folder)
     if as_json:

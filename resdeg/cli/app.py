@@ -17,6 +17,7 @@ from resdeg.cli import (
     adopt,
     anchors,
     bench,
+    collect,
     config,
     data,
     diagnose,
@@ -91,6 +92,7 @@ def _common(
 
 app.command()(sweep.sweep)
 app.command()(sweep.train)
+app.command()(collect.collect)
 app.command()(status.status)
 app.command("list")(list_sweeps.list_sweeps)
 app.command()(plot.plot)

@@ -52,15 +52,20 @@ def fetch(
 
 @data.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="An official archive, or a folder unpacked from one.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="An official archive or folder, Hugging Face parquet, Keras .npz, or PNGs by class."
+        ),
+    ],
     name: Name = "cifar10",
     as_json: options.AsJson = False,
 ) -> None:
-    """Verify an archive or folder, and make it the data set that every sweep finds."""
+    """Verify an archive, folder or copy, and make it the data set that every sweep finds."""
     from resdeg.data import cifar
 
     distribution = find_distribution(name)
-    dataset = cifar.keep(file, distribution)
+    dataset = cifar.keep(file, distribution, say=screen.say)
     _print_facts(dataset, cifar.find(None, distribution).path, distribution, as_json)
 
 

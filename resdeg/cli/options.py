@@ -88,6 +88,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show runs, ids and cost
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Set earlier runs of this grid aside (kept) and train anew.")
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Train only this share of the plan, e.g. 3/8 for the third of eight; see resdeg collect.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Evaluation = Annotated[
     str | None,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from resdeg.analysis.frame import SweepFrame
     from resdeg.config import SweepConfig
     from resdeg.sweep.conduct import Over
+    from resdeg.sweep.shards import Shard
 
 
 def show_outcome(sweep: SweepFrame) -> None:
@@ -23,18 +24,21 @@ def show_outcome(sweep: SweepFrame) -> None:
     emit("\n".join(lines))
 
 
-def show_document(config: SweepConfig, folder: Path, over: Over, *, figure: Path | None) -> None:
+def show_document(
+    config: SweepConfig, folder: Path, over: Over, *, shard: Shard | None, figure: Path | None
+) -> None:
     """Prints one JSON document on stdout: every run that was asked for, with its final state.
 
     A run whose records cannot be read has no numbers; the state of one that failed is "failed" whatever it
     left behind.
     """
     from resdeg.analysis.status import read_status
+    from resdeg.sweep.shards import choose_share
 
     overview = read_status(folder)
     rows = {row["run_id"]: row for row in overview.as_dict()["rows"]}
     runs: list[dict[str, object]] = []
-    for run in config.runs():
+    for run in choose_share(config.runs(), shard):
         row = {"run_id": run.run_id, "family": run.family, "depth": run.depth, "seed": run.seed}
         row |= rows.get(run.run_id, {"state": "missing"})
         if run.run_id in over.failed:
@@ -44,6 +48,7 @@ def show_document(config: SweepConfig, folder: Path, over: Over, *, figure: Path
     emit_json(
         {
             "folder": str(folder),
+            **({} if shard is None else {"shard": str(shard)}),
             "runs": runs,
             "left": over.left,
             "failed": len(over.failed),

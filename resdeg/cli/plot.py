@@ -40,7 +40,16 @@ def plot(
     ] = "curve",
     out: Annotated[
         Path | None,
-        typer.Option(help="FILE.png, FILE.svg or FILE.pdf, and no tables [in the sweep's folder]."),
+        typer.Option(
+            help="The only file: a figure, FILE.png, FILE.svg or FILE.pdf, or its table, FILE.tex, FILE.md "
+            "or FILE.csv [figure and tables, in the sweep's folder]."
+        ),
+    ] = None,
+    sep: Annotated[
+        str | None, typer.Option(help="Between the cells of FILE.csv: ',' (default), ';', tab or another.")
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="Decimal point of the numbers in FILE.csv: '.' (default) or ','.")
     ] = None,
     theme: Annotated[
         str, typer.Option(help="light or dark.", autocompletion=options.one_of("light", "dark"))
@@ -50,11 +59,13 @@ def plot(
     as_json: options.AsJson = False,
 ) -> None:
     """Draw accuracy against depth, training curves, arms or diagnostics; print where the figure is."""
-    drawn = draw(sweeps or [options.sweep_folder(None)], kind, out, theme, evaluation, arm)
+    folders = sweeps or [options.sweep_folder(None)]
+    drawn = draw(folders, kind, out, theme, evaluation, arm, sep=sep, decimal=decimal)
     if not as_json:
         emit(str(drawn.figure))
         return
-    shown = {"figure": str(drawn.figure), "kind": kind, "evaluation": drawn.evaluation, "peak": drawn.peak}
+    written = "table" if drawn.is_table else "figure"
+    shown = {written: str(drawn.figure), "kind": kind, "evaluation": drawn.evaluation, "peak": drawn.peak}
     emit(json.dumps({**shown, "curve": json.loads(drawn.curve.to_json(orient="records"))}, indent=1))
 
 
@@ -62,6 +73,7 @@ def plot(
 class Drawn:
     """What `draw` wrote: the path of the figure, the evaluation in it, the table of all evaluations.
 
+    figure: the path of the figure, or that of its table if `is_table`.
     peak: where the plain curve of the first sweep has its maximum, in words; empty where it has none.
     sweep: the first sweep, as it was drawn.
     """
@@ -71,6 +83,7 @@ class Drawn:
     curve: pd.DataFrame
     peak: str
     sweep: SweepFrame
+    is_table: bool = False
 
 
 def draw(
@@ -80,26 +93,39 @@ def draw(
     theme_name: str,
     evaluation: str | None = None,
     arm: str | None = None,
+    *,
+    sep: str | None = None,
+    decimal: str | None = None,
 ) -> Drawn:
     """Writes the figure, and beside it curve.csv and runs.csv; if `out` is given, it is the only file.
 
+    Args:
+        out: a figure, or a table: see `resdeg.report.table_files`.
+        sep, decimal: see `Dialect`; for an `out` that is CSV.
+
     Raises:
-        UsageError: nothing to draw, an unknown kind, format, evaluation or arm, or sweeps of different
-            schedules.
+        UsageError: nothing to draw, an unknown kind, format, evaluation or arm, sweeps of different
+            schedules, or a kind that has no table.
     """
     from resdeg import files
     from resdeg.analysis.evidence import Evidence
     from resdeg.analysis.frame import load_sweep
     from resdeg.report.kinds import FIGURES
+    from resdeg.report.panels import PAGES
     from resdeg.report.style import FORMATS, render, theme
+    from resdeg.report.table_files import FORMS, Dialect, render_table, write_csv
     from resdeg.report.text import describe_peak, describe_runs, name_data
 
     if kind not in FIGURES:
         raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
     path = out or folders[0] / (f"{kind}-{arm}.png" if arm else f"{kind}.png")
     form = path.suffix.lstrip(".").lower()
-    if form not in FORMATS:
-        raise UsageError(f"--out {path}: not a figure's name", f"end it in {', '.join(FORMATS)}")
+    if form not in (*FORMATS, *FORMS):
+        endings = f"{', '.join(FORMATS)}, or a table in {', '.join(FORMS)}"
+        raise UsageError(f"--out {path}: neither a figure's name nor a table's", f"end a figure in {endings}")
+    if form != "csv" and (sep is not None or decimal is not None):
+        raise UsageError("--sep and --decimal are for CSV", "add --out FILE.csv")
+    dialect = Dialect.from_options(sep, decimal)
     look = theme(theme_name)
     loaded = [load_sweep(folder) for folder in folders]
     _one_schedule(folders, [sweep.config for sweep in loaded])
@@ -109,17 +135,26 @@ def draw(
         screen.say(f"note: {line}")
     chosen = [_of_arm(sweep, arm, kind) for sweep in loaded] if arm else loaded
     shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in chosen]
-    images = name_data(shown[0].config)
-    about = f"{kind} of plain and residual networks on {images}. {describe_runs(shown[0])}"
-    drawn = render(FIGURES[kind](shown, look), form, about)
+    if form in FORMS:
+        # Without --evaluation a CSV file has the numbers of all, as curve.csv has.
+        numbers = _join_tables(shown if evaluation else chosen, lambda sweep: sweep.curve)
+        if evaluation:
+            numbers = numbers[~numbers["metric"].str.startswith("image_")]
+        drawn = render_table(kind, shown, form=form, curve=numbers, dialect=dialect)
+        for problem in (line for sweep in shown for line in sweep.diagnostics[1] if kind in PAGES):
+            screen.insist(f"left out: {problem}")
+    else:
+        images = name_data(shown[0].config)
+        about = f"{kind} of plain and residual networks on {images}. {describe_runs(shown[0])}"
+        drawn = render(FIGURES[kind](shown, look), form, about)
     files.make_folder(path.parent)
     files.write(path, drawn)
     curve = _join_tables(loaded, lambda sweep: sweep.curve)
     if out is None:
         for name, table in (("curve", curve), ("runs", _join_tables(loaded, lambda sweep: sweep.runs))):
-            text = table.to_csv(index=False, lineterminator="\n")
-            files.write(path.parent / f"{name}.csv", text.encode())
-    return Drawn(path, shown[0].evaluation, curve, describe_peak(Evidence(shown[0])), shown[0])
+            files.write(path.parent / f"{name}.csv", write_csv(table).encode())
+    peak = describe_peak(Evidence(shown[0]))
+    return Drawn(path, shown[0].evaluation, curve, peak, shown[0], is_table=form in FORMS)
 
 
 def _join_tables(sweeps: list[SweepFrame], table: Callable[[SweepFrame], pd.DataFrame]) -> pd.DataFrame:

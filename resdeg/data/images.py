@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from resdeg.errors import UsageError
+from resdeg.errors import DataError, UsageError
 from resdeg.randomness import derive
 
 Bytes = npt.NDArray[np.uint8]
@@ -122,3 +123,34 @@ def records_of(part: Split) -> Bytes:
     """Joins images and labels to the records (N, 1 + 3·side²) that `split` had split."""
     planes = part.images.transpose(0, 3, 1, 2).reshape(len(part), -1)
     return np.concatenate([part.labels[:, None], planes], axis=1)
+
+
+def check_labels(
+    labels: npt.NDArray[Any], where: str, *, count: int, classes: int, names: tuple[str, ...] = ()
+) -> Bytes:
+    """Checks that there are `count` whole numbers, and each class as often as any other; returns (N,) uint8.
+
+    Args:
+        where: the split's origin, with which a message begins.
+        names: the classes by label, for messages.
+
+    Raises:
+        DataError: the message names the first label or class that is wrong.
+    """
+    again = "it is not the whole official data set; get it again"
+    strange = (labels < 0) | (labels >= classes)
+    if strange.any():
+        index = int(strange.argmax())
+        raise DataError(
+            f"{where}: image {index} has the label {labels[index]}, expected 0 to {classes - 1}", again
+        )
+    counts, expected = np.bincount(labels.astype(np.int64), minlength=classes), count // classes
+    if (counts != expected).any():
+        label = int((counts != expected).argmax())
+        title = f"{label} ({names[label]})" if names else str(label)
+        raise DataError(
+            f"{where}: {len(labels):,} images, expected {count:,}; the class {title} has {counts[label]:,}, "
+            f"expected {expected:,}",
+            again,
+        )
+    return labels.astype(np.uint8)

@@ -30,12 +30,13 @@ from resdeg.report.units import changed, percent
 
 _FAINT = "66"  # opacity of the grid's lines, as the last two digits of a colour
 _ACROSS = 3  # panels in a row of a figure by itself
-INTRO = (
+COLUMNS = (
     "Means of finished runs. A fall is from the best depth to the deepest, in points; that in training is "
     "of clean accuracy, from its own best depth. The last column is test accuracy minus the grid's, in "
     "points, at the deepest depth of both, paired by seed, with its 95 % interval. It is not corrected for "
-    "how many arms there are; claims are decided by their own rules, above."
+    "how many arms there are"
 )
+INTRO = f"{COLUMNS}; claims are decided by their own rules, above."
 RATES_INTRO = (
     "The learning rate that each depth would choose: among those that were tried, the one of the highest "
     "mean accuracy on the images held out of training. Test accuracy chose nothing."

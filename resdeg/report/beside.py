@@ -191,10 +191,11 @@ LINES: Mapping[str, Callable[[Evidence], list[str]]] = {
 def tabulate_gradients(sweep: SweepFrame) -> Table | None:
     """Returns the gradient's norm at the stem over that at the last 3x3 layer, before the first step.
 
-    Each number is a geometric mean over seeds. None stands for a sweep without such a measure.
+    Each number is a geometric mean over seeds of the grid, or of the arm that `sweep` is. None stands for a
+    sweep without such a measure.
     """
     frame, _ = sweep.diagnostics
-    rows = frame[(frame["arm"] == "") & (frame["kind"] == "gradients") & (frame["name"] == "norm")]
+    rows = frame[(frame["arm"] == sweep.arm) & (frame["kind"] == "gradients") & (frame["name"] == "norm")]
     rows = rows[(rows["state"] == "initial") & (rows["depth"] > 2)]
     ratios: dict[int, dict[str, list[float]]] = {}
     for _, layers in rows.groupby(["family", "depth", "seed"]):

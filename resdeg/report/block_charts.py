@@ -190,13 +190,25 @@ class BlockSection:
 
 def make_block_section(sweep: SweepFrame) -> BlockSection | None:
     """Returns the section; None where no block was measured."""
-    frame, _ = sweep.diagnostics
-    networks = summarise_blocks(frame, sweep.config.arms)
-    if not networks:
+    table = tabulate_blocks(sweep)
+    if table is None:
         return None
     charts = {kind: chart for kind in EMBEDDED if (chart := chart_page(PAGES[kind], sweep))}
     figures = [embed(chart, name=kind, title=PAGES[kind].title) for kind, chart in charts.items()]
-    return BlockSection(INTRO, (HEAD, [_row(network) for network in networks]), list(filter(None, figures)))
+    return BlockSection(INTRO, table, list(filter(None, figures)))
+
+
+def tabulate_blocks(sweep: SweepFrame) -> Table | None:
+    """Returns a row per network of the grid and of its arms, or of the arm that `sweep` is.
+
+    None stands for a sweep without a measured block.
+    """
+    frame, _ = sweep.diagnostics
+    if sweep.arm:
+        networks = summarise_blocks(frame[frame["arm"] == sweep.arm], [sweep.arm])
+    else:
+        networks = summarise_blocks(frame, sweep.config.arms)
+    return (HEAD, [_row(network) for network in networks]) if networks else None
 
 
 def chart_page(page: Page, sweep: SweepFrame) -> Chart | None:

@@ -68,12 +68,13 @@ def tabulate(
     axis: str = "depth",
     decimals: int | None = None,
     columns: Mapping[str, Mapping[int, str]] | None = None,
+    spell: Callable[[Estimate | None, int | None], str] = spell_cell,
 ) -> Table | None:
     """Returns a row per depth or block, a column per line, and the seeds; None without a point.
 
     Args:
         axis: the head of the first column. decimals: see `spell_mean`.
-        columns: further columns by their heads, before the seeds.
+        columns: further columns by their heads, before the seeds. spell: writes a point with `decimals`.
     """
     lines, further = list(lines), columns or {}
     positions = sorted({position for line in lines for position in line.points})
@@ -83,9 +84,16 @@ def tabulate(
     for position in positions:
         points = [line.points.get(position) for line in lines]
         seeds = " / ".join(dict.fromkeys(str(point.seeds) for point in points if point))
-        cells = (spell_cell(point, decimals) for point in points)
+        cells = (spell(point, decimals) for point in points)
         rows.append([str(position), *cells, *(column[position] for column in further.values()), seeds])
     return [axis, *(line.name for line in lines), *further, "seeds"], rows
+
+
+def spell_pipes(table: Table) -> str:
+    """Returns a table in Markdown, a line per row."""
+    head, rows = table
+    lines = [f"| {' | '.join(row)} |\n" for row in (head, *rows)]
+    return "".join([lines[0], "|" + "---|" * len(head) + "\n", *lines[1:]])
 
 
 def narrate(

@@ -21,7 +21,7 @@ from resdeg.errors import UsageError
 from resdeg.report.arm_charts import ArmSection, make_arm_section
 from resdeg.report.beside import describe_beside, describe_longer_schedules, tabulate_gradients
 from resdeg.report.block_charts import BlockSection, make_block_section
-from resdeg.report.chart import Table
+from resdeg.report.chart import Table, spell_pipes
 from resdeg.report.claim_charts import CLAIM_CHARTS
 from resdeg.report.curve_chart import chart_accuracy
 from resdeg.report.style import THEMES
@@ -190,6 +190,7 @@ def _render(name: str, report: Report, **values: str) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["duration"] = duration
+    environment.globals["table"] = spell_pipes  # the HTML has a macro of this name
     environment.globals["rule"] = RULE
     environment.globals["error"] = 100 * registered_rules().levels["family"]
     environment.globals["ink"] = {name: colour_variables(look) for name, look in THEMES.items()}

@@ -21,6 +21,7 @@ from resdeg.report.text import (
     describe_peaks,
     name_data,
     spell_cell,
+    spell_half,
 )
 
 Curves = Mapping[str, Mapping[int, Estimate]]  # points by family and depth
@@ -97,7 +98,7 @@ def tabulate_curves(curves: Curves, *, width: int) -> list[str]:
     Intervals are written as "low to high", or after a plus-minus sign where that is too broad.
     """
     depths = sorted({depth for points in curves.values() for depth in points})
-    for spell in (_spell_ends, _spell_half):
+    for spell in (_spell_ends, spell_half):
         rows = [["depth", *curves, "seeds"]]
         for depth in depths:
             points = [own.get(depth) for own in curves.values()]
@@ -117,13 +118,6 @@ def tabulate_curves(curves: Curves, *, width: int) -> list[str]:
 
 def _spell_ends(point: Estimate | None) -> str:
     return spell_cell(point).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def _spell_half(point: Estimate | None) -> str:
-    if point is None:
-        return "-"
-    half = "" if point.high is None else f" ±{100 * (point.high - point.mean):.1f}"
-    return f"{100 * point.mean:.1f}{half}"
 
 
 # ---------------------------------------------------------------- the curve

@@ -57,6 +57,22 @@ def spell_cell(point: Estimate | None, decimals: int | None = None) -> str:
     return " ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
 
 
+def spell_half(point: Estimate | None, decimals: int | None = None) -> str:
+    """Returns a point for a narrow table: mean and half-width of its interval, fractions in percent.
+
+    Args:
+        decimals: see `spell_mean`; the sign for percent is left to the table's head or caption.
+
+    >>> spell_half(Estimate(0.71, 0.68, 0.74, 3)), spell_half(Estimate(0.5, None, None, 1)), spell_half(None)
+    ('71.0 ±3.0', '50.0', '-')
+    """
+    if point is None:
+        return "-"
+    scale, decimals = (100.0, 1) if decimals is None else (1.0, decimals)
+    half = "" if point.high is None else f" ±{scale * (point.high - point.mean):.{decimals}f}"
+    return f"{scale * point.mean:.{decimals}f}{half}"
+
+
 # ---------------------------------------------------------------- runs
 
 

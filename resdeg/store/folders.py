@@ -24,6 +24,7 @@ from resdeg.records import (
     Origin,
     Record,
     RunSummary,
+    Share,
     Status,
     TimingRecord,
 )
@@ -78,6 +79,19 @@ class SweepStore:
     @property
     def plan(self) -> Path:
         return self.folder / "sweep.toml"
+
+    @property
+    def share_note(self) -> Path:
+        return self.folder / "shard.json"
+
+    def share(self) -> Share | None:
+        """Reads which share of the plan is trained here; None if it is all of it.
+
+        Raises:
+            StorageError: the note is damaged.
+        """
+        content = files.read(self.share_note)
+        return None if content is None else Share.from_json(content, str(self.share_note))
 
     def is_sweep(self) -> bool:
         """Says whether a sweep has begun in the folder: it has a plan and runs."""

@@ -125,10 +125,12 @@ class Calibration(BaseModel):
             device=self.device,
             parameters={run_id: count.parameters for run_id, count in counts.items()},
             multiply_adds={
-                run.run_id: round(_average(run, functools.partial(self._multiply_adds, run.family)))
+                run.run_id: round(
+                    average_over_phases(run, functools.partial(self._multiply_adds, run.family))
+                )
                 for run in runs
             },
-            step_seconds={run.run_id: _average(run, self.seconds_of) for run in runs},
+            step_seconds={run.run_id: average_over_phases(run, self.seconds_of) for run in runs},
             worker_bytes=round(max(held, self.bytes[0])),
             data_hash=data_hash,
         )
@@ -139,7 +141,7 @@ def blocks_in(depth: int) -> int:
     return (depth - 2) // 2
 
 
-def _average(run: RunConfig, at_depth: Callable[[int], float]) -> float:
+def average_over_phases(run: RunConfig, at_depth: Callable[[int], float]) -> float:
     """Averages a number over the steps of a run, which a constructed net begins as a shallower one."""
     own, constructed = at_depth(run.depth), run.constructed
     if constructed is None:

@@ -21,7 +21,8 @@ from resdeg.sweep.engine import Ended, Engine, MakeEngine
 from resdeg.sweep.estimate import Cost, costs, default_jobs, settle_group
 from resdeg.sweep.plan import Plan
 from resdeg.sweep.preflight import ask_preflight
-from resdeg.sweep.registration import write_plan
+from resdeg.sweep.registration import note_share, write_plan
+from resdeg.sweep.shards import Shard
 from resdeg.sweep.supervisor import Retry, StopNow, StopRequests, carry_out
 from resdeg.sweep.workers.launch import start_server
 from resdeg.sweep.workers.pool import Pool
@@ -62,7 +63,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class NothingToTrain:
-    """Every run of the plan had finished or diverged before."""
+    """Every run that is to be trained here had finished or diverged before."""
 
     plan: Plan
 
@@ -98,10 +99,13 @@ class Over:
 Event = SetAside | NothingToTrain | Begun | Progress | Retry | Ended | Over
 
 
-def price_sweep(config: SweepConfig, folder: Path, *, ask: Ask = ask_preflight) -> Priced:
+def price_sweep(
+    config: SweepConfig, folder: Path, *, shard: Shard | None = None, ask: Ask = ask_preflight
+) -> Priced:
     """Plans and prices a sweep without its data, and without torch where a calibration is at hand.
 
     Args:
+        shard: the share of the plan that is to be trained in `folder`; all of it if that is None.
         ask: finds out what a step costs where that is not known, see `ask_preflight`.
 
     Raises:
@@ -111,7 +115,7 @@ def price_sweep(config: SweepConfig, folder: Path, *, ask: Ask = ask_preflight) 
     store = SweepStore(folder)
     check_folder(config, store)
     known = recall_all(config)
-    plan = Plan.load(config, store)
+    plan = Plan.load(config, store, shard)
     return _price(plan, ask(config, read_data=False) if known is None else facts_of_runs(config, known))
 
 
@@ -123,6 +127,7 @@ def run_sweep(
     config: SweepConfig,
     folder: Path,
     *,
+    shard: Shard | None = None,
     fresh: bool = False,
     joins: bool = False,
     deadline: float | None = None,
@@ -138,6 +143,8 @@ def run_sweep(
     iterator that is closed before its end kills them too. `follow` reads it.
 
     Args:
+        shard: the share of the plan that is trained here; all of it if that is None. The plan that is written
+            is the whole one, so that folders of shards can be put together.
         fresh: sets earlier runs of this grid aside and trains them anew.
         joins: the plan is one more run of a grid that the folder may have; see `write_plan`.
         deadline: seconds on the monotonic clock at which everything is saved and stopped.
@@ -158,7 +165,7 @@ def run_sweep(
     check_folder(config, store)
     missing = _missing_data(config)
     start_server()
-    plan = Plan.load(config, store)
+    plan = Plan.load(config, store, shard)
     priced = None
     if plan.todo or fresh:
         if missing is not None:
@@ -168,14 +175,16 @@ def run_sweep(
     over = Over()
     with store.owned(waiting):
         check_folder(config, store)  # another process may have begun a sweep there
-        for run_id, state in plan.states.items() if fresh else ():
-            if state != "missing":
-                yield SetAside(store.set_aside(run_id))
-        plan = Plan.load(config, store)  # another process may have finished it while we waited
+        for run in plan.share if fresh else ():
+            if plan.states[run.run_id] != "missing":
+                yield SetAside(store.set_aside(run.run_id))
+        plan = Plan.load(config, store, shard)  # another process may have finished it while we waited
         if priced is not None:
             priced = replace(priced, plan=plan)
             check_room(folder, priced.missing_bytes(), purpose="this sweep")
         registered = write_plan(plan, joins=joins)
+        if not joins:
+            note_share(plan)
         if priced is None or not plan.todo:
             yield NothingToTrain(plan)
         else:
@@ -185,7 +194,7 @@ def run_sweep(
             workers = engine(folder, execution)
             try:
                 room = workers.make_room(threads=config.training.threads, memory=facts.worker_bytes)
-                priced = replace(priced, plan=plan, room=room)
+                priced = replace(priced, room=room)
                 yield Begun(priced, registered, workers.description)
                 over = yield from _train(priced, workers, requests, deadline)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from resdeg.config import RunConfig, Settings, SweepConfig, read_toml, resolve
 from resdeg.errors import UsageError
 from resdeg.store import SweepStore
+from resdeg.sweep.shards import Shard
 
 LOCAL = Path("results") / "local"
 # By dotted name: the value of a setting in one sweep, and in the other.
@@ -27,6 +29,7 @@ def resolve_sweep(
     flags: Settings,
     *,
     out: Path | None = None,
+    shard: Shard | None = None,
     origin: str = "command line",
 ) -> tuple[SweepConfig, Path]:
     """Resolves the configuration of a sweep, see `resolve`, and the folder that it is written to.
@@ -35,6 +38,8 @@ def resolve_sweep(
         file: a configuration file, or the folder of a sweep, which stands for the sweep.toml in it.
         out: the folder that the user asks for. Without it, a sweep.toml that lies in the folder of a sweep
             goes on there, and another configuration gets its `default_folder`.
+        shard: the share that is to be trained, which is added to the name of a default folder, because each
+            share needs a folder of its own.
 
     Raises:
         UsageError: a setting is wrong, or `file` is a folder without a sweep.
@@ -45,7 +50,10 @@ def resolve_sweep(
     config = resolve(file, environment, assignments, flags, origin=origin)
     if out is not None:
         return config, out
-    return config, default_folder(config, file) if own is None else own
+    if own is not None:
+        return config, own
+    folder = default_folder(config, file)
+    return config, folder if shard is None else Path(f"{folder}-shard-{shard.number}-of-{shard.count}")
 
 
 def _find_own_folder(file: Path) -> Path | None:
@@ -93,12 +101,7 @@ def check_folder(config: SweepConfig, store: SweepStore) -> None:
     differences = _compare_with_folder(config, store)
     if not differences:
         return
-    shown = [
-        f"{name} is {_spell(there)} there and {_spell(here)} here"
-        for name, (there, here) in list(differences.items())[:_MOST_SHOWN]
-    ]
-    if len(differences) > _MOST_SHOWN:
-        shown.append(f"and {len(differences) - _MOST_SHOWN} more")
+    shown = [spell_differences(differences, "there", "here")]
     if differences.keys() & {"training.epochs", "training.steps"}:
         shown.append("another length trains anew, because the rate of every step is scaled to it")
     free = _find_free_folder(store.folder, differences, config)
@@ -106,6 +109,23 @@ def check_folder(config: SweepConfig, store: SweepStore) -> None:
         f"{store.folder} holds a sweep of other settings: {'; '.join(shown)}",
         f"write this one elsewhere: --out {shlex.quote(str(free))}",
     )
+
+
+def spell_differences(differences: Differences, before: str, after: str) -> str:
+    """Names the settings that differ, each with its value `before` and its value `after`, as in "in A"."""
+    shown = [
+        f"{name} is {_spell(there)} {before} and {_spell(here)} {after}"
+        for name, (there, here) in list(differences.items())[:_MOST_SHOWN]
+    ]
+    if len(differences) > _MOST_SHOWN:
+        shown.append(f"and {len(differences) - _MOST_SHOWN} more")
+    return "; ".join(shown)
+
+
+def compare_plans(before: SweepConfig, after: SweepConfig) -> Differences:
+    """Returns in what two plans differ, by dotted name: settings, grid, arms, claims and registration."""
+    first, second = (tomllib.loads(config.to_toml()) for config in (before, after))
+    return dict(_flatten({"": (first, second)}))
 
 
 def _compare_with_folder(config: SweepConfig, store: SweepStore) -> Differences:
@@ -138,9 +158,9 @@ def _flatten(differences: Differences) -> Iterator[tuple[str, tuple[Any, Any]]]:
     for name, values in differences.items():
         if any(isinstance(value, dict) for value in values):
             before, after = ({} if value is None else value for value in values)
-            for key in {**before, **after}:
-                if before.get(key) != after.get(key):
-                    yield f"{name}.{key}", (before.get(key), after.get(key))
+            pairs = {key: (before.get(key), after.get(key)) for key in {**before, **after}}
+            inner = {f"{name}.{key}".lstrip("."): pair for key, pair in pairs.items() if pair[0] != pair[1]}
+            yield from _flatten(inner)
         else:
             yield name, values
 

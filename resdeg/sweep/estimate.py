@@ -35,7 +35,22 @@ class Cost:
 
 
 def run_cost(run: RunConfig, facts: Facts, snapshots: int = 0) -> Cost:
-    """Prices a run by the seconds of a step; an evaluation counts as its forward passes."""
+    """Prices a run by the seconds of a step, see `count_images`."""
+    size, batch = data.shape(run.data), run.training.batch_size
+    closing = record_steps(size.train, batch, run.training.total_steps(size.train))
+    images, clean = count_images(run)
+    work = 3 * facts.multiply_adds[run.run_id] * images
+    seconds = facts.step_seconds[run.run_id] * images / batch + START_SECONDS
+    copies = CHECKPOINT + len(snapshot_steps(closing, snapshots))
+    on_disk = facts.parameters[run.run_id] * WEIGHT_BYTES * copies + 10_000
+    return Cost(seconds, work, on_disk, clean / images)
+
+
+def count_images(run: RunConfig) -> tuple[float, float]:
+    """Counts the images of a run, an evaluated one as the share of a training step that its forward pass is.
+
+    The second number is how many of them come after the last step, for the final clean training numbers.
+    """
     size, batch = data.shape(run.data), run.training.batch_size
     steps = run.training.total_steps(size.train)
     closing = record_steps(size.train, batch, steps)
@@ -45,12 +60,7 @@ def run_cost(run: RunConfig, facts: Facts, snapshots: int = 0) -> Cost:
     passes = ways + (2 if run.model.norm == "batch" else 0)
     clean = FORWARD * passes * size.train
     scored = len(closing) * (size.test + size.validation + size.fixed)
-    images = steps * batch + FORWARD * ways * scored + clean
-    work = 3 * facts.multiply_adds[run.run_id] * images
-    seconds = facts.step_seconds[run.run_id] * images / batch + START_SECONDS
-    copies = CHECKPOINT + len(snapshot_steps(closing, snapshots))
-    on_disk = facts.parameters[run.run_id] * WEIGHT_BYTES * copies + 10_000
-    return Cost(seconds, work, on_disk, clean / images)
+    return steps * batch + FORWARD * ways * scored + clean, clean
 
 
 def wall_seconds(seconds: Iterable[float], jobs: int) -> float:

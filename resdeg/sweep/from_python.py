@@ -33,6 +33,7 @@ def sweep(
     time_limit: float | str | None = None,
     out: Path | str | None = None,
     fresh: bool = False,
+    shard: str | None = None,
     progress: Callable[[Event], object] | None = None,
 ) -> SweepFrame:
     """Trains plain and residual networks over depths and seeds, and returns what `resdeg.load` returns.
@@ -60,6 +61,7 @@ def sweep(
         out: the folder of the sweep; without it results/local/<data>-<recipe>, or another name there if the
             settings are not those of the recipe; see `resdeg.sweep.destination.default_folder`.
         fresh: sets earlier runs of this grid aside, which keeps them, and trains anew.
+        shard: trains only this share of the plan, as in "3/8" for the third of eight; see `resdeg collect`.
         progress: is called with every event, see `resdeg.sweep.conduct.Event`. An exception in it ends the
             sweep, back to the last checkpoints.
 
@@ -77,8 +79,10 @@ def sweep(
     from resdeg.config import arrange_options, merge, parse_time
     from resdeg.sweep.conduct import follow, run_sweep
     from resdeg.sweep.destination import resolve_sweep
+    from resdeg.sweep.shards import parse_shard
 
     started = time.monotonic()
+    share = None if shard is None else parse_shard(shard)
     limit = parse_time(time_limit) if isinstance(time_limit, str) else time_limit
     options = arrange_options(
         data=data, data_dir=data_dir, recipe=recipe, epochs=epochs, steps=steps, precision=precision,
@@ -88,10 +92,16 @@ def sweep(
     given = merge(_nested({} if settings is None else settings), options)
     file = None if config is None else Path(config)
     resolved, folder = resolve_sweep(
-        file, os.environ, [], given, out=None if out is None else Path(out), origin="resdeg.sweep"
+        file,
+        os.environ,
+        [],
+        given,
+        out=None if out is None else Path(out),
+        shard=share,
+        origin="resdeg.sweep",
     )
     deadline = None if limit is None else started + limit
-    events = run_sweep(resolved, folder, fresh=fresh, deadline=deadline)
+    events = run_sweep(resolved, folder, shard=share, fresh=fresh, deadline=deadline)
     over = follow(events, (lambda event: None) if progress is None else progress)
     _raise_what_ended(over, folder)
     return load_sweep(folder)

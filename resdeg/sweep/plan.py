@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from resdeg.config import RunConfig, SweepConfig
 from resdeg.errors import StorageError
 from resdeg.records import ENDED
 from resdeg.store import RunState, SweepStore
+from resdeg.sweep.shards import Shard, choose_share
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a grid and how far each one is."""
+    """The runs of a grid and how far each one is, those of other shards too."""
 
     config: SweepConfig
     store: SweepStore
     states: dict[str, RunState]
+    shard: Shard | None = None
 
     @classmethod
-    def load(cls, config: SweepConfig, store: SweepStore) -> Plan:
-        """Reads how far each run is."""
-        return cls(config, store, {run.run_id: _state(store, run) for run in config.runs()})
+    def load(cls, config: SweepConfig, store: SweepStore, shard: Shard | None = None) -> Plan:
+        """Reads how far each run is; only those of `shard` are to be trained here, or else all of them."""
+        return cls(config, store, {run.run_id: _state(store, run) for run in config.runs()}, shard)
+
+    @cached_property
+    def share(self) -> tuple[RunConfig, ...]:
+        """The runs that are trained here: those of the shard, or else all of them."""
+        return choose_share(self.config.runs(), self.shard)
 
     @property
     def todo(self) -> list[RunConfig]:
-        """The runs that have neither finished nor diverged, in the order in which they are to be trained.
+        """The share's runs that have neither finished nor diverged, in the order of their training.
 
         The deepest come first, so that no long run is left for the end. In the order "seed", runs come seed
         by seed and the arms after the grid, so that what is there is always a whole curve.
         """
-        left = [run for run in self.config.runs() if self.states[run.run_id] not in ENDED]
+        left = [run for run in self.share if self.states[run.run_id] not in ENDED]
         if self.config.execution.order == "depth":
             return sorted(left, key=lambda run: -run.depth)
         grid = {run.run_id for run in self.config.grid()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from resdeg import files
 from resdeg.analysis.rules import registered_rules
 from resdeg.config import Registration, SweepConfig, read_toml, validate
-from resdeg.records import ENDED
+from resdeg.records import ENDED, Share
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import Plan
 
@@ -50,6 +50,20 @@ def write_plan(plan: Plan, *, joins: bool) -> SweepConfig:
         config = _keep_arms(config, present)
     files.write(path, config.to_toml().encode())
     return config
+
+
+def note_share(plan: Plan) -> None:
+    """Notes in shard.json which share of the plan is trained in the folder, for those who read it there.
+
+    The plan itself is the same for all shards, and so is sweep.toml. A sweep without a shard takes the note
+    away.
+    """
+    path = plan.store.share_note
+    if plan.shard is not None:
+        note = Share(shard=str(plan.shard), run_ids=tuple(run.run_id for run in plan.share))
+        files.write(path, note.to_json().encode() + b"\n")
+    elif path.is_file():
+        files.remove(path)
 
 
 def _keep_arms(config: SweepConfig, present: SweepConfig) -> SweepConfig:

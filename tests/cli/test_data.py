@@ -6,11 +6,13 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from resdeg import data
 from resdeg.cli import options
 from resdeg.errors import DataError
+from tests.data.copied import write_by_class, write_kaggle
 from tests.data.small import (
     PYTHON,
     SMALL,
@@ -73,6 +75,28 @@ def test_import_an_archive_or_a_folder(resdeg, tmp_path: Path) -> None:
     assert "60 training" in resdeg("data", "verify").stdout
     (tmp_path / "bad.tgz").write_bytes(b"\x1f\x8b" + ARCHIVE[2:-1] + b"x")
     assert resdeg("data", "import", "bad.tgz").returncode == 4
+    assert resdeg("data", "verify").returncode == 0, "what was there stands"
+
+
+def test_import_a_copy_in_another_form(resdeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESDEG_OFFLINE", "0")
+    *train, test = records()
+    folder = write_by_class(tmp_path / "my pngs", np.concatenate(train), test)
+    refused = resdeg("sweep", "--depths", "8", "--data-dir", folder)
+    assert (refused.returncode, len(refused.stderr.strip().splitlines())) == (4, 2)
+    assert f"run `resdeg data import '{folder}'` once, then leave --data-dir out" in refused.stderr
+    done = resdeg("data", "import", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "PNGs by class, 60 + 30 images"
+    write_folder(tmp_path / "batches", binary_files(records()))
+    official = resdeg("data", "import", "batches", "--json")
+    assert official.stdout == done.stdout, "every form is the same data set"
+    assert official.stderr == ""
+    kaggle = write_kaggle(tmp_path / "kaggle", np.concatenate(train), test)
+    (kaggle / "testLabels.csv").unlink()
+    refused = resdeg("data", "import", kaggle)
+    assert (refused.returncode, len(refused.stderr.strip().splitlines())) == (4, 2)
+    assert "Kaggle's test images cannot be proven genuine" in refused.stderr
     assert resdeg("data", "verify").returncode == 0, "what was there stands"
 
 

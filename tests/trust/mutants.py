@@ -78,6 +78,10 @@ MUTANTS = [
            "    if differences or True:\n        return\n", "tests/sweep/test_destination.py"),
     Mutant("data hash", "store/session.py", "if earlier.data_hash != segment.data_hash:", "if False:",
            "tests/test_store.py"),
+    Mutant("copies are proven", "data/cifar.py",
+           "        _check_genuine(dataset, root, distribution)\n", "", "tests/data/test_copies.py"),
+    Mutant("no rounding", "data/array_file.py", "        if not exact.all():\n", "        if False:\n",
+           "tests/data/test_copies.py"),
     Mutant("derived randomness", "data/batch_plan.py", "np.random.Philox(key=derive(seed, purpose, epoch))",
            "np.random.Philox()", "tests/test_runner.py"),
     Mutant("momentum in the checkpoint", "training/state.py",
@@ -110,6 +114,14 @@ MUTANTS = [
            "tests/training/test_gate.py"),
     Mutant("a step is equal before it is timed", "bench/contenders.py",
            "        require_equal_steps(contender)\n", "        pass\n", "tests/bench/test_bench.py"),
+    Mutant("copies that differ are refused", "sweep/collect.py",
+           "            if difference := find_difference(furthest, other):\n",
+           "            if difference := None:\n", "tests/sweep/test_collect_copies.py"),
+    Mutant("a run is copied beside its name", "sweep/collect.py",
+           "        staged = RunStore(staging / run_id)\n",
+           "        staged = target.run(run_id)\n", "tests/sweep/test_collect_damage.py"),
+    Mutant("a copied run is verified", "sweep/collect.py", "        check_run(staged)\n", "        pass\n",
+           "tests/sweep/test_collect_damage.py"),
 ]  # fmt: skip
 
 

@@ -14,7 +14,6 @@ import ray
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.errors import LostError, UsageError
 from resdeg.records import Progress
-from resdeg.report.units import size
 from resdeg.store.lease import leased
 from resdeg.sweep.cluster.nodes import ask_nodes, joined, list_nodes, on_node
 from resdeg.sweep.cluster.probe import Probe, check_versions, needs_lease
@@ -99,7 +98,7 @@ class RayEngine:
             gpus = f", {self._gpus:g} GPU" if self._gpus else ""
             raise UsageError(
                 f"no node of the cluster has room for a run, which takes {threads} thread(s), "
-                f"{size(memory)} of memory{gpus}",
+                f"{memory / 1e9:.1f} GB of memory{gpus}",
                 "add a node (ray start), or give a smaller model or --gpus-per-run",
             )
         return room
