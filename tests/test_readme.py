@@ -27,6 +27,7 @@ from resdeg.sweep import conduct, preflight
 from resdeg.sweep.calibration import Facts
 from tests.adopt.networks import SMALL as NARROW
 from tests.adopt.networks import arbitrary
+from tests.data.drawn import draw_folder
 from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder
 from tests.served import serving
 
@@ -164,6 +165,8 @@ def test_a_command_of_the_pages(
             if path.name != "local":
                 (tmp_path / name / path.name).symlink_to(path)
     (tmp_path / "sweep.toml").write_text(tiny_toml.read_text())
+    if "folder:DIR" in command:
+        draw_folder(tmp_path / "DIR", counts={"train": 50, "test": 2})
     arguments = [
         {"FILE": "given.tgz", "COMMAND": "status"}.get(word, word) for word in shlex.split(command)[1:]
     ]

@@ -123,7 +123,10 @@ def decode(
             shape, first = (pixels.shape[0], pixels.shape[1]), "" if side is not None else f" as in {name}"
             decoded = np.empty((len(images), *pixels.shape), np.uint8)
         decoded[number] = pixels
-    return np.empty((0, side or 0, side or 0, 3), np.uint8) if decoded is None else decoded
+    if decoded is None:
+        none = 0 if side is None else side
+        decoded = np.empty((0, none, none, 3), np.uint8)
+    return decoded
 
 
 def _decode_image(

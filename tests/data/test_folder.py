@@ -195,6 +195,9 @@ def test_a_damaged_cache_is_read_anew(damage: bytes, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not in the cache"):
         load(config)
     assert load(config, root).hash == config.folder.hash
+    shutil.rmtree(tmp_path / "cache" / "arrays")
+    describe_folder(root)
+    assert load(config).hash == config.folder.hash, "the arrays are there again before a sweep begins"
 
 
 def test_arrays_of_other_images_under_this_name_are_refused(tmp_path: Path) -> None:
