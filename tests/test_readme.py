@@ -27,6 +27,7 @@ from resdeg.sweep import conduct, preflight
 from resdeg.sweep.calibration import Facts
 from tests.adopt.networks import SMALL as NARROW
 from tests.adopt.networks import arbitrary
+from tests.data.drawn import draw_folder
 from tests.data.small import PYTHON, python_files, records, tar, trusting, write_folder
 from tests.served import serving
 
@@ -168,6 +169,8 @@ def test_a_command_of_the_pages(
     (tmp_path / "sweep.toml").write_text(tiny_toml.read_text())
     for name in ("I", "SLURM_CPUS_PER_TASK"):  # of a job, see docs/cluster.md
         monkeypatch.setenv(name, "2")
+    if "folder:DIR" in command:
+        draw_folder(tmp_path / "DIR", counts={"train": 50, "test": 2})
     arguments = [
         os.path.expandvars({"FILE": "given.tgz", "COMMAND": "status"}.get(word, word))
         for word in shlex.split(command)[1:]

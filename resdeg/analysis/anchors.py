@@ -159,6 +159,10 @@ def check_protocol(folder: str, config: SweepConfig) -> None:
     pairs: list[tuple[str, object, object]] = [] if same else [("length", *lengths)]
     pairs.append(("data", config.data.name, DataConfig().name))
     pairs += [
+        (f"data.{name}", getattr(config.data, name), getattr(DataConfig(), name))
+        for name in ("subset", "label_noise")
+    ]
+    pairs += [
         (f"training.{name}", value, getattr(PUBLISHED, name)) for name, value in training if name not in _FREE
     ]
     pairs += [(f"model.{name}", value, getattr(ModelConfig(), name)) for name, value in config.model]

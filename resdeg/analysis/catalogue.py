@@ -102,7 +102,7 @@ def _describe(store: SweepStore) -> SweepEntry:
     changed, count = _weigh(store.folder)
     return SweepEntry(
         folder=str(store.folder),
-        data=config.data.name,
+        data=config.data.label,
         recipe=config.training.recipe,
         length=config.training.length,
         adopted=None if config.adopted is None else config.adopted.source,

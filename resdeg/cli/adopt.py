@@ -256,7 +256,8 @@ def _store_run(
     images = {"name": "cifar100" if network.classes == 100 else "cifar10"} | given.get("data", {})
     model = network.config.model_dump(exclude_none=True)
     grid = {"depths": str(network.depth), "families": network.family, "data": images, "model": model}
-    config = resolve(None, os.environ, assignments, {"seeds": "0", **given, **grid})
+    flags = {"seeds": "0", **given, **grid}
+    config = resolve(None, os.environ, assignments, flags, describe=data.describe_folder)
     run, classes = config.grid()[0], data.shape(config.data).classes
     if classes != network.classes:
         raise UsageError(

@@ -41,7 +41,7 @@ def announce(priced: Priced) -> None:
     )
     where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"
     known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""
-    screen.say(f"data    {config.data.name} ({where}){known}")
+    screen.say(f"data    {config.data.label} ({where}){known}")
     wall = wall_seconds([priced.costs[run.run_id].seconds for run in todo], jobs)
     first_ids = {run.run_id for run in config.model_copy(update={"seeds": config.seeds[:1]}).runs()}
     first = [run for run in todo if run.run_id in first_ids]  # arms may have seeds of their own

@@ -48,13 +48,14 @@ def show(
 ) -> None:
     """Print the settings that `resdeg sweep` would train with, as a TOML file that it reads."""
     from resdeg.config import SweepConfig, list_layers, name_origins, validate
+    from resdeg.data import describe_folder
 
     given = arrange_options(
         data=data, data_dir=data_dir, recipe=recipe, epochs=epochs, steps=steps, precision=precision,
         fast_math=fast_math, device=device, jobs=jobs, offline=offline, depths=depths, families=families,
         seeds=seeds,
     )  # fmt: skip
-    layers = list_layers(file, os.environ, assignments or [], given)
+    layers = list_layers(file, os.environ, assignments or [], given, describe=describe_folder)
     settings = validate(SweepConfig, layers).list_settings()
     origins = {
         name: _describe(source, file) for name, source in name_origins(settings, layers).items() if origin

@@ -97,10 +97,12 @@ def find_distribution(name: str) -> Distribution:
     """
     from resdeg.data import source
 
-    distribution = source(name).files
-    if distribution is None:
-        raise UsageError(f"{name} is built in: there is nothing to get", f"use it with --data {name}")
-    return distribution
+    known = source(name.partition(":")[0])  # `folder:DIR` is known as `folder`
+    if known.files is None:
+        raise UsageError(
+            f"{name} is {known.about}: there is nothing to get", f"use it with --data {known.option}"
+        )
+    return known.files
 
 
 def download(distribution: Distribution, offline: bool, mirrors: tuple[str, ...] = ()) -> Dataset:

@@ -86,7 +86,7 @@ def diagnose(
     side_by_side = options.given_jobs(jobs)
     if side_by_side is None:
         side_by_side = fitting_jobs(len(able), cores, worker_bytes=WORKER_BYTES, available=available_bytes())
-    request = Request(chosen_kinds, images, options.resolve_data_dir(data_dir), again)
+    request = Request(chosen_kinds, images, options.resolve_data_dir(data_dir, config.data.name), again)
     measured = measure(store, able, request=request, jobs=side_by_side, cores=cores)
     for count, done in enumerate(measured, start=1):
         for notice in done.notices:

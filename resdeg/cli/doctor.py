@@ -75,7 +75,7 @@ def _data(data_dir: Path | None) -> Iterator[tuple[str, str]]:
 
     for name, source in DATASETS.items():
         if source.files is None:
-            yield name, "built in"
+            yield name, source.about
             continue
         try:
             location = cifar.find(data_dir, source.files)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from resdeg.config import ExecutionConfig, number_or_text, validate
+from resdeg.config import FOLDER, ExecutionConfig, number_or_text, validate
 from resdeg.errors import UsageError
 
 POINTER = Path("results") / "local" / "last-sweep"
@@ -19,7 +19,8 @@ def complete_data(incomplete: str) -> list[str]:
     """Completes names for the shell; tables are read only when it asks."""
     from resdeg.data import DATASETS
 
-    return [name for name in DATASETS if name.startswith(incomplete)]
+    options = (source.option.removesuffix("DIR") for source in DATASETS.values())
+    return [option for option in options if option.startswith(incomplete)]
 
 
 def complete_recipe(incomplete: str) -> list[str]:
@@ -41,7 +42,9 @@ Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, e.g. 0-2 (def
 DataOption = Annotated[
     str | None,
     typer.Option(
-        "--data", help="Data set: cifar10, cifar100 or hierarchy (built in).", autocompletion=complete_data
+        "--data",
+        help="cifar10, cifar100, hierarchy (built in) or folder:DIR (images of your own).",
+        autocompletion=complete_data,
     ),
 ]
 DataDir = Annotated[
@@ -152,9 +155,9 @@ def remember(folder: Path) -> None:
     files.write(POINTER, os.fsencode(f"{os.path.relpath(folder)}\n"))
 
 
-def resolve_data_dir(option: Path | None) -> Path | None:
-    """Returns the path that the user gave for the data set: the option, or else RESDEG_DATA_DIR."""
-    variable = os.environ.get("RESDEG_DATA_DIR")
+def resolve_data_dir(option: Path | None, name: str = "cifar10") -> Path | None:
+    """Returns the path that the user gave for a data set: the option, or else, for CIFAR, RESDEG_DATA_DIR."""
+    variable = os.environ.get("RESDEG_DATA_DIR") if name != FOLDER else None
     return option or (Path(variable) if variable else None)
 
 

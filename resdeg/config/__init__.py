@@ -1,5 +1,6 @@
 """What a run is, and how users write it down."""
 
+from resdeg.config.data_settings import DataConfig, FolderConfig, HierarchyConfig
 from resdeg.config.grammar import (
     check_depth,
     check_device,
@@ -11,17 +12,15 @@ from resdeg.config.grammar import (
     parse_time,
 )
 from resdeg.config.recipes import RECIPES, recipe
-from resdeg.config.resolve import ENVIRONMENT, arrange_options, list_layers, name_origins, resolve
+from resdeg.config.resolve import ENVIRONMENT, FOLDER, arrange_options, list_layers, name_origins, resolve
 from resdeg.config.run import AFFECTS_RESULT, LEAVES_RESULT, NEUTRAL, RunConfig
 from resdeg.config.settings import (
     FAMILIES,
     AdoptedConfig,
     ClaimsConfig,
     ConstructedConfig,
-    DataConfig,
     ExecutionConfig,
     Family,
-    HierarchyConfig,
     ModelConfig,
     Registration,
     Settings,
@@ -34,6 +33,7 @@ __all__ = [
     "AFFECTS_RESULT",
     "ENVIRONMENT",
     "FAMILIES",
+    "FOLDER",
     "LEAVES_RESULT",
     "NEUTRAL",
     "RECIPES",
@@ -44,6 +44,7 @@ __all__ = [
     "DataConfig",
     "ExecutionConfig",
     "Family",
+    "FolderConfig",
     "HierarchyConfig",
     "ModelConfig",
     "Registration",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from resdeg.config.grammar import is_true, number_or_text
@@ -19,6 +19,9 @@ ENVIRONMENT = {
     "RESDEG_OFFLINE": "offline",
 }
 DEFAULT_RECIPE = "short"
+FOLDER = "folder"  # the data set of a user's own images; `folder:DIR` says where they are
+
+Describe = Callable[[Path], Settings]  # see `resdeg.data.describe_folder`
 
 
 def arrange_options(
@@ -76,14 +79,17 @@ def list_layers(
     flags: Settings,
     *,
     origin: str = "command line",
+    describe: Describe | None = None,
 ) -> dict[str, Settings]:
     """Lists the settings by their source, lowest first: recipe < file < environment < --set < flags.
 
     Args:
         origin: what an error calls the source of `flags`.
+        describe: reads the images of `--data folder:DIR` for the table data.folder; None: the name stays.
 
     Raises:
         UsageError: the file or an assignment cannot be read, or the recipe is not known.
+        DataError: see `describe`.
     """
     layers: dict[str, Settings] = {}
     if file is not None:
@@ -93,6 +99,7 @@ def list_layers(
     for text in assignments:
         chosen = merge(chosen, parse_assignment(text))
     layers |= {"--set": chosen, origin: flags}
+    layers = _settle_folder(layers, describe)
     name = DEFAULT_RECIPE
     for layer in layers.values():
         training = layer.get("training")
@@ -108,13 +115,51 @@ def resolve(
     flags: Settings,
     *,
     origin: str = "command line",
+    describe: Describe | None = None,
 ) -> SweepConfig:
     """Merges the layers of settings, see `list_layers`; a setting that none of them has is at its default.
 
     Raises:
         UsageError: a setting is wrong; the message names the layer that set it.
+        DataError: see `list_layers`.
     """
-    return validate(SweepConfig, list_layers(file, environment, assignments, flags, origin=origin))
+    layers = list_layers(file, environment, assignments, flags, origin=origin, describe=describe)
+    return validate(SweepConfig, layers)
+
+
+def _settle_folder(layers: dict[str, Settings], describe: Describe | None) -> dict[str, Settings]:
+    """Replaces `folder:DIR` by the table of the images in DIR, if this is the data set that counts.
+
+    RESDEG_DATA_DIR says where CIFAR is, so a user's own images are not looked for there.
+    """
+    names = {source: _setting(layer, "data", "name") for source, layer in layers.items()}
+    sources = [source for source, name in names.items() if name is not None]
+    name, colon, path = str(names[sources[-1]]).partition(":") if sources else ("", "", "")
+    if name != FOLDER:
+        return layers
+    layers = {source: layer for source, layer in layers.items() if source != "RESDEG_DATA_DIR"}
+    if not colon or describe is None:
+        return layers
+    if not path:
+        raise UsageError("data.name = 'folder:' names no folder", "give --data folder:DIR")
+    source = sources[-1]
+    data_dirs = {other: _setting(layer, "execution", "data_dir") for other, layer in layers.items()}
+    if data_dirs[source] not in (None, path):
+        raise UsageError(
+            f"{source}: the images are to be in {path} and in {data_dirs[source]}", "give one of the two"
+        )
+    # A higher layer may say where the folder is now.
+    higher = list(layers)[list(layers).index(source) :]
+    data_dir = [path, *(str(data_dirs[other]) for other in higher if data_dirs[other] is not None)][-1]
+    table = {"name": name, "folder": describe(Path(data_dir))}
+    layers[source] = merge(layers[source], {"data": table, "execution": {"data_dir": data_dir}})
+    return layers
+
+
+def _setting(layer: Settings, table: str, name: str) -> object:
+    """Returns a setting of a layer; None where it has none."""
+    settings = layer.get(table)
+    return settings.get(name) if isinstance(settings, dict) else None
 
 
 def name_origins(settings: Settings, layers: Mapping[str, Settings]) -> dict[str, str]:

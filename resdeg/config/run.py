@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from resdeg.config.data_settings import DataConfig
 from resdeg.config.grammar import check_depth
 from resdeg.config.settings import (
     AdoptedConfig,
     ConstructedConfig,
-    DataConfig,
     Family,
     Frozen,
     ModelConfig,
@@ -29,7 +29,10 @@ AFFECTS_RESULT = [
     "depth",
     "data.name",
     "data.validation",
+    "data.subset",
+    "data.label_noise",
     "data.hierarchy",
+    "data.folder.hash",
     "model.layout",
     "model.block",
     "model.shortcut",
@@ -59,11 +62,22 @@ AFFECTS_RESULT = [
     "constructed",
     "adopted",
 ]
-LEAVES_RESULT = ["training.recipe"]  # only names the other training settings
+LEAVES_RESULT = [
+    "training.recipe",  # only names the other training settings
+    "data.folder.name",
+    # The hash covers these.
+    "data.folder.classes",
+    "data.folder.side",
+    "data.folder.train",
+    "data.folder.test",
+]
 VARIED = ("family", "depth", "seed")  # settings that differ between the runs of one curve
 # These settings were added after runs had been published. At these values they are no part of an
 # identity, so that the published runs keep their names.
 NEUTRAL: Settings = {
+    "data.subset": None,
+    "data.label_noise": 0.0,
+    "data.folder.hash": None,
     "model.layout": "staged",
     "model.shortcut_scale": 1.0,
     "model.activation": "relu",
@@ -169,9 +183,11 @@ class RunConfig(Frozen):
 
 
 def _value_at(tree: Settings, dotted: str) -> Any:
+    """Returns the setting of this name; None where its table is not there."""
+    value: Any = tree
     for key in dotted.split("."):
-        tree = tree[key]
-    return tree
+        value = None if value is None else value[key]
+    return value
 
 
 def _digest(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""The tables of settings: data, model, training, construction, execution."""
+"""The tables of settings besides data: model, training, construction, execution."""
 
 from __future__ import annotations
 
@@ -26,46 +26,6 @@ class Frozen(BaseModel):
         for name in copy.__dict__.keys() - type(self).model_fields.keys():
             del copy.__dict__[name]
         return copy
-
-
-class HierarchyConfig(Frozen):
-    """The built-in generated data set: a random hierarchy of production rules.
-
-    Each of `classes` is a symbol that expands `levels` times; each symbol has `synonyms`
-    productions into 2x2 tuples of `symbols` lower symbols; the last level's are coloured cells of
-    `cell` x `cell` pixels (side = cell * 2**levels), with noise of `noise` grey levels on top.
-    """
-
-    classes: int = Field(10, ge=2, le=256)
-    levels: int = Field(3, ge=1, le=5)
-    symbols: int = Field(8, ge=2, le=64)
-    synonyms: int = Field(4, ge=1, le=64)
-    cell: int = Field(2, ge=1, le=8)
-    noise: int = Field(32, ge=0, le=255)
-    train_images: int = Field(10_000, ge=1, le=1_000_000)
-    test_images: int = Field(2_000, ge=1, le=1_000_000)
-    seed: int = Field(0, ge=0)
-
-
-class DataConfig(Frozen):
-    """Which images, and how many of the training images are held out for choices."""
-
-    name: str = "cifar10"
-    validation: int = Field(0, ge=0, description="training images held out; 0 trains on all")
-    hierarchy: HierarchyConfig | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_data_set(cls, values: Any) -> Any:
-        """Lets only the data set `hierarchy` have that table, so the table moves no other data set's ids."""
-        if isinstance(values, dict):
-            if values.get("name") == "hierarchy":
-                return {**values, "hierarchy": values.get("hierarchy") or {}}
-            if values.get("hierarchy") is not None:
-                raise UsageError(
-                    "data.hierarchy is set, but data.name is not 'hierarchy'", "add --data hierarchy"
-                )
-        return values
 
 
 class ModelConfig(Frozen):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from resdeg.config.data_settings import DataConfig
 from resdeg.config.grammar import MOST_RUNS, check_depth, parse_depths, parse_seeds, split_items
 from resdeg.config.run import RunConfig
 from resdeg.config.settings import (
@@ -15,7 +16,6 @@ from resdeg.config.settings import (
     AdoptedConfig,
     ClaimsConfig,
     ConstructedConfig,
-    DataConfig,
     ExecutionConfig,
     Family,
     Frozen,

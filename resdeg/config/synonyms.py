@@ -16,6 +16,8 @@ _NAMES = {
     "training.threads": "threads num-threads n-threads",
     "training.precision": "precision dtype",
     "data.validation": "validation val-size valid-size validation-size",
+    "data.subset": "subset train-size num-train max-train-samples",
+    "data.label_noise": "label-noise noise-rate noise-ratio corrupt-prob",
     "data.name": "dataset data-set dataset-name",
     "model.width": "width widen-factor width-multiplier",
     "model.norm": "norm normalization norm-layer",

@@ -112,31 +112,38 @@ def decode(
         DataError: a file is missing, broken, transparent, of more than 8 bits per channel, or of another
             size or format; the message names it.
     """
-    shape = None if side is None else (side, side)
+    shape, first = None if side is None else (side, side), ""
     decoded: Bytes | None = None
     for number, image in enumerate(images):
         name = str(image) if isinstance(image, Path) else f"{where}: image {number}"
         content = files.read(image) if isinstance(image, Path) else image
         if content is None:
             raise DataError(f"{name}: is not there", "check the path")
-        pixels = _decode_image(content, name, shape, formats=formats)
+        pixels = _decode_image(content, name, shape, first=first, formats=formats)
         if decoded is None:
-            shape = (pixels.shape[0], pixels.shape[1])
+            shape, first = (pixels.shape[0], pixels.shape[1]), "" if side is not None else f" as in {name}"
             decoded = np.empty((len(images), *pixels.shape), np.uint8)
         decoded[number] = pixels
-    return np.empty((0, side or 0, side or 0, 3), np.uint8) if decoded is None else decoded
+    if decoded is None:
+        none = 0 if side is None else side
+        decoded = np.empty((0, none, none, 3), np.uint8)
+    return decoded
 
 
 def _decode_image(
-    content: bytes, name: str, shape: tuple[int, int] | None, *, formats: tuple[str, ...]
+    content: bytes, name: str, shape: tuple[int, int] | None, *, first: str, formats: tuple[str, ...]
 ) -> Bytes:
-    """Decodes one image (H, W, 3); its size is checked before any pixel is."""
+    """Decodes one image (H, W, 3); its size is checked before any pixel is.
+
+    Args:
+        first: for the message, the image that has the expected size.
+    """
     try:
         with Image.open(io.BytesIO(content), formats=formats) as image:
             if shape not in (None, (image.height, image.width)):
                 height, width = shape
                 raise DataError(
-                    f"{name}: has {image.width} x {image.height} pixels, expected {width} x {height}",
+                    f"{name}: has {image.width} x {image.height} pixels, expected {width} x {height}{first}",
                     "every image must have the same size",
                 )
             deep = content.startswith(_PNG) and content[_BIT_DEPTH] > 8

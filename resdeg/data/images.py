@@ -57,7 +57,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits in canonical order. `hash` covers all that was read, before a split was held out."""
+    """The splits in canonical order. `hash` covers all that was read, before a split was held out.
+
+    Where fewer images are trained on, or other labels, it covers them instead, see `resdeg.data.altered`.
+    """
 
     name: str
     classes: int
@@ -69,6 +72,18 @@ class Dataset:
     @property
     def side(self) -> int:
         return int(self.train.images.shape[1])
+
+    def hash_content(self) -> str:
+        """Returns the SHA-256 over the records of every split, in their order."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.test, self.validation):
+            if part is not None:
+                digest.update(f"{len(part)}x{1 + part.images[0].size}\n".encode())
+                # Small slices, because joining labels and images copies them.
+                for start in range(0, len(part), 1_000):
+                    piece = Split(part.images[start : start + 1_000], part.labels[start : start + 1_000])
+                    digest.update(records_of(piece).data)
+        return digest.hexdigest()
 
     def hold_out(self, count: int) -> Dataset:
         """Holds out the same `count` training images for every seed, so that choices rest on one split.

@@ -149,7 +149,7 @@ def name_data(config: SweepConfig) -> str:
     """
     training = config.training
     early = training.recipe == "demo" and training.epochs is not None and training.epochs <= DEMO_EPOCHS
-    return data.source(config.data.name).title + (", early in training" if early else "")
+    return data.name_images(config.data) + (", early in training" if early else "")
 
 
 def describe_registration(sweep: SweepFrame) -> str:

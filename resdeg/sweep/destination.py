@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resdeg.config import RunConfig, Settings, SweepConfig, read_toml, resolve
-from resdeg.errors import UsageError
+from resdeg import data
+from resdeg.config import DataConfig, RunConfig, Settings, SweepConfig, read_toml, resolve
+from resdeg.errors import DataError, UsageError
 from resdeg.store import SweepStore
 from resdeg.sweep.shards import Shard
 
@@ -47,7 +48,7 @@ def resolve_sweep(
     own = None if file is None else _find_own_folder(file)
     if file is not None and own == file:
         file = SweepStore(own).plan
-    config = resolve(file, environment, assignments, flags, origin=origin)
+    config = resolve(file, environment, assignments, flags, origin=origin, describe=data.describe_folder)
     if out is not None:
         return config, out
     if own is not None:
@@ -76,20 +77,30 @@ def default_folder(config: SweepConfig, file: Path | None = None) -> Path:
     recipe, or arms or claims. Each setting that an option changes is added to it. So the same command always
     has the same folder, and a file or a command with other settings has another one.
     """
-    names = {"data": {"name": config.data.name}, "training": {"recipe": config.training.recipe}}
-    name, usual = f"{config.data.name}-{config.training.recipe}", resolve(None, {}, [], names)
+    images = config.data.model_dump(include={"name", "folder"}, exclude_none=True)
+    chosen = _name_images(config.data)
+    names = {"data": images, "training": {"recipe": config.training.recipe}}
+    name, usual = f"{chosen}-{config.training.recipe}", resolve(None, {}, [], names)
     if file is not None:
         grid = config.model_dump(include={"depths", "families", "seeds", "claims"}, exclude_none=True)
         try:
-            alone, base = (resolve(file, {}, [], {**grid, **chosen}) for chosen in ({}, names))
-        except UsageError:  # only with the options is the file a possible sweep
+            alone, base = (
+                resolve(file, {}, [], {**grid, **given}, describe=data.describe_folder)
+                for given in ({}, names)
+            )
+        except (UsageError, DataError):  # only with the options is the file a possible sweep
             return LOCAL / f"{file.stem}-{config.settings_id}"
         tables = read_toml(file)
         if tables.get("arms") or tables.get("claims") or base.settings_id != usual.settings_id:
             name, usual = file.stem, base
-            name += f"-{config.data.name}" if config.data.name != alone.data.name else ""
+            name += f"-{chosen}" if chosen != _name_images(alone.data) else ""
             name += f"-{config.training.recipe}" if config.training.recipe != alone.training.recipe else ""
     return LOCAL / _add_words(name, _compare(usual.grid()[0], config.grid()[0]), config)
+
+
+def _name_images(config: DataConfig) -> str:
+    """Names the data set for a folder's name; images of the user's own by the folder that holds them."""
+    return config.name if config.folder is None else f"{config.name}-{_slug(config.folder.name)}"
 
 
 def check_folder(config: SweepConfig, store: SweepStore) -> None:
@@ -189,8 +200,13 @@ def _add_words(name: str, differences: Differences, config: SweepConfig) -> str:
         for setting, (_, value) in differences.items()
         if value is not None  # where a length in epochs is replaced by one in steps, only the latter is named
     )
-    words = re.sub(r"[^A-Za-z0-9.-]+", "-", re.sub(r"[.](?=[a-z])", "-", words))
+    words = _slug(re.sub(r"[.](?=[a-z])", "-", words))
     return f"{name}-{words if 0 < len(words) <= _MOST_WORDS else config.settings_id}"
+
+
+def _slug(words: str) -> str:
+    """Writes words by the characters that every file system and shell takes as they are."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", words)
 
 
 def _spell(value: object) -> str:

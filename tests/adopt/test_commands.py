@@ -26,6 +26,7 @@ from resdeg.store import RunStore, SweepStore
 from tests.adopt.networks import SMALL, arbitrary
 from tests.adopt.test_layouts import same_bits
 from tests.conftest import ON_CPU, TINY
+from tests.data.drawn import draw_folder
 
 CPU = torch.device("cpu")
 LITTLE = ["--data", "hierarchy"]
@@ -266,6 +267,9 @@ def test_other_classes_than_the_images_have_are_refused(resdeg: Any, tmp_path: P
     write_weights(tmp_path / "w.pt", named)
     done = resdeg("adopt", tmp_path / "w.pt", "--family", "residual", "--own-input")
     assert (done.returncode, "has 7 classes, cifar10 has 10" in done.stderr.replace("\n", " ")) == (2, True)
+    draw_folder(tmp_path / "pics")
+    done = resdeg("adopt", "w.pt", "--family", "residual", "--own-input", "--data", "folder:pics")
+    assert (done.returncode, "has 7 classes, folder has 3" in done.stderr.replace("\n", " ")) == (2, True)
 
 
 def test_json_has_the_folder_and_the_summaries(resdeg: Any, weights: Path) -> None:

@@ -144,6 +144,8 @@ def test_what_the_sources_differ_in_themselves_is_free(tables: dict[str, object]
         ),
         ({"training": {**FULL, "weight_decay": 5e-4}}, "its training.weight_decay is 0.0005"),
         ({"training": FULL, "data": {"name": "cifar100"}}, "its data is cifar100, theirs is cifar10"),
+        ({"training": FULL, "data": {"label_noise": 0.1}}, "its data.label_noise is 0.1, theirs is 0.0"),
+        ({"training": FULL, "data": {"subset": 49_000}}, "its data.subset is 49000, theirs is None"),
         ({"training": FULL, "model": {"norm": "instance"}}, "its model.norm is instance, theirs is batch"),
         ({"training": FULL, "model": {"shortcut": "projection"}}, "its model.shortcut is projection"),
     ],

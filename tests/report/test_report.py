@@ -95,6 +95,15 @@ def test_generated_images_are_named_as_such(tmp_path: Path) -> None:
     assert "Generated images, not a natural data set." in render_html(make_report(sweep))
 
 
+def test_images_that_are_not_the_genuine_ones_are_named_as_such(tmp_path: Path) -> None:
+    planted(tmp_path / "s", CELLS, data={"label_noise": 0.2, "subset": 20_000})
+    sweep = load_sweep(tmp_path / "s")
+    name = "20,000 training images of CIFAR-10 with 20 % of training labels changed"
+    for text in (render_markdown(make_report(sweep)), render_html(make_report(sweep))):
+        assert f"networks on {name}." in text
+        assert f"({name}, recipe short, 2 epochs" in text, "a verdict holds for these images"
+
+
 def test_a_diverged_a_missing_and_a_damaged_run_are_reported(tmp_path: Path, resdeg) -> None:
     store = planted(tmp_path / "s", PLANTS[Verdict.SUPPORTED]["accuracy"], missing=1)
     ids = store.run_ids()
