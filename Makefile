@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := results/local/demo
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test quick test-ray check sweep plot bench gpu trust mutants figures rates export wheel clean
+.PHONY: help install demo test quick test-ray check sweep plot bench gpu trust mutants figures rates scale export wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -74,6 +74,9 @@ export: $(STAMP) ## copy the ended runs of a sweep, without weights: make export
 
 rates: $(STAMP) ## how often a verdict is wrong: the tables of docs/method.md, from 1,000 simulated sweeps each
 	$(BIN)/python -m tests.rates
+
+scale: $(STAMP) ## what plan, status, figures and report cost on 10,000 planted runs, about 5 minutes
+	$(BIN)/python -m tests.scale
 
 clean: ## remove what was built; results stay
 	rm -f resdeg/models/_norm_relu*.so
