@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from resdeg import files
 from resdeg.config import RunConfig, SweepConfig, read_toml, validate
+from resdeg.config.grammar import MOST_RUNS
 from resdeg.errors import StorageError, UsageError
 from resdeg.records import (
     ENDED,
@@ -40,7 +41,7 @@ RunState = Status | Literal["running", "interrupted", "missing"]
 R = TypeVar("R", bound=Record)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MOST_RUNS)  # commands go through all runs in turn, which a smaller one forgets
 def _parse_config(content: bytes) -> RunConfig:
     """Reads settings once: a command asks for a run's several times, and their id is a hash of them all."""
     return RunConfig.model_validate_json(content)
@@ -61,9 +62,13 @@ class SweepStore:
             return sorted(name for name in os.listdir(self.folder / "runs") if not name.startswith("."))
         return []
 
-    def run_ids(self) -> list[str]:
-        """Lists the runs that have begun here, sorted: a copy or a damaged folder is none of them."""
-        return [name for name in self.names() if self._holds_run(name)]
+    def run_ids(self, *, without: Container[str] = ()) -> list[str]:
+        """Lists the runs that have begun here, sorted: a copy or a damaged folder is none of them.
+
+        Args:
+            without: names that are passed over unread.
+        """
+        return [name for name in self.names() if name not in without and self._holds_run(name)]
 
     def _holds_run(self, name: str) -> bool:
         try:

@@ -49,7 +49,7 @@ class Plan:
     @property
     def others(self) -> list[str]:
         """Runs in the folder that this grid does not name; they stay there."""
-        return [run_id for run_id in self.store.run_ids() if run_id not in self.states]
+        return self.store.run_ids(without=self.states)
 
 
 def _state(store: SweepStore, run: RunConfig) -> RunState:
