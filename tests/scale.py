@@ -65,13 +65,16 @@ def plan_sweep(runs: int) -> SweepConfig:
 def plant_sweep(folder: Path, runs: int) -> SweepStore:
     """Writes a sweep whose runs have all finished, with the records that a training leaves, but no weights.
 
-    Files are not synced, because nobody needs this folder after a crash.
+    A smaller one that was planted in the folder grows by the runs that it lacks. Files are not synced,
+    because nobody needs them after a crash.
     """
     config, store, numbers = plan_sweep(runs), SweepStore(folder), random.Random(runs)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     store.plan.write_text(config.to_toml())
+    planted = {*store.names()}
     for run in config.runs():
-        _plant_run(store.run(run.run_id).folder, run, numbers)
+        if run.run_id not in planted:
+            _plant_run(store.run(run.run_id).folder, run, numbers)
     return store
 
 
@@ -162,13 +165,12 @@ def run_command(arguments: Sequence[str], cache: Path) -> Usage:
 
 
 def measure_sizes(folder: Path, sizes: Sequence[int], *, run: Run) -> Iterator[tuple[int, Command, Usage]]:
-    """Plants a sweep of each size in `folder` and yields what each command takes on it."""
-    plan, new, cache = folder / "plan.toml", folder / "free", folder / "cache"
+    """Plants a sweep of each size, rising, in `folder` and yields what each command takes on it."""
+    plan, new, old, cache = (folder / name for name in ("plan.toml", "free", "planted", "cache"))
     plan.write_text(plan_sweep(PER_SEED).to_toml())
     # The first plan times the steps of two networks, which is no cost of a run.
     run(["sweep", str(plan), "--dry-run", "--out", str(new)], cache)
     for runs in sizes:
-        old = folder / str(runs)
         plant_sweep(old, runs)
         plan.write_text(plan_sweep(runs).to_toml())
         for command in COMMANDS:
@@ -223,4 +225,4 @@ def main(sizes: Sequence[int] = SIZES, *, run: Run = run_command) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main([int(size) for size in sys.argv[1:]] or SIZES))
+    sys.exit(main(sorted(int(size) for size in sys.argv[1:]) or SIZES))
