@@ -1,8 +1,8 @@
 """See, test and teach the degradation of deep plain networks, and its cure by shortcuts.
 
 From Python: `sweep` trains networks over depths, `load` gives a sweep's records as data frames,
-`load_diagnostics` what was measured of its networks, `build_model` a network, `load_model` the trained one
-of a run. They are imported when they are first used.
+`load_diagnostics` what was measured of its networks, `figure` a matplotlib Figure of them, `build_model` a
+network, `load_model` the trained one of a run. They are imported when they are first used.
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ XS, SCALES, YS = (
     ("log", "linear"),
     ("accuracy", "error", "log-error"),
 )
-PAPER = "Figures for a paper"
 
 
 def plot(
@@ -46,58 +45,40 @@ def plot(
     ] = "curve",
     out: Annotated[
         Path | None,
-        typer.Option(help="FILE.png, FILE.svg or FILE.pdf, and no tables [in the sweep's folder]."),
+        typer.Option(help="FILE.png, svg, pdf, eps or pgf, and no tables [in the sweep's folder]."),
     ] = None,
     theme: Annotated[
         str, typer.Option(help="light or dark.", autocompletion=options.one_of("light", "dark"))
     ] = "light",
     arm: Annotated[str | None, typer.Option(help="Of this arm instead of the grid it is set beside.")] = None,
     evaluation: options.Evaluation = None,
-    size: Annotated[
-        str | None, typer.Option(help="Width and height: 3.25x2.4 (inches), 8cmx6cm.", rich_help_panel=PAPER)
-    ] = None,
-    dpi: Annotated[
-        int | None, typer.Option(help="Pixels per inch of a PNG [160].", rich_help_panel=PAPER)
-    ] = None,
+    size: Annotated[str | None, typer.Option(help="Width and height: 3.25x2.4 (inches), 8cmx6cm.")] = None,
+    dpi: Annotated[int | None, typer.Option(help="Pixels per inch of a PNG [160].")] = None,
     font_size: Annotated[
         float | None,
-        typer.Option(help="Points [8 with a --size below 8 inches, else 10].", rich_help_panel=PAPER),
+        typer.Option(help="Points [8 with a --size below 8 inches, else 10]."),
     ] = None,
-    title: Annotated[
-        str | None, typer.Option(help='Title instead of ours; "" for none.', rich_help_panel=PAPER)
-    ] = None,
+    title: Annotated[str | None, typer.Option(help='Title instead of ours; "" for none.')] = None,
     panel: Annotated[
         str | None,
-        typer.Option(help="These panels only: accuracy or error, a depth, an arm.", rich_help_panel=PAPER),
+        typer.Option(help="These panels only: accuracy or error, a depth, an arm."),
     ] = None,
     x: Annotated[
         str,
-        typer.Option(
-            "--x", help=f"{', '.join(XS)}.", autocompletion=options.one_of(*XS), rich_help_panel=PAPER
-        ),
+        typer.Option("--x", help=f"{', '.join(XS)}.", autocompletion=options.one_of(*XS)),
     ] = XS[0],
     scale: Annotated[
         str,
-        typer.Option(
-            help=f"{' or '.join(SCALES)}, of x.",
-            autocompletion=options.one_of(*SCALES),
-            rich_help_panel=PAPER,
-        ),
+        typer.Option(help=f"{' or '.join(SCALES)}, of x.", autocompletion=options.one_of(*SCALES)),
     ] = SCALES[0],
     y: Annotated[
         str | None,
-        typer.Option(
-            "--y", help=f"{', '.join(YS)}.", autocompletion=options.one_of(*YS), rich_help_panel=PAPER
-        ),
+        typer.Option("--y", help=f"{', '.join(YS)}.", autocompletion=options.one_of(*YS)),
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Names of the sweeps: A,B.", rich_help_panel=PAPER)
-    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Names of the sweeps: A,B.")] = None,
     overlay: Annotated[
         bool,
-        typer.Option(
-            "--overlay", help="All sweeps in one pair of axes, of any schedule.", rich_help_panel=PAPER
-        ),
+        typer.Option("--overlay", help="All sweeps in one pair of axes, of any schedule."),
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:

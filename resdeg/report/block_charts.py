@@ -20,6 +20,7 @@ from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, choose_panels
 from resdeg.report.panels import PAGES, Page, Trace
+from resdeg.report.scales import set_count_axis
 from resdeg.report.style import Ink, Theme, applied
 from resdeg.report.svg import Picture, embed
 from resdeg.report.text import describe_runs, name_data
@@ -82,9 +83,9 @@ def draw_page(
                     axes.set_xlim(0.4, (depth - 1 if page.over == "layer" else (depth - 2) // 2) + 0.6)
                 if page.over == "block" and (records["block"] == 0).any():
                     axes.set_xlim(left=-0.6)
-                axes.xaxis.set_major_locator(
-                    MaxNLocator("auto" if options.fitted else 8, integer=True, min_n_ticks=1)
-                )
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+                if options.fitted:
+                    set_count_axis(axes, look=look)
             axes.set_xlabel(page.x or page.over)
             named = len(sweeps) > 1 or options.labels
             name = f"{sweep.name}: depth {depth}" if named else f"depth {depth}"

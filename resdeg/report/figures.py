@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,15 @@ from resdeg.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from resdeg.report.canvas import Figure
     from resdeg.report.options import FigureOptions, Scale, X, Y
+    from resdeg.report.style import Theme
 
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure, what a reader who cannot see it needs to know, and the sweeps as they are in it."""
+    """A figure, its look, what a reader who cannot see it needs to know, and the sweeps as they are in it."""
 
     figure: Figure
+    look: Theme
     about: str
     sweeps: list[SweepFrame]
 
@@ -62,12 +64,9 @@ def figure(
     Raises:
         UsageError: nothing to draw, or a choice that is unknown or that the kind cannot follow.
     """
-    # A program that calls this has settings and a backend of its own, so matplotlib is imported as the
-    # program would import it; where they are broken, it is imported without them.
-    with contextlib.suppress(Exception):
-        importlib.import_module("matplotlib")
+    _import_matplotlib()
     from resdeg.report.options import read_options
-    from resdeg.report.style import find_theme, finish
+    from resdeg.report.style import finish
 
     given = [sweep] if isinstance(sweep, (SweepFrame, Path, str)) else list(sweep)
     loaded = [own if isinstance(own, SweepFrame) else load_sweep(own) for own in given]
@@ -76,7 +75,19 @@ def figure(
         labels=labels, overlay=overlay,
     )  # fmt: skip
     drawn = draw_sweeps(loaded, kind, theme=theme, arm=arm, evaluation=evaluation, options=options)
-    return finish(drawn.figure, find_theme(theme).scaled(options.points), dpi=options.dpi)
+    return finish(drawn.figure, drawn.look)
+
+
+def _import_matplotlib() -> None:
+    """Imports matplotlib with the settings and the backend of the program, whose own figures may follow.
+
+    Where they are broken, what was imported is forgotten, and `resdeg.report.canvas` imports it without them.
+    """
+    try:
+        importlib.import_module("matplotlib")
+    except Exception:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]
 
 
 def draw_sweeps(
@@ -102,7 +113,9 @@ def draw_sweeps(
     if not sweeps:
         raise UsageError("no sweep to draw", "give a folder")
     options.check(kind, sweeps=len(sweeps))
-    look = find_theme(theme)
+    look = find_theme(theme).scaled(options.points)
+    if options.dpi is not None:
+        look = replace(look, dpi=options.dpi)
     if not options.overlay:
         _require_one_schedule(sweeps)
     named = name_apart(sweeps, options.labels)
@@ -110,7 +123,7 @@ def draw_sweeps(
     shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in chosen]
     images = name_data(shown[0].config)
     about = f"{kind} of plain and residual networks on {images}. {describe_runs(shown[0])}"
-    return DrawnFigure(FIGURES[kind](shown, look, options), about, shown)
+    return DrawnFigure(FIGURES[kind](shown, look, options), look, about, shown)
 
 
 def choose_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:

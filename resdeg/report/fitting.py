@@ -208,13 +208,15 @@ def _lay_out(figure: Figure, tried: str) -> None:
 def _fit_label(label: Text, room: float) -> None:
     """Breaks the label of an axis between words, and makes it smaller where a word is still too long."""
 
-    def measure() -> float:
-        box = label.get_window_extent()
-        return max(box.width, box.height)
-
-    if label.get_text() and measure() > room:
-        label.set_text("\n".join(label.get_text().rsplit(" ", 1)))
-        label.set_fontsize(float(label.get_fontsize()) * max(LEAST_LABEL, min(1.0, room / measure())))
+    words = label.get_text()
+    if not words:
+        return
+    label.set_text(max(words.split(" "), key=len))
+    box = label.get_window_extent()
+    longest = max(box.width, box.height)
+    if longest > room:
+        label.set_fontsize(float(label.get_fontsize()) * max(LEAST_LABEL, room / longest))
+    label.set_text("\n".join(break_lines(label, words, max(room, longest))))
 
 
 def _no_room(tried: str, why: str) -> UsageError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from resdeg.report.canvas import Figure, FT2Font, Text, findSystemFonts, fontManager
 
 STAND_IN = "?"
+_EMPTY = "LastResort"  # in the name of a font with a box for every letter, which comes with matplotlib
 
 
 def fill_letters(figure: Figure, fonts: Iterable[str] | None = None) -> bool:
@@ -31,7 +32,8 @@ def fill_letters(figure: Figure, fonts: Iterable[str] | None = None) -> bool:
     for text, lost in texts.items():
         assert isinstance(text, Text)
         if lost & covered:
-            text.set_fontfamily(["sans-serif", *families])
+            # Such a font may have no bold letters, and matplotlib would then say so.
+            text.set(fontfamily=["sans-serif", *families], fontweight="normal")
         without = {ord(letter): STAND_IN if letter.isprintable() else "" for letter in lost - covered}
         text.set_text(text.get_text().translate(without))
     return all(map(has_truetype_outlines, chosen))
@@ -96,7 +98,8 @@ def _list_fonts() -> list[str]:
     Matplotlib's own list is as old as its cache, so fonts that were installed later are added.
     """
     listed = sorted(fontManager.ttflist, key=lambda font: (font.style != "normal", _weigh(font.weight)))
-    return [str(font.fname) for font in listed] + sorted(map(str, findSystemFonts()))
+    paths = [str(font.fname) for font in listed] + sorted(map(str, findSystemFonts()))
+    return [path for path in paths if _EMPTY not in Path(path).name]
 
 
 def _weigh(weight: object) -> int:

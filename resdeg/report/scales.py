@@ -9,7 +9,7 @@ import pandas as pd
 
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate
-from resdeg.report.canvas import Axes, FixedLocator, LogLocator, NullLocator, PercentFormatter
+from resdeg.report.canvas import Axes, FixedLocator, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from resdeg.report.fitting import SpacedLabels
 from resdeg.report.options import DEFAULTS, FigureOptions, Scale, X, Y
 from resdeg.report.style import Theme
@@ -69,7 +69,7 @@ def set_network_axis(axes: Axes, ticks: Sequence[float], *, options: FigureOptio
     axes.set_xscale(options.scale)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    spell = spell_depth if options.x == "depth" else spell_count
+    spell = spell_whole if options.x == "depth" else spell_count
     axes.xaxis.set_major_formatter(SpacedLabels(spell, size=look.points(10)))
     if log:
         axes.set_xlim(ticks[0] / 1.18, ticks[-1] * 1.18)
@@ -82,6 +82,12 @@ def set_network_axis(axes: Axes, ticks: Sequence[float], *, options: FigureOptio
 def set_depth_axis(axes: Axes, depths: Sequence[int], *, look: Theme) -> None:
     """Gives the axes a log scale of depth whose ticks are `depths`, which rise."""
     set_network_axis(axes, depths, options=DEFAULTS, look=look)
+
+
+def set_count_axis(axes: Axes, *, look: Theme) -> None:
+    """Gives narrow axes few ticks along x, at whole numbers, whose labels do not touch."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(SpacedLabels(spell_whole, size=look.points(10)))
 
 
 def set_value_axis(
@@ -116,7 +122,7 @@ def set_value_axis(
     axes.yaxis.set_major_formatter(SpacedLabels(spell_percent, size=look.points(10)))
 
 
-def spell_depth(value: float) -> str:
+def spell_whole(value: float) -> str:
     return str(round(value))
 
 

@@ -38,13 +38,14 @@ class Ink:
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours, and the size of text compared with 10 points."""
+    """Colours, the size of text compared with 10 points, and the pixels per inch of a program's figure."""
 
     paper: str
     text: str
     faint: str
     families: dict[str, Ink]
     weight: float = 1.0
+    dpi: float = 100.0
 
     def points(self, size: float) -> float:
         """Returns the size of a text that has `size` points where most text has 10."""
@@ -89,6 +90,7 @@ def find_theme(name: str) -> Theme:
 def applied(look: Theme) -> Iterator[None]:
     """Sets matplotlib up for one figure, whatever the user's own settings are."""
     settings: dict[str, Any] = {
+        "figure.dpi": look.dpi,
         "figure.facecolor": look.paper,
         "axes.facecolor": look.paper,
         "savefig.facecolor": look.paper,
@@ -149,11 +151,11 @@ def render(
     return remove_date(buffer.getvalue()) if kind == "eps" else buffer.getvalue()
 
 
-def finish(figure: Figure, look: Theme, *, dpi: int | None) -> Figure:
+def finish(figure: Figure, look: Theme) -> Figure:
     """Returns the figure laid out for a program, whose own settings it then does not follow."""
     fill_letters(figure)
-    if dpi is not None:
-        figure.set_dpi(dpi)
     with applied(look):
+        for axes in figure.axes:  # Ticks that are made later look like those that are there.
+            axes.tick_params(labelsize=look.points(10), color=look.text, labelcolor=look.text)
         figure.draw_without_rendering()
     return figure

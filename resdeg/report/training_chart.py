@@ -11,7 +11,7 @@ from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentForma
 from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
-from resdeg.report.scales import set_value_axis
+from resdeg.report.scales import set_count_axis, set_value_axis
 from resdeg.report.style import Ink, LineStyle, Theme, applied
 from resdeg.report.text import describe_runs, name_data
 
@@ -66,7 +66,9 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOpti
             axes.set_ylabel("accuracy" if y == "accuracy" else "error")
         for axes in grid[-1]:
             axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator("auto" if options.fitted else 10, integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if options.fitted:
+                set_count_axis(axes, look=look)
         if y == "log-error":
             set_value_axis(grid[0][0], y, values=values, look=look)
         handles = make_family_handles(sweeps[0], look)
