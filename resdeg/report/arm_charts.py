@@ -128,7 +128,7 @@ def _draw_panels(
     for axes in grid[:, 0]:
         axes.set_ylabel("test accuracy" if y == "accuracy" else "test error")
     set_value_axis(grid[0][0], y, values=values, look=look, margins=WIDE if options.fitted else (0.02, 0.05))
-    handles = make_family_handles(panels[0][0], look)
+    handles = make_family_handles(panels[0][0].config.families, look)
     handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8 * look.weight, label="the grid"))
     if options.fitted:
         add_legend(figure, handles, size=look.points(9))

@@ -103,7 +103,7 @@ def draw_page(
                 axes.set_ylim(bottom=min(0, *(panel_axes.dataLim.y0 for panel_axes in row)))
             if panel.percent:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        handles = make_family_handles(shown[0], look)
+        handles = make_family_handles(shown[0].config.families, look)
         # Adopted and constructed networks have no initial values, so no line shows them.
         states = {None, *(state for _, _, records in columns for state in records["state"])}
         drawn = {trace.dashes for panel in page.panels for trace in panel.traces if trace.state in states}

@@ -33,7 +33,7 @@ from resdeg.report.scales import (
     set_value_axis,
 )
 from resdeg.report.style import STROKES, Stroke, Theme, applied
-from resdeg.report.text import describe_peak, describe_runs, label_schedules, list_common_lines, name_data
+from resdeg.report.text import describe_peak, describe_runs, label_differences, list_common_lines, name_data
 
 TRAINING: Stroke = "--"
 PANELS = ("accuracy", "error")
@@ -188,7 +188,9 @@ def _describe_column(panels: Sequence[Panel], look: Theme, *, several: bool) -> 
     peak = describe_peak(Evidence(sweep))
     title = name + describe_runs(sweep) + (f"\n{peak}" if peak else "")
     panels[0].axes.set_title(title, loc="left", fontsize=8.5)
-    handles = make_family_handles(sweep, look) + make_status_handles(set(sweep.runs["status"]), look)
+    handles = make_family_handles(sweep.config.families, look) + make_status_handles(
+        set(sweep.runs["status"]), look
+    )
     for panel in panels:
         if panel.name == "error":
             handles = _error_handles(look, sweep.evaluation)
@@ -218,8 +220,7 @@ def _fit(figure: Figure, columns: Sequence[Sequence[Panel]], *, look: Theme, opt
 def _make_handles(columns: Sequence[Sequence[Panel]], look: Theme) -> list[Line2D]:
     """Returns the entries of the legend of the whole figure."""
     sweeps = [sweep for panels in columns for sweep, _ in panels[0].sweeps]
-    widest = max(sweeps, key=lambda sweep: len(sweep.config.families))
-    handles = make_family_handles(widest, look)
+    handles = make_family_handles((family for sweep in sweeps for family in sweep.config.families), look)
     strokes = columns[0][0].strokes
     if any(panel.name == "error" for panel in columns[0]):
         weight = look.weight
@@ -234,7 +235,7 @@ def _make_handles(columns: Sequence[Sequence[Panel]], look: Theme) -> list[Line2
     if strokes:
         handles += [
             Line2D([], [], color=look.text, linestyle=stroke, linewidth=1.8 * look.weight, label=label)
-            for stroke, label in zip(strokes, label_schedules(sweeps), strict=True)
+            for stroke, label in zip(strokes, label_differences(sweeps), strict=True)
         ]
     return handles
 
@@ -260,7 +261,7 @@ def chart_accuracy(sweep: SweepFrame) -> Chart:
                 )  # fmt: skip
             draw_chance(axes, sweep, look=look)
             finish_accuracy_axes(axes, sorted(set(sweep.runs["depth"])), label="test accuracy", look=look)
-            axes.legend(handles=make_family_handles(sweep, look), loc="best")
+            axes.legend(handles=make_family_handles(families, look), loc="best")
             return figure
 
     caption = "Test accuracy against depth: dots are seeds, bars 95 % intervals of the mean over them."

@@ -122,7 +122,10 @@ def draw_sweeps(
     chosen = [choose_arm(sweep, arm, kind) for sweep in named] if arm else named
     shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in chosen]
     images = name_data(shown[0].config)
-    about = f"{kind} of plain and residual networks on {images}. {describe_runs(shown[0])}"
+    runs = describe_runs(shown[0])
+    if options.overlay:
+        runs = "\n".join(f"{sweep.name}: {describe_runs(sweep)}" for sweep in shown)
+    about = f"{kind} of plain and residual networks on {images}. {runs}"
     return DrawnFigure(FIGURES[kind](shown, look, options), look, about, shown)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
@@ -108,9 +108,9 @@ def draw_chance(axes: Axes, sweep: SweepFrame, *, look: Theme, error: bool = Fal
     )  # fmt: skip
 
 
-def make_family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
-    """Returns the legend entries of the families in the grid."""
-    return [_make_family_handle(family, look) for family in sweep.config.families]
+def make_family_handles(families: Iterable[str], look: Theme) -> list[Line2D]:
+    """Returns the legend entries of families, each once."""
+    return [_make_family_handle(family, look) for family in dict.fromkeys(families)]
 
 
 def _make_family_handle(family: str, look: Theme) -> Line2D:

@@ -119,7 +119,7 @@ PAGES: dict[str, Page] = {
                 percent=True,
             )
             for name, label, extent in (
-                ("one", "without this block", ""),
+                ("block", "without this block", ""),
                 ("later", "without it and later ones", "_cumulative"),
             )
         ),

@@ -94,14 +94,18 @@ def _list_schedule(config: SweepConfig) -> list[str]:
     return [training.length, rate, f"batch {training.batch_size}"]
 
 
-def label_schedules(sweeps: Sequence[SweepFrame]) -> list[str]:
-    """Returns the name of each sweep and, where their schedules differ, what differs."""
-    schedules = [_list_schedule(sweep.config) for sweep in sweeps]
+def label_differences(sweeps: Sequence[SweepFrame]) -> list[str]:
+    """Returns the name of each sweep, and in what its data, schedule and evaluation differ from others."""
+    about = [
+        [name_data(sweep.config), *_list_schedule(sweep.config), f"by {EVALUATIONS[sweep.evaluation]}"]
+        for sweep in sweeps
+    ]
     labels = []
-    for sweep, own in zip(sweeps, schedules, strict=True):
-        differing = [part for part, *others in zip(own, *schedules, strict=True) if len(set(others)) > 1]
+    for sweep, own in zip(sweeps, about, strict=True):
+        differing = [part for part, *others in zip(own, *about, strict=True) if len(set(others)) > 1]
         if sweep.config.adopted is not None and not sweep.config.adopted.schedule_known:
-            differing = ["schedule not known"]
+            schedule = _list_schedule(sweep.config)
+            differing = [*(part for part in differing if part not in schedule), "schedule not known"]
         labels.append(f"{sweep.name}: {', '.join(differing)}" if differing else sweep.name)
     return labels
 

@@ -71,7 +71,7 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOpti
                 set_count_axis(axes, look=look)
         if y == "log-error":
             set_value_axis(grid[0][0], y, values=values, look=look)
-        handles = make_family_handles(sweeps[0], look)
+        handles = make_family_handles(sweeps[0].config.families, look)
         styles: list[tuple[str, LineStyle]] = [("test", "-"), ("training (running mean)", RUNNING)]
         if any("clean_train_accuracy" in sweep.metrics for sweep in sweeps):
             styles.append(("training (clean, fixed images)", CLEAN))

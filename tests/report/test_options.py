@@ -256,6 +256,21 @@ def test_two_schedules_share_axes_only_with_overlay(schedules) -> None:
     assert list_faults(figure) == []
 
 
+def test_an_overlay_says_in_what_its_sweeps_differ(tmp_path: Path) -> None:
+    plain, residual = (
+        {cell: CELLS[cell] for cell in CELLS if cell[0] == name} for name in ("plain", "residual")
+    )
+    planted(tmp_path / "real", plain)
+    planted(tmp_path / "made", residual, data={"name": "hierarchy"})
+    sweeps = [load_sweep(tmp_path / name) for name in ("real", "made")]
+    drawn = draw_sweeps(sweeps, "curve", options=read_options(overlay=True, size="6x4"))
+    legend = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
+    assert {"plain", "residual", "real: CIFAR-10", "made: generated images (hierarchy)"} <= set(legend)
+    assert "CIFAR-10 and generated images" in drawn.figure.get_suptitle()
+    assert "real: recipe" in drawn.about
+    assert "made: recipe" in drawn.about, "also for those who cannot see it"
+
+
 def test_overlaid_sweeps_of_one_schedule_have_names_or_labels(schedules) -> None:
     twice = [schedules[0], schedules[0]]
     legend = [text.get_text() for text in draw(twice, overlay=True).legends[0].get_texts()]
