@@ -100,7 +100,7 @@ def _draw_panels(
         several: whether titles name the sweeps.
     """
     rows = -(-len(panels) // across)
-    size = options.size or (max(4.5, width * across), 1.2 + 2.4 * rows)
+    size = options.choose_size(max(4.5, width * across), 1.2 + 2.4 * rows)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, across, squeeze=False, sharey=True)
     frames = [frame for pair in panels for frame in pair]

@@ -67,7 +67,7 @@ def draw_page(
     look = look.scaled(options.points)
     with applied(look):
         rows = len(page.panels)
-        size = options.size or (max(6.4, 3.2 * len(columns)), 1.9 + (2.9 if rows == 1 else 2.1) * rows)
+        size = options.choose_size(max(6.4, 3.2 * len(columns)), 1.9 + (2.9 if rows == 1 else 2.1) * rows)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, len(columns), squeeze=False, sharex="col", sharey="row")
         for column, (sweep, depth, records) in enumerate(columns):

@@ -23,6 +23,7 @@ from resdeg.report.marks import (
     make_status_handles,
 )
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
+from resdeg.report.overlay_text import label_differences, list_common_lines
 from resdeg.report.scales import (
     NARROW,
     WIDE,
@@ -33,7 +34,7 @@ from resdeg.report.scales import (
     set_value_axis,
 )
 from resdeg.report.style import STROKES, Stroke, Theme, applied
-from resdeg.report.text import describe_peak, describe_runs, label_differences, list_common_lines, name_data
+from resdeg.report.text import describe_peak, describe_runs, name_data
 
 TRAINING: Stroke = "--"
 PANELS = ("accuracy", "error")
@@ -124,7 +125,7 @@ def _make_grid(
     names: Sequence[str], *, columns: int, options: FigureOptions
 ) -> tuple[Figure, list[list[Axes]]]:
     """Returns an empty figure, and its axes by panel and column."""
-    size = options.size or (7.0 * columns, 8.2 if len(names) > 1 else 4.8)
+    size = options.choose_size(7.0 * columns, 8.2 if len(names) > 1 else 4.8)
     figure = Figure(figsize=size, layout="constrained")
     if _beside(options, names, columns=columns):
         return figure, [[axes] for axes in figure.subplots(1, len(names), squeeze=False)[0]]

@@ -71,8 +71,8 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, *, numbers: tuple[str, str], ink:
     finished = runs[(runs["family"] == family) & (runs["status"] == "finished")]
     if finished["seed"].nunique() > 1:
         axes.scatter(
-            [locate(depth) or 0.0 for depth in finished["depth"]], finished[metric].astype(float),
-            s=9 * ink.weight**2, color=ink.colour, alpha=0.55, linewidths=0, zorder=4,
+            [0.0 if (x := locate(depth)) is None else x for depth in finished["depth"]],
+            finished[metric].astype(float), s=9 * ink.weight**2, color=ink.colour, alpha=0.55, linewidths=0, zorder=4,
         )  # fmt: skip
 
 

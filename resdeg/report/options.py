@@ -58,6 +58,10 @@ class FigureOptions:
         """The names of the choices that were made."""
         return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
 
+    def choose_size(self, width: float, height: float) -> tuple[float, float]:
+        """Returns the chosen width and height in inches, or those that the figure would have by itself."""
+        return (width, height) if self.size is None else self.size
+
     @property
     def fitted(self) -> bool:
         """Whether the figure is laid out anew: the legend below the axes, and text broken to fit."""

@@ -74,7 +74,8 @@ def set_network_axis(axes: Axes, ticks: Sequence[float], *, options: FigureOptio
     if log:
         axes.set_xlim(ticks[0] / 1.18, ticks[-1] * 1.18)
     else:
-        margin = 0.05 * (ticks[-1] - ticks[0]) or 0.1 * ticks[0]
+        width = ticks[-1] - ticks[0]
+        margin = 0.05 * width if width else 0.1 * ticks[0]
         axes.set_xlim(ticks[0] - margin, ticks[-1] + margin)
     axes.set_xlabel(_label(options))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from resdeg import data
 from resdeg.analysis.effects import Peak
@@ -99,45 +99,16 @@ def describe_runs(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval
 
 def describe_schedule(config: SweepConfig) -> str:
     """Returns the length of a training, its learning rate and its batch."""
-    return ", ".join(_list_schedule(config))
+    return ", ".join(list_schedule(config))
 
 
-def _list_schedule(config: SweepConfig) -> list[str]:
+def list_schedule(config: SweepConfig) -> list[str]:
+    """Lists the parts of a schedule: its length, its learning rate and its batch."""
     training = config.training
     rate = f"lr {training.lr:g} {training.schedule}" + (
         f" after {training.warmup_steps} at {training.warmup_lr:g}" if training.warmup_steps else ""
     )
     return [training.length, rate, f"batch {training.batch_size}"]
-
-
-def label_differences(sweeps: Sequence[SweepFrame]) -> list[str]:
-    """Returns the name of each sweep, and in what its data, schedule and evaluation differ from others."""
-    about = [
-        [name_data(sweep.config), *_list_schedule(sweep.config), f"by {EVALUATIONS[sweep.evaluation]}"]
-        for sweep in sweeps
-    ]
-    labels = []
-    for sweep, own in zip(sweeps, about, strict=True):
-        differing = [part for part, *others in zip(own, *about, strict=True) if len(set(others)) > 1]
-        if sweep.config.adopted is not None and not sweep.config.adopted.schedule_known:
-            schedule = _list_schedule(sweep.config)
-            differing = [*(part for part in differing if part not in schedule), "schedule not known"]
-        labels.append(f"{sweep.name}: {', '.join(differing)}" if differing else sweep.name)
-    return labels
-
-
-def list_common_lines(sweeps: Sequence[SweepFrame]) -> list[str]:
-    """Returns what is the same for all sweeps: the lines of `describe_runs`, and parts of the schedule."""
-    lines = [describe_runs(sweep).split("\n") for sweep in sweeps]
-    common = [line for line in lines[0] if all(line in other for other in lines)]
-    if lines[0][0] in common:
-        return common
-    adopted = (sweep.config.adopted for sweep in sweeps)
-    if any(source is not None and not source.schedule_known for source in adopted):
-        return common
-    schedules = [_list_schedule(sweep.config) for sweep in sweeps]
-    parts = [part for part, *others in zip(*schedules, strict=True) if set(others) <= {part}]
-    return [", ".join(parts), *common] if parts else common
 
 
 def describe_missing(sweep: SweepFrame) -> str:

@@ -43,7 +43,7 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOpti
     y: Y = options.y or "error"
     look = look.scaled(options.points)
     with applied(look):
-        size = options.size or (max(6.4, 3.4 * columns), 1.2 + 3.1 * rows)
+        size = options.choose_size(max(6.4, 3.4 * columns), 1.2 + 3.1 * rows)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         values: list[float] = []
