@@ -72,7 +72,8 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, *, numbers: tuple[str, str], ink:
     if finished["seed"].nunique() > 1:
         axes.scatter(
             [0.0 if (x := locate(depth)) is None else x for depth in finished["depth"]],
-            finished[metric].astype(float), s=9 * ink.weight**2, color=ink.colour, alpha=0.55, linewidths=0, zorder=4,
+            finished[metric].astype(float), s=9 * ink.weight**2, color=ink.colour, alpha=0.55, linewidths=0,
+            zorder=4,
         )  # fmt: skip
 
 
