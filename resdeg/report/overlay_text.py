@@ -20,7 +20,8 @@ def label_differences(sweeps: Sequence[SweepFrame]) -> list[str]:
         if sweep.config.adopted is not None and not sweep.config.adopted.schedule_known:
             schedule = list_schedule(sweep.config)
             differing = [*(part for part in differing if part not in schedule), "schedule not known"]
-        labels.append(f"{sweep.name}: {', '.join(differing)}" if differing else sweep.name)
+        what = ", ".join(differing)
+        labels.append(sweep.name if what in ("", sweep.name) else f"{sweep.name}: {what}")
     return labels
 
 
