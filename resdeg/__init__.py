@@ -1,8 +1,8 @@
 """See, test and teach the degradation of deep plain networks, and its cure by shortcuts.
 
 From Python: `sweep` trains networks over depths, `load` gives a sweep's records as data frames,
-`load_diagnostics` what was measured of its networks, `build_model` a network, `load_model` the trained one
-of a run. They are imported when they are first used.
+`load_diagnostics` what was measured of its networks, `figure` a matplotlib Figure of them, `build_model` a
+network, `load_model` the trained one of a run. They are imported when they are first used.
 """
 
 import importlib
@@ -17,15 +17,26 @@ if TYPE_CHECKING:
     from resdeg.analysis.frame import load_sweep as load
     from resdeg.config import ModelConfig
     from resdeg.models import build_model
+    from resdeg.report.figures import figure
     from resdeg.runner import load_model
     from resdeg.sweep.from_python import sweep
 
 __version__ = "0.1.0"
-__all__ = ["ModelConfig", "__version__", "build_model", "load", "load_diagnostics", "load_model", "sweep"]
+__all__ = [
+    "ModelConfig",
+    "__version__",
+    "build_model",
+    "figure",
+    "load",
+    "load_diagnostics",
+    "load_model",
+    "sweep",
+]
 
 _MODULES = {
     "ModelConfig": ("resdeg.config", "ModelConfig"),
     "build_model": ("resdeg.models", "build_model"),
+    "figure": ("resdeg.report.figures", "figure"),
     "load": ("resdeg.analysis.frame", "load_sweep"),
     "load_diagnostics": ("resdeg.analysis.diagnostics", "load_diagnostics"),
     "load_model": ("resdeg.runner", "load_model"),

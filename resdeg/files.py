@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
-import socket
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import filelock
-
-from resdeg.errors import BusyError, StorageError
+from resdeg.errors import StorageError
 
 _TEMPORARY = ".tmp-"
 _PIECE = 1 << 20  # bytes that are copied at once
-_MODE = 0o666  # the mode of every new file, from which the umask is subtracted
+MODE = 0o666  # the mode of every new file, from which the umask is subtracted
 # What a file system answers that cannot sync. Some that can sync files refuse folders in the other ways, but
 # an EIO of a file says that its bytes are lost.
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_FOLDER_SYNC = _NO_SYNC | {errno.EIO, errno.EPERM, errno.EACCES, errno.EBADF}
-_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}  # what `flock` answers where another process locks
 
 
 def _warn(message: str) -> None:
@@ -58,7 +52,7 @@ def write(path: Path, content: bytes) -> None:
     """
     # The name is unique, so that two writers never share it. O_EXCL and O_NOFOLLOW follow no planted link.
     temporary = path.with_name(f".{path.name[:200]}{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
-    with _reported("write", path):
+    with reported("write", path):
         try:
             handle = _os_open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
@@ -80,7 +74,7 @@ def append(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk refuses; a torn tail may be left, which `truncate` cuts.
     """
-    with _reported("append to", path):
+    with reported("append to", path):
         new = not path.exists()
         handle = _os_open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
@@ -95,7 +89,7 @@ def append(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def opened_for_output(path: Path) -> Iterator[int]:
     """Empties `path` and opens it within `with`, for the output of another program; yields the descriptor."""
-    with _reported("write", path):
+    with reported("write", path):
         handle = _os_open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         yield handle
@@ -105,7 +99,7 @@ def opened_for_output(path: Path) -> Iterator[int]:
 
 def truncate(path: Path, size: int) -> None:
     """Cuts `path` down to `size` bytes."""
-    with _reported("truncate", path):
+    with reported("truncate", path):
         handle = _os_open(path, os.O_WRONLY)
         try:
             _os_truncate(handle, size)
@@ -116,14 +110,14 @@ def truncate(path: Path, size: int) -> None:
 
 def move(source: Path, target: Path) -> None:
     """Renames `source` within its file system; `target` is replaced."""
-    with _reported("move", source):
+    with reported("move", source):
         _os_replace(source, target)
         _sync_folder(target.parent)
 
 
 def remove(path: Path) -> None:
     """Unlinks `path`, if it exists."""
-    with _reported("remove", path), contextlib.suppress(FileNotFoundError):
+    with reported("remove", path), contextlib.suppress(FileNotFoundError):
         _os_unlink(path)
 
 
@@ -135,16 +129,16 @@ def copy_new(source: Path, target: Path) -> None:
     Raises:
         StorageError: the source is a link or cannot be read, `target` exists, or the disk refuses.
     """
-    with _reported("read", source):
+    with reported("read", source):
         reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with _reported("write", target):
+        with reported("write", target):
             handle = _os_open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             while content := _read_piece(reader, source):
-                with _reported("write", target):
+                with reported("write", target):
                     _os_write(handle, content)
-            with _reported("write", target):
+            with reported("write", target):
                 _os_fsync(handle)
         finally:
             os.close(handle)
@@ -153,19 +147,19 @@ def copy_new(source: Path, target: Path) -> None:
 
 
 def _read_piece(handle: int, path: Path) -> bytes:
-    with _reported("read", path):
+    with reported("read", path):
         return os.read(handle, _PIECE)
 
 
 def sync_folder(folder: Path) -> None:
     """Makes the names of the files in `folder` survive a crash."""
-    with _reported("write", folder):
+    with reported("write", folder):
         _sync_folder(folder)
 
 
 def remove_folder(path: Path) -> None:
     """Removes the folder `path` with all that is in it, if it exists; no link is followed."""
-    with _reported("remove", path):
+    with reported("remove", path):
         if path.is_symlink():
             _os_unlink(path)
         elif path.exists():
@@ -179,7 +173,7 @@ def remove_folder(path: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """Creates `path` and its parents."""
-    with _reported("create folder", path):
+    with reported("create folder", path):
         if path.is_dir():
             return
         if path.parent != path:
@@ -199,7 +193,7 @@ def remove_temporaries(folder: Path) -> None:
 
 def read(path: Path) -> bytes | None:
     """Reads the bytes of `path`; None if there is no such file."""
-    with _reported("read", path):
+    with reported("read", path):
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -207,83 +201,7 @@ def read(path: Path) -> bytes | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Holds the lock at `path`, which the kernel frees however this process ends.
-
-    Args:
-        wait: receives a message that says who holds the lock; then the lock is waited for. Without it a held
-            lock is an error at once.
-
-    Raises:
-        BusyError: another process holds the lock, and `wait` is None.
-        StorageError: the file system has no locks.
-    """
-    # The timeout is a second, because a reader's `is_locked` holds the lock for an instant.
-    lock = filelock.FileLock(path, timeout=1, thread_local=False)
-    note = path.with_name(path.name + "-owner")
-    with _reported("lock", path):
-        # filelock would leave the group out of the mode of a new file, whatever the umask says.
-        _check_locking(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            holder = (read(note) or b"another process").decode(errors="replace").strip()
-            busy = f"{path.parent} is busy: held by {holder}"
-            if wait is None:
-                raise BusyError(busy, "wait for it (--wait), or give another --out") from error
-            wait(busy)
-            lock.acquire(timeout=-1)
-    try:
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        write(note, f"pid {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
-        yield
-    finally:
-        with contextlib.suppress(StorageError):  # a note left behind misleads nobody
-            remove(note)
-        lock.release()
-
-
-def is_locked(path: Path) -> bool:
-    """Says whether a process holds the lock at `path` now."""
-    try:
-        return not _is_free(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
-    except OSError:  # there is no lock, or the file system has none and nobody can be writing
-        return False
-
-
-def _check_locking(path: Path, handle: int) -> None:
-    """Closes `handle`, that of the lock at `path`, unless the file system has no locks.
-
-    Releases of filelock wait for ever there, or take a lock that outlives its process.
-    """
-    try:
-        _is_free(handle)
-    except OSError as error:
-        raise StorageError(
-            f"{path.parent}: locking does not work on this file system ({os.strerror(error.errno or 0)})",
-            "choose a folder on another one, such as a disk of this machine, or have its locks turned on "
-            "(NFS needs its lock service)",
-        ) from error
-
-
-def _is_free(handle: int) -> bool:
-    """Says whether no process holds the lock of `handle`, which is closed.
-
-    Whoever asks takes a shared lock for an instant, which does not seem held to another who asks.
-    """
-    try:
-        _os_flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in _HELD:
-            raise
-        return False
-    finally:
-        os.close(handle)
-    return True
-
-
-@contextlib.contextmanager
-def _reported(verb: str, path: Path) -> Iterator[None]:
+def reported(verb: str, path: Path) -> Iterator[None]:
     """Turns an OSError into a StorageError whose message a user can act on."""
     try:
         yield
@@ -327,13 +245,13 @@ def _warn_once(what: str, folder: Path, error: OSError) -> None:
         _warned.add(subject)
         mount = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_mount())
         _hear(
-            f"the file system at {mount} cannot sync {what} ({os.strerror(error.errno or 0)}): all goes on, "
+            f"the file system at {mount} cannot sync {what} ({error.strerror}): all goes on, "
             "but a power loss may cost the newest records"
         )
 
 
 def _os_open(path: Path, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
 
 
 def _os_write(handle: int, content: bytes) -> None:
@@ -344,10 +262,6 @@ def _os_write(handle: int, content: bytes) -> None:
 
 def _os_fsync(handle: int) -> None:
     os.fsync(handle)
-
-
-def _os_flock(handle: int, operation: int) -> None:
-    fcntl.flock(handle, operation)
 
 
 def _os_replace(source: Path, target: Path) -> None:

@@ -55,12 +55,16 @@ TINY = HierarchyConfig(levels=2, cell=2, symbols=6, synonyms=2, noise=16, train_
 
 
 @pytest.fixture(autouse=True)
-def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test reads or writes the user's cache or settings."""
     for name in ("RESDEG_DEVICE", "RESDEG_JOBS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RESDEG_OFFLINE", "1")  # no test asks a host that is not its own
     monkeypatch.setenv("RESDEG_CACHE_DIR", str(tmp_path / "cache"))
+    before = files.hear(print)
+    files.hear(before)
+    yield
+    files.hear(before)  # a command of the test may have listened
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """How steady the demo's verdicts are: `python -m tests.steadiness` writes results/demo/steadiness.csv.
 
-Networks of 25 seeds that had no part in the choice of the demo were trained once; fresh-runs.csv holds them.
-Any five of the seeds might have been a user's demo, and the share of each verdict among them is counted.
+Networks of 25 seeds that had no part in the choice of the demo were trained once, on its grammar and on two
+others; fresh-runs.csv holds them. Any five of the seeds might have been a user's demo, and the share of each
+verdict among them is counted.
 """
 
 from __future__ import annotations
@@ -26,13 +27,20 @@ DRAWS = 1_000
 
 
 def count_verdicts(draws: int) -> pd.DataFrame:
-    """Counts the verdicts over seeded draws of as many seeds as the demo has: claim, verdict, share."""
+    """Counts verdicts over draws of as many seeds as the demo has: columns grammar, claim, verdict, share."""
+    runs = pd.read_csv(FOLDER / "fresh-runs.csv")
+    tables = [
+        _count_of_grammar(own, draws).assign(grammar=grammar) for grammar, own in runs.groupby("grammar")
+    ]
+    return pd.concat(tables, ignore_index=True)[["grammar", "claim", "verdict", "share"]]
+
+
+def _count_of_grammar(runs: pd.DataFrame, draws: int) -> pd.DataFrame:
     config, rules = resolve(ROOT / "configs" / "demo.toml", {}, [], {}), registered_rules()
     registration = Registration(
         version=rules.version, date=rules.date, sha256=rules.sha256,
         seeds=len(config.seeds), depth=config.claims.depth,
     )  # fmt: skip
-    runs = pd.read_csv(FOLDER / "fresh-runs.csv")
     fresh = sorted(set(runs["seed"]))
     assert not {*fresh} & {*config.seeds}
     generator = np.random.Generator(np.random.Philox(key=0))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resdeg import files
+from resdeg import files, locks
 from resdeg.errors import BusyError, StorageError
 
 
@@ -72,13 +72,13 @@ def test_append_truncate_move_remove(tmp_path: Path) -> None:
 
 def test_a_lock_has_one_owner_who_is_named(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    assert not files.is_locked(lock)
-    with files.locked(lock):
-        assert files.is_locked(lock)
-        with pytest.raises(BusyError, match=f"held by pid {os.getpid()} on "), files.locked(lock):
+    assert not locks.is_locked(lock)
+    with locks.locked(lock):
+        assert locks.is_locked(lock)
+        with pytest.raises(BusyError, match=f"held by pid {os.getpid()} on "), locks.locked(lock):
             pass
-    assert not files.is_locked(lock)
-    with files.locked(lock):
+    assert not locks.is_locked(lock)
+    with locks.locked(lock):
         pass
 
 
@@ -115,7 +115,8 @@ def test_what_a_dead_writer_left_is_in_nobody_s_way(tmp_path: Path, monkeypatch:
 
 def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, number: int, kind: str = "any") -> None:
     """Has an operation on every folder, every file or both fail with `number`."""
-    original = getattr(files, f"_os_{operation}")
+    module = locks if operation == "flock" else files
+    original = getattr(module, f"_os_{operation}")
 
     def act(handle: int, *arguments: object) -> None:
         folder = stat.S_ISDIR(os.fstat(handle).st_mode)
@@ -123,7 +124,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, number: int, kind: s
             raise OSError(number, os.strerror(number))
         original(handle, *arguments)
 
-    monkeypatch.setattr(files, f"_os_{operation}", act)
+    monkeypatch.setattr(module, f"_os_{operation}", act)
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
@@ -191,14 +192,14 @@ def test_a_file_system_without_locks_is_not_busy(
     for wait in (None, waited.append):
         with (
             pytest.raises(StorageError, match="locking does not work on this file system") as raised,
-            files.locked(tmp_path / "lock", wait),
+            locks.locked(tmp_path / "lock", wait),
         ):
             pass
         assert os.strerror(number) in raised.value.what
         assert str(tmp_path) in raised.value.what
         assert "another" in raised.value.remedy
     assert waited == []
-    assert not files.is_locked(tmp_path / "lock")
+    assert not locks.is_locked(tmp_path / "lock")
 
 
 def test_readers_do_not_see_one_another_as_owners(tmp_path: Path) -> None:
@@ -206,6 +207,6 @@ def test_readers_do_not_see_one_another_as_owners(tmp_path: Path) -> None:
     lock.touch(mode=0o444)
     with lock.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_SH)  # as another reader holds it for an instant
-        assert not files.is_locked(lock)
-        with pytest.raises(BusyError), files.locked(lock):
+        assert not locks.is_locked(lock)
+        with pytest.raises(BusyError), locks.locked(lock):
             pass

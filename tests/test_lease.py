@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from resdeg import files
+from resdeg import locks
 from resdeg.config import ExecutionConfig, RunConfig
 from resdeg.errors import BusyError, LostError, StorageError
 from resdeg.runner import execute
@@ -111,7 +111,7 @@ def test_a_lease_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def train_far(pipe: connection.Connection, folder: str, config: str) -> None:
     """Trains as a process of another host would: its flock is not that of this one."""
     run = RunConfig.model_validate_json(config)
-    files.locked = lambda path, wait=None: contextlib.nullcontext()  # type: ignore[assignment]
+    locks.locked = lambda path, wait=None: contextlib.nullcontext()  # type: ignore[assignment]
     store = SweepStore(Path(folder)).run(run.run_id)
 
     def tell(progress: object) -> None:

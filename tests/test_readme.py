@@ -63,6 +63,8 @@ RUN = (
     "resdeg plot --out table.tex",
     "resdeg plot --kind training --out training.svg --theme dark",
     "resdeg plot results/causes --kind lesions --arm constructed",
+    'resdeg plot results/cifar10 results/first-light --overlay --labels "10 epochs,3 epochs" --out fig4.svg',
+    "resdeg plot results/demo --size 3.25x2.4 --panel accuracy --out fig1.pdf",
     "resdeg plot results/demo results/demo --out both.svg",
     "resdeg report",
     "resdeg report --json",
@@ -303,7 +305,7 @@ def test_the_python_page_runs(resdeg, tiny_toml: Path, tmp_path: Path, capfd) ->
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     assert resdeg("diagnose", "--kinds", "identity", "--images", "40").returncode == 0
-    names = run_python_of(ROOT / "docs" / "python.md", 6)
+    names = run_python_of(ROOT / "docs" / "python.md", 7)
     assert names["logits"].shape == (8, 10)
     assert {*names["branch"]["state"]} == {"initial", "final"}
     out = capfd.readouterr().out

@@ -46,6 +46,7 @@ class SweepFrame:
         arm: the name of the arm; empty for the grid.
         arms: the arms of the grid that have a record, each a sweep of its own. The tables of the grid do not
             contain their runs.
+        label: the name that stands for the folder's; see `name_apart`.
     """
 
     folder: Path
@@ -57,9 +58,12 @@ class SweepFrame:
     evaluation: str = "running"
     arm: str = ""
     arms: dict[str, SweepFrame] = field(default_factory=dict)
+    label: str = ""
 
     @property
     def name(self) -> str:
+        if self.label:
+            return f"{self.label}, {self.arm}" if self.arm else self.label
         own = self.folder.resolve().name
         if self.config.adopted is not None and "adopted" not in own:
             own += " (adopted)"

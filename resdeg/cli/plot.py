@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from resdeg.analysis.frame import SweepFrame
-    from resdeg.config import SweepConfig
+    from resdeg.report.options import FigureOptions
+    from resdeg.report.table_files import Dialect
 
 # The kinds of FIGURES are written out here, because a help text must not load matplotlib.
 KINDS = (
     "curve", "training", "arms", "responses", "identity", "development", "probes", "lesions", "gradients",
 )  # fmt: skip
+XS, SCALES, YS = (
+    ("depth", "parameters", "multiply-adds"),
+    ("log", "linear"),
+    ("accuracy", "error", "log-error"),
+)
 
 
 def plot(
@@ -41,8 +47,8 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The only file: a figure, FILE.png, FILE.svg or FILE.pdf, or its table, FILE.tex, FILE.md "
-            "or FILE.csv [figure and tables, in the sweep's folder]."
+            help="The only file: a figure, FILE.png, svg, pdf, eps or pgf, or its table, FILE.tex, md or csv "
+            "[figure and tables, in the sweep's folder]."
         ),
     ] = None,
     sep: Annotated[
@@ -56,11 +62,45 @@ def plot(
     ] = "light",
     arm: Annotated[str | None, typer.Option(help="Of this arm instead of the grid it is set beside.")] = None,
     evaluation: options.Evaluation = None,
+    size: Annotated[str | None, typer.Option(help="Width and height: 3.25x2.4 (inches), 8cmx6cm.")] = None,
+    dpi: Annotated[int | None, typer.Option(help="Pixels per inch of a PNG [160].")] = None,
+    font_size: Annotated[
+        float | None,
+        typer.Option(help="Points [8 with a --size below 8 inches, else 10]."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help='Title instead of ours; "" for none.')] = None,
+    panel: Annotated[
+        str | None,
+        typer.Option(help="These panels only: accuracy or error, a depth, an arm."),
+    ] = None,
+    x: Annotated[
+        str,
+        typer.Option("--x", help=f"{', '.join(XS)}.", autocompletion=options.one_of(*XS)),
+    ] = XS[0],
+    scale: Annotated[
+        str,
+        typer.Option(help=f"{' or '.join(SCALES)}, of x.", autocompletion=options.one_of(*SCALES)),
+    ] = SCALES[0],
+    y: Annotated[
+        str | None,
+        typer.Option("--y", help=f"{', '.join(YS)}.", autocompletion=options.one_of(*YS)),
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Names of the sweeps: A,B.")] = None,
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay", help="All sweeps in one pair of axes, of any schedule."),
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw accuracy against depth, training curves, arms or diagnostics; print where the figure is."""
+    from resdeg.report.options import read_options
+
+    chosen = read_options(
+        size=size, dpi=dpi, title=title, font_size=font_size, panel=panel, x=x, scale=scale, y=y,
+        labels=labels, overlay=overlay,
+    )  # fmt: skip
     folders = sweeps or [options.sweep_folder(None)]
-    drawn = draw(folders, kind, out, theme, evaluation, arm, sep=sep, decimal=decimal)
+    drawn = draw(folders, kind, out, theme, evaluation, arm, figure_options=chosen, sep=sep, decimal=decimal)
     if not as_json:
         emit(str(drawn.figure))
         return
@@ -94,6 +134,7 @@ def draw(
     evaluation: str | None = None,
     arm: str | None = None,
     *,
+    figure_options: FigureOptions | None = None,
     sep: str | None = None,
     decimal: str | None = None,
 ) -> Drawn:
@@ -104,18 +145,21 @@ def draw(
         sep, decimal: see `Dialect`; for an `out` that is CSV.
 
     Raises:
-        UsageError: nothing to draw, an unknown kind, format, evaluation or arm, sweeps of different
-            schedules, or a kind that has no table.
+        UsageError: nothing to draw, an unknown kind, format, evaluation or arm, choices that the kind or a
+            table cannot follow, sweeps of different schedules, or a kind that has no table.
     """
     from resdeg import files
     from resdeg.analysis.evidence import Evidence
     from resdeg.analysis.frame import load_sweep
+    from resdeg.analysis.naming import name_apart
+    from resdeg.report.figures import draw_sweeps
     from resdeg.report.kinds import FIGURES
-    from resdeg.report.panels import PAGES
-    from resdeg.report.style import FORMATS, render, theme
-    from resdeg.report.table_files import FORMS, Dialect, render_table, write_csv
-    from resdeg.report.text import describe_peak, describe_runs, name_data
+    from resdeg.report.options import DEFAULTS
+    from resdeg.report.style import FORMATS, find_theme, render
+    from resdeg.report.table_files import FORMS, Dialect, write_csv
+    from resdeg.report.text import describe_peak
 
+    chosen = DEFAULTS if figure_options is None else figure_options
     if kind not in FIGURES:
         raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
     path = out or folders[0] / (f"{kind}-{arm}.png" if arm else f"{kind}.png")
@@ -126,35 +170,60 @@ def draw(
     if form != "csv" and (sep is not None or decimal is not None):
         raise UsageError("--sep and --decimal are for CSV", "add --out FILE.csv")
     dialect = Dialect.from_options(sep, decimal)
-    look = theme(theme_name)
+    if chosen.dpi is not None and form != "png":
+        raise UsageError(f"--dpi is for PNG; {path} has no pixels", "leave it out, or give --size")
+    chosen.check(kind, sweeps=len(folders))
+    find_theme(theme_name)
     loaded = [load_sweep(folder) for folder in folders]
-    _one_schedule(folders, [sweep.config for sweep in loaded])
     for problem in (problem for sweep in loaded for problem in sweep.problems):
         screen.insist(f"left out: {problem}")
     for line in (line for sweep in loaded for line in sweep.mixed):
         screen.say(f"note: {line}")
-    chosen = [_of_arm(sweep, arm, kind) for sweep in loaded] if arm else loaded
-    shown = [sweep.evaluated(evaluation or sweep.evaluations[0]) for sweep in chosen]
     if form in FORMS:
-        # Without --evaluation a CSV file has the numbers of all, as curve.csv has.
-        numbers = _join_tables(shown if evaluation else chosen, lambda sweep: sweep.curve)
-        if evaluation:
-            numbers = numbers[~numbers["metric"].str.startswith("image_")]
-        drawn = render_table(kind, shown, form=form, curve=numbers, dialect=dialect)
-        for problem in (line for sweep in shown for line in sweep.diagnostics[1] if kind in PAGES):
-            screen.insist(f"left out: {problem}")
+        content, shown = _write_table(
+            loaded, kind, form, options=chosen, arm=arm, evaluation=evaluation, dialect=dialect
+        )
     else:
-        images = name_data(shown[0].config)
-        about = f"{kind} of plain and residual networks on {images}. {describe_runs(shown[0])}"
-        drawn = render(FIGURES[kind](shown, look), form, about)
+        drawn = draw_sweeps(loaded, kind, options=chosen, theme=theme_name, arm=arm, evaluation=evaluation)
+        content, shown = render(drawn.figure, form, drawn.about, dpi=chosen.dpi), drawn.sweeps
     files.make_folder(path.parent)
-    files.write(path, drawn)
-    curve = _join_tables(loaded, lambda sweep: sweep.curve)
+    files.write(path, content)
+    named = name_apart(loaded, chosen.labels)
+    curve = _join_tables(named, lambda sweep: sweep.curve)
     if out is None:
-        for name, table in (("curve", curve), ("runs", _join_tables(loaded, lambda sweep: sweep.runs))):
+        for name, table in (("curve", curve), ("runs", _join_tables(named, lambda sweep: sweep.runs))):
             files.write(path.parent / f"{name}.csv", write_csv(table).encode())
     peak = describe_peak(Evidence(shown[0]))
     return Drawn(path, shown[0].evaluation, curve, peak, shown[0], is_table=form in FORMS)
+
+
+def _write_table(
+    sweeps: list[SweepFrame],
+    kind: str,
+    form: str,
+    *,
+    options: FigureOptions,
+    arm: str | None,
+    evaluation: str | None,
+    dialect: Dialect,
+) -> tuple[bytes, list[SweepFrame]]:
+    """Returns the table of a kind of figure as a file's bytes, and the sweeps as they are in it."""
+    from resdeg.report.figures import choose_sweeps
+    from resdeg.report.panels import PAGES
+    from resdeg.report.table_files import render_table
+
+    others = [name for name in options.given if name != "labels"]
+    if others:
+        option = others[0].replace("_", "-")
+        raise UsageError(f"--{option} is for figures, and {form} is a table", "leave it out")
+    chosen, shown = choose_sweeps(sweeps, kind, options=options, arm=arm, evaluation=evaluation)
+    # Without --evaluation a CSV file has the numbers of all, as curve.csv has.
+    numbers = _join_tables(shown if evaluation else chosen, lambda sweep: sweep.curve)
+    if evaluation:
+        numbers = numbers[~numbers["metric"].str.startswith("image_")]
+    for problem in (line for sweep in shown for line in sweep.diagnostics[1] if kind in PAGES):
+        screen.insist(f"left out: {problem}")
+    return render_table(kind, shown, form=form, curve=numbers, dialect=dialect), shown
 
 
 def _join_tables(sweeps: list[SweepFrame], table: Callable[[SweepFrame], pd.DataFrame]) -> pd.DataFrame:
@@ -165,34 +234,3 @@ def _join_tables(sweeps: list[SweepFrame], table: Callable[[SweepFrame], pd.Data
     if len(sweeps) > 1:
         tables = [own.assign(sweep=sweep.name) for own, sweep in zip(tables, sweeps, strict=True)]
     return pd.concat(tables, ignore_index=True)
-
-
-def _of_arm(sweep: SweepFrame, arm: str, kind: str) -> SweepFrame:
-    from resdeg.report.arm_charts import require_arms
-
-    if kind == "arms":
-        raise UsageError("--kind arms draws every arm", "leave out --arm")
-    arms = require_arms(sweep)
-    if arm not in arms:
-        raise UsageError(f"{sweep.folder}: no arm {arm} has a record", did_you_mean(arm, arms))
-    return arms[arm]
-
-
-def _one_schedule(folders: list[Path], sweeps: list[SweepConfig]) -> None:
-    """Refuses to compare a short curve with a long one, because the peak moves with the schedule."""
-    parts = ("epochs", "steps", "batch_size", "lr", "schedule", "warmup_steps", "warmup_lr")
-    first = sweeps[0].training
-    for folder, sweep in zip(folders, sweeps, strict=True):
-        other, adopted = sweep.training, sweep.adopted
-        if adopted is not None and not adopted.schedule_known and {*folders} != {folder}:
-            raise UsageError(
-                f"{folder} is adopted from {adopted.source}, and its schedule is not known",
-                "draw it alone, or give `resdeg adopt` --recipe, --epochs or --set training...",
-            )
-        for part in parts:
-            if getattr(other, part) != getattr(first, part):
-                raise UsageError(
-                    f"{folder} has another schedule than {folders[0]}: training.{part} is "
-                    f"{getattr(other, part)}, not {getattr(first, part)}",
-                    "draw them one by one",
-                )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from resdeg import __version__, files
+from resdeg import __version__, files, locks
 from resdeg.errors import DataError
 from resdeg.room import check_room
 
@@ -90,7 +90,7 @@ def download(
     files.make_folder(folder)
     target, lock = folder / file.name, folder / f"{file.name}.lock"
     waiting = f"another process is fetching {file.name}: waiting for it"
-    with files.locked(lock, wait=lambda busy: say(waiting)):
+    with locks.locked(lock, wait=lambda busy: say(waiting)):
         if not is_there(file, target):
             part = _Part(target.with_name(f"{file.name}.part"), file, progress)
             check_room(folder, file.bytes - part.size + beside, purpose=file.name)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from textwrap import fill
 
 from resdeg.analysis.arms import ArmCurve, ChosenFall, ChosenRate, choose_rates, compare_arms, compute_falls
-from resdeg.analysis.curve import read_points
+from resdeg.analysis.curve import add_errors, read_points
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, PercentFormatter, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D, title_figure
 from resdeg.report.chart import Chart, Table, narrate, read_lines
-from resdeg.report.curve_chart import (
-    dodge,
-    draw_chance,
-    draw_points,
-    draw_seeds,
-    draw_unfinished,
-    make_family_handles,
-    set_depth_axis,
-)
-from resdeg.report.style import Ink, Theme, applied
+from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title
+from resdeg.report.marks import draw_chance, draw_points, draw_seeds, draw_unfinished, make_family_handles
+from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
+from resdeg.report.scales import WIDE, NetworkAxis, read_axes, set_network_axis, set_value_axis
+from resdeg.report.style import Theme, applied
 from resdeg.report.svg import Picture, embed
 from resdeg.report.text import describe_runs, name_data, spell_cell
 from resdeg.report.units import changed, percent
@@ -47,20 +43,29 @@ HEAD = ["networks", "family", "depths", "best", "deepest", "fall in test", "in t
 # ---------------------------------------------------------------- the figure
 
 
-def draw_arms(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
+def draw_arms(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOptions = DEFAULTS) -> Figure:
     """Draws test accuracy against depth, a panel per arm: the arm's curve, and behind it its grid's.
 
     Raises:
-        UsageError: a sweep has no arm with a record.
+        UsageError: a sweep has no arm with a record, or the options ask for what cannot be drawn.
     """
-    panels = [(sweep, arm) for sweep in sweeps for arm in require_arms(sweep).values()]
-    several = len(sweeps) > 1
+    arms = [(sweep, arm) for sweep in sweeps for arm in require_arms(sweep).values()]
+    names = list(dict.fromkeys(arm.arm for _, arm in arms))
+    chosen = choose_panels(names, options, kind="arms")
+    panels = [(sweep, arm) for sweep, arm in arms if arm.arm in chosen]
+    look = look.scaled(options.points)
+    across = _ACROSS if options.size is None else count_across(options, most=_ACROSS)
     with applied(look):
         figure = _draw_panels(
-            panels, look, across=min(_ACROSS, len(panels)), width=3.3, letters=36, several=several
-        )
-        title = f"Test accuracy of the arms on {name_data(sweeps[0].config)}"
-        title_figure(figure, f"{title}\n{describe_runs(sweeps[0])}", fontsize=9)
+            panels, look, across=min(across, len(panels)), width=3.3, letters=36, options=options,
+            several=len(sweeps) > 1 or bool(options.labels),
+        )  # fmt: skip
+        word = "error" if options.y in ("error", "log-error") else "accuracy"
+        title = f"Test {word} of the arms on {name_data(sweeps[0].config)}"
+        if options.fitted:
+            fit_figure(figure, title, describe_runs(sweeps[0]), look=look, options=options)
+        else:
+            title_figure(figure, f"{title}\n{describe_runs(sweeps[0])}", fontsize=9)
         return figure
 
 
@@ -86,6 +91,7 @@ def _draw_panels(
     width: float,
     letters: int,
     several: bool = False,
+    options: FigureOptions = DEFAULTS,
 ) -> Figure:
     """Draws a panel per sweep and arm.
 
@@ -94,44 +100,75 @@ def _draw_panels(
         several: whether titles name the sweeps.
     """
     rows = -(-len(panels) // across)
-    figure = Figure(figsize=(max(4.5, width * across), 1.2 + 2.4 * rows), layout="constrained")
+    size = options.choose_size(max(4.5, width * across), 1.2 + 2.4 * rows)
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, across, squeeze=False, sharey=True)
-    for axes, (sweep, arm) in zip(grid.flat, panels, strict=False):
-        _draw_arm(axes, sweep, arm=arm, look=look)
+    frames = [frame for pair in panels for frame in pair]
+    positions, ticks = read_axes(frames, options)
+    y: Y = options.y or "accuracy"
+    values: list[float] = []
+    for number, (axes, (sweep, arm)) in enumerate(zip(grid.flat, panels, strict=False)):
+        pair = positions[2 * number : 2 * number + 2]
+        values += _draw_arm(axes, (sweep, arm), positions=pair, y=y, look=look)
         name = arm.name if several else arm.arm
-        changes = fill(changed(sweep.config.changes(arm.arm)), letters)
-        axes.set_title(f"{name}\n{changes}", loc="left", fontsize=8.5)
-    depths = sorted({int(depth) for pair in panels for frame in pair for depth in frame.runs["depth"]})
+        changes = changed(sweep.config.changes(arm.arm))
+        if options.fitted:
+            fit_panel_title(
+                axes, f"{name}\n{changes}", width=0.8 * size[0] / across, fontsize=look.points(8.5)
+            )
+        else:
+            axes.set_title(f"{name}\n{fill(changes, letters)}", loc="left", fontsize=8.5)
     for axes in grid.flat:
-        set_depth_axis(axes, depths)
+        set_network_axis(axes, ticks, options=options, look=look)
+        label = axes.get_xlabel() if options.fitted else "depth (log scale)"
         axes.set_xlabel("")
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
     for axes in list(grid.flat)[: len(panels)][-across:]:  # the last panel of each column
-        axes.set_xlabel("depth (log scale)")
+        axes.set_xlabel(label)
     for axes in grid[:, 0]:
-        axes.set_ylabel("test accuracy")
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    low, high = grid[0][0].get_ylim()
-    # Beyond 0 and 1 there is no accuracy, only the half of a mark.
-    grid[0][0].set_ylim(max(low, -0.02), min(high, 1.05))
-    handles = make_family_handles(panels[0][0], look)
-    handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8, label="the grid"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        axes.set_ylabel("test accuracy" if y == "accuracy" else "test error")
+    set_value_axis(grid[0][0], y, values=values, look=look, margins=WIDE if options.fitted else (0.02, 0.05))
+    handles = make_family_handles(panels[0][0].config.families, look)
+    handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8 * look.weight, label="the grid"))
+    if options.fitted:
+        add_legend(figure, handles, size=look.points(9))
+    else:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
-def _draw_arm(axes: Axes, sweep: SweepFrame, *, arm: SweepFrame, look: Theme) -> None:
-    for frame in (sweep, arm):
+def _draw_arm(
+    axes: Axes,
+    frames: tuple[SweepFrame, SweepFrame],
+    *,
+    positions: Sequence[NetworkAxis],
+    y: Y,
+    look: Theme,
+) -> list[float]:
+    """Draws a grid and one of its arms, and returns the means in sight."""
+    metric, log = "test_accuracy" if y == "accuracy" else "test_error", y == "log-error"
+    sweep, arm = frames
+    values: list[float] = []
+    for frame, networks in zip(frames, positions, strict=True):
         for family in frame.config.families:
-            ink, shift = look.families[family], dodge(family)
+            ink = look.families[family]
             if frame is sweep:
-                ink = Ink(ink.colour + _FAINT, ink.marker, ink.filled)
-            draw_points(axes, read_points(frame.curve, family, metric="test_accuracy"), ink=ink, shift=shift)
+                ink = replace(ink, colour=ink.colour + _FAINT)
+            points = read_points(frame.curve, family, metric=metric)
+            draw_points(axes, networks.arrange(points, family), ink=ink, log=log)
+            values += [point.mean for point in points.values()]
             if frame is arm:
-                draw_seeds(axes, frame.runs, numbers=(family, "test_accuracy"), ink=ink, shift=shift)
-    draw_unfinished(axes, arm.runs, look=look)
-    draw_chance(axes, sweep, look=look)
+                draw_seeds(
+                    axes, add_errors(frame.runs), numbers=(family, metric), ink=ink,
+                    locate=partial(positions[1].locate, family, steps=2.2),
+                )  # fmt: skip
+    draw_unfinished(
+        axes, add_errors(arm.runs), look=look, metric=metric,
+        locate=positions[1].locate,
+    )  # fmt: skip
+    draw_chance(axes, sweep, look=look, error=y != "accuracy")
+    return values
 
 
 # ---------------------------------------------------------------- the section of the report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,8 +16,11 @@ from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
 from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentFormatter, title_figure
 from resdeg.report.chart import Chart, Table
-from resdeg.report.curve_chart import make_family_handles
+from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
+from resdeg.report.marks import make_family_handles
+from resdeg.report.options import DEFAULTS, FigureOptions, choose_panels
 from resdeg.report.panels import PAGES, Page, Trace
+from resdeg.report.scales import set_count_axis
 from resdeg.report.style import Ink, Theme, applied
 from resdeg.report.svg import Picture, embed
 from resdeg.report.text import describe_runs, name_data
@@ -42,24 +45,29 @@ HEAD = [
 # ---------------------------------------------------------------- the figures
 
 
-def draw_page(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
+def draw_page(
+    page: Page, sweeps: Sequence[SweepFrame], look: Theme, options: FigureOptions = DEFAULTS
+) -> Figure:
     """Draws a column per sweep and depth, a row per panel; thin lines are seeds, bold ones their mean.
 
     Raises:
-        UsageError: a sweep has no trained network that was measured so.
+        UsageError: a sweep has no trained network that was measured so, or the options ask for what cannot
+            be drawn.
     """
-    shown = [
-        sweep.evaluated(sweep.evaluations[0]) for sweep in sweeps
-    ]  # the evaluation they were measured in
+    chosen = choose_panels([panel.name for panel in page.panels], options, kind=page.kind)
+    page = replace(page, panels=tuple(panel for panel in page.panels if panel.name in chosen))
+    # The evaluation that networks were measured in.
+    shown = [sweep.evaluated(sweep.evaluations[0]) for sweep in sweeps]
     columns: list[tuple[SweepFrame, int, pd.DataFrame]] = []
     problems: list[str] = []
     for sweep in shown:
         by_depth, damaged = select_measured(page, sweep)
         columns += [(sweep, depth, rows) for depth, rows in by_depth]
         problems += damaged
+    look = look.scaled(options.points)
     with applied(look):
         rows = len(page.panels)
-        size = (max(6.4, 3.2 * len(columns)), 1.9 + (2.9 if rows == 1 else 2.1) * rows)
+        size = options.choose_size(max(6.4, 3.2 * len(columns)), 1.9 + (2.9 if rows == 1 else 2.1) * rows)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, len(columns), squeeze=False, sharex="col", sharey="row")
         for column, (sweep, depth, records) in enumerate(columns):
@@ -76,9 +84,16 @@ def draw_page(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
                 if page.over == "block" and (records["block"] == 0).any():
                     axes.set_xlim(left=-0.6)
                 axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+                if options.fitted:
+                    set_count_axis(axes, look=look)
             axes.set_xlabel(page.x or page.over)
-            name = f"{sweep.name}: depth {depth}" if len(sweeps) > 1 else f"depth {depth}"
-            grid[0][column].set_title(name, loc="left", weight="bold")
+            named = len(sweeps) > 1 or options.labels
+            name = f"{sweep.name}: depth {depth}" if named else f"depth {depth}"
+            if options.fitted:
+                width = 0.8 * size[0] / len(columns)
+                fit_panel_title(grid[0][column], name, width=width, weight="bold")
+            else:
+                grid[0][column].set_title(name, loc="left", weight="bold")
         for row, panel in zip(grid, page.panels, strict=True):
             axes = row[0]
             axes.set_ylabel(panel.label)
@@ -88,7 +103,7 @@ def draw_page(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
                 axes.set_ylim(bottom=min(0, *(panel_axes.dataLim.y0 for panel_axes in row)))
             if panel.percent:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        handles = make_family_handles(shown[0], look)
+        handles = make_family_handles(shown[0].config.families, look)
         # Adopted and constructed networks have no initial values, so no line shows them.
         states = {None, *(state for _, _, records in columns for state in records["state"])}
         drawn = {trace.dashes for panel in page.panels for trace in panel.traces if trace.state in states}
@@ -99,16 +114,19 @@ def draw_page(page: Page, sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
         ]
         if any(panel.percent for panel in page.panels):
             handles.append(Line2D([], [], color=look.faint, linewidth=2.5, label="chance"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=4 if len(handles) < 5 else 3)
         images = int(columns[0][2]["images"].max())
-        title_figure(
-            figure,
-            f"{page.title} on {name_data(shown[0].config)}\n"
-            + describe_runs(shown[0], "thin: each seed, bold: their mean")
+        title = f"{page.title} on {name_data(shown[0].config)}"
+        details = (
+            describe_runs(shown[0], "thin: each seed, bold: their mean")
             + f"\n{images:,} {page.images}\n{page.note}"
-            + "".join(f"\nleft out: {problem}" for problem in problems),
-            fontsize=9,
+            + "".join(f"\nleft out: {problem}" for problem in problems)
         )
+        if options.fitted:
+            add_legend(figure, handles, size=look.points(9))
+            fit_figure(figure, title, details, look=look, options=options)
+        else:
+            figure.legend(handles=handles, loc="outside lower center", ncols=4 if len(handles) < 5 else 3)
+            title_figure(figure, f"{title}\n{details}", fontsize=9)
         return figure
 
 
@@ -148,7 +166,7 @@ def _draw_trace(axes: Axes, trace: Trace, *, over: str, rows: pd.DataFrame, ink:
         level, across = chosen["value"].mean(), axes.get_yaxis_transform()
         axes.plot(
             [0, 1], [level, level], transform=across, color=ink.colour, linestyle=trace.dashes,
-            linewidth=1.4, zorder=2.6, clip_on=False,
+            linewidth=1.4 * ink.weight, zorder=2.6, clip_on=False,
         )  # fmt: skip
         return
     table = chosen.pivot_table(index=["stage", over], columns="seed", values="value")
@@ -163,15 +181,17 @@ def _draw_trace(axes: Axes, trace: Trace, *, over: str, rows: pd.DataFrame, ink:
         if len(stage) == 1:  # A point between two gaps is drawn as a short line.
             stage, x = pd.concat([stage, stage]), np.array([x[0] - 0.3, x[0] + 0.3])
         if table.shape[1] > 1:
-            axes.plot(x, stage, color=ink.colour, linestyle=trace.dashes, linewidth=0.6, alpha=0.4)
+            axes.plot(
+                x, stage, color=ink.colour, linestyle=trace.dashes, linewidth=0.6 * ink.weight, alpha=0.4
+            )
         axes.plot(
-            x, mean[stage.index], color=ink.colour, linestyle=trace.dashes, linewidth=1.8 if bold else 1.1,
-            zorder=3,
+            x, mean[stage.index], color=ink.colour, linestyle=trace.dashes, zorder=3,
+            linewidth=(1.8 if bold else 1.1) * ink.weight,
         )  # fmt: skip
     if bold and len(table) <= _FEW:
         axes.plot(
             mean.index.get_level_values(1).to_numpy(float), mean, color=ink.colour, linestyle="none",
-            marker=ink.marker, markersize=4.5, zorder=4,
+            marker=ink.marker, markersize=4.5 * ink.weight, zorder=4,
             markerfacecolor=ink.colour if ink.filled else axes.get_facecolor(),
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import warnings
@@ -40,14 +41,41 @@ def hide_settings() -> Iterator[None]:
 with hide_settings():
     import matplotlib as mpl
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axis import Axis
+    from matplotlib.backends.backend_pgf import RendererPgf
+    from matplotlib.collections import Collection
+    from matplotlib.colors import to_rgba_array
+    from matplotlib.figure import Figure as PlainFigure
+    from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager
+    from matplotlib.ft2font import FT2Font
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
+    from matplotlib.patches import Patch
+    from matplotlib.text import Text
+    from matplotlib.textpath import text_to_path
+    from matplotlib.ticker import (
+        FixedLocator,
+        Formatter,
+        LogLocator,
+        MaxNLocator,
+        NullLocator,
+        PercentFormatter,
+    )
 
 __all__ = [
-    "Axes", "Figure", "FixedLocator", "Line2D", "MaxNLocator", "NullLocator", "PercentFormatter",
-    "default_settings", "hide_settings", "title_figure",
+    "Axes", "Axis", "Collection", "FT2Font", "Figure", "FixedLocator", "FontProperties", "Formatter",
+    "Line2D", "LogLocator", "MaxNLocator", "NullLocator", "Patch", "PercentFormatter", "RendererPgf",
+    "Text", "default_settings", "findSystemFonts", "fontManager", "hide_settings", "text_to_path",
+    "title_figure", "to_rgba_array",
 ]  # fmt: skip
+
+
+class Figure(PlainFigure):
+    """A figure that a notebook shows, whether or not pyplot was imported there."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 @contextlib.contextmanager

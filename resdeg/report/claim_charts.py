@@ -12,14 +12,8 @@ from resdeg.analysis.judge import locate_peaks
 from resdeg.analysis.stats import mean_interval
 from resdeg.report.canvas import Figure, Line2D
 from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
-from resdeg.report.curve_chart import (
-    DODGE,
-    draw_chance,
-    draw_points,
-    draw_seeds,
-    finish_accuracy_axes,
-    set_depth_axis,
-)
+from resdeg.report.curve_chart import finish_accuracy_axes
+from resdeg.report.marks import draw_chance, draw_points, draw_seeds
 from resdeg.report.mechanism_charts import (
     chart_activations,
     chart_branches,
@@ -27,6 +21,7 @@ from resdeg.report.mechanism_charts import (
     chart_probes,
     chart_starts,
 )
+from resdeg.report.scales import DODGE, set_depth_axis
 from resdeg.report.style import LineStyle, Theme, applied
 
 ERRORS: dict[str, tuple[str, LineStyle]] = {
@@ -49,9 +44,9 @@ def chart_rise_and_fall(evidence: Evidence) -> Chart:
             figure, axes = make_figure()
             ink = look.families["plain"]
             draw_points(axes, points, ink=ink)
-            draw_seeds(axes, sweep.runs, numbers=("plain", "test_accuracy"), ink=ink)
+            draw_seeds(axes, sweep.runs, numbers=("plain", "test_accuracy"), ink=ink, locate=float)
             draw_chance(axes, sweep, look=look)
-            finish_accuracy_axes(axes, sorted(set(sweep.runs["depth"])), label="test accuracy")
+            finish_accuracy_axes(axes, sorted(set(sweep.runs["depth"])), label="test accuracy", look=look)
             if peak is not None and peak.seeds >= evidence.rules.least_seeds:
                 low, high = axes.get_xlim()
                 axes.axvspan(
@@ -82,9 +77,12 @@ def chart_errors(evidence: Evidence) -> Chart:
             for number, ((_, metric), line) in enumerate(lines.items()):
                 label, style = ERRORS[metric]
                 shift = DODGE ** (number - (len(lines) - 1) / 2)
-                draw_points(axes, line.points, ink=ink, style=style, shift=shift)
+                shifted = {depth * shift: point for depth, point in line.points.items()}
+                draw_points(axes, shifted, ink=ink, style=style, small=style != "-")
                 handles.append(Line2D([], [], color=ink.colour, linestyle=style, label=label))
-            finish_accuracy_axes(axes, sorted(set(sweep.runs["depth"])), label="error of plain networks")
+            finish_accuracy_axes(
+                axes, sorted(set(sweep.runs["depth"])), label="error of plain networks", look=look
+            )
             axes.legend(handles=handles, loc="best")
             return figure
 
@@ -110,13 +108,13 @@ def chart_residual(evidence: Evidence) -> Chart:
             figure, axes = make_figure()
             ink = look.families["residual"]
             draw_points(axes, points, ink=ink)
-            draw_seeds(axes, runs, numbers=("residual", "test_accuracy"), ink=ink)
+            draw_seeds(axes, runs, numbers=("residual", "test_accuracy"), ink=ink, locate=float)
             axes.axhspan(
                 best - allowed, best, color=look.faint, alpha=0.55, linewidth=0, zorder=0,
                 label=f"within {allowed * 100:.0f} points of the best shallower depth",
             )  # fmt: skip
             label = "test accuracy of residual networks"
-            finish_accuracy_axes(axes, sorted(set(runs["depth"])), label=label, decimals=1)
+            finish_accuracy_axes(axes, sorted(set(runs["depth"])), label=label, decimals=1, look=look)
             axes.legend(loc="best")
             return figure
 
@@ -153,7 +151,7 @@ def chart_gap(evidence: Evidence) -> Chart:
                     fmt="none", color=look.text, elinewidth=1.2, capsize=3,
                 )  # fmt: skip
             axes.axhline(0, color=look.text, linewidth=0.8, linestyle=":")
-            set_depth_axis(axes, [int(depth) for depth in gaps.columns])
+            set_depth_axis(axes, [int(depth) for depth in gaps.columns], look=look)
             axes.set_ylabel("residual minus plain, points")
             return figure
 

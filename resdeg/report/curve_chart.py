@@ -1,72 +1,247 @@
-"""Accuracy against depth, and training curves per depth."""
+"""Accuracy or error against depth: the figure of one sweep, of several, or of several in one pair of axes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import pandas as pd
-
-from resdeg import data
 from resdeg.analysis.curve import add_errors, read_points
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.stats import Estimate
-from resdeg.report.canvas import (
-    Axes,
-    Figure,
-    FixedLocator,
-    Line2D,
-    MaxNLocator,
-    NullLocator,
-    PercentFormatter,
-    title_figure,
-)
+from resdeg.errors import UsageError
+from resdeg.report.canvas import Axes, Figure, Line2D, title_figure
 from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
-from resdeg.report.style import Ink, LineStyle, Theme, applied
+from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
+from resdeg.report.marks import (
+    TEST,
+    draw_chance,
+    draw_points,
+    draw_seeds,
+    draw_unfinished,
+    make_family_handles,
+    make_status_handles,
+)
+from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
+from resdeg.report.overlay_text import label_differences, list_common_lines
+from resdeg.report.scales import (
+    NARROW,
+    WIDE,
+    NetworkAxis,
+    read_axes,
+    set_depth_axis,
+    set_network_axis,
+    set_value_axis,
+)
+from resdeg.report.style import STROKES, Stroke, Theme, applied
 from resdeg.report.text import describe_peak, describe_runs, name_data
 
-# Families stand side by side on the log axis, so that intervals do not hide each other.
-DODGE = 1.025
-TRAINING: LineStyle = "--"
-CLEAN: LineStyle = ":"
-TEST: LineStyle = "-"
+TRAINING: Stroke = "--"
+PANELS = ("accuracy", "error")
+SIDE_BY_SIDE = 1.7  # how much wider than high a figure is whose two panels stand side by side
 
 
-# ---------------------------------------------------------------- accuracy against depth
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes with what it shows.
+
+    Args:
+        name: one of PANELS. y: what its axis shows. sweeps: those in it, each with its positions along x.
+        strokes: the line of each sweep; empty where there is only one.
+    """
+
+    axes: Axes
+    name: str
+    y: Y
+    sweeps: Sequence[tuple[SweepFrame, NetworkAxis]]
+    strokes: Sequence[Stroke]
+
+    def metric(self, split: str) -> str:
+        return f"{split}_{'accuracy' if self.y == 'accuracy' else 'error'}"
+
+    @property
+    def label(self) -> str:
+        word = "accuracy" if self.y == "accuracy" else "error"
+        return f"test {word}" if self.name == "accuracy" else word
 
 
-def draw_curves(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
-    """Draws test accuracy against depth and, below it, training and test error; a column per sweep."""
+# ---------------------------------------------------------------- the figure
+
+
+def draw_curves(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOptions = DEFAULTS) -> Figure:
+    """Draws test accuracy against depth and, below it, training and test error; a column per sweep.
+
+    Raises:
+        UsageError: the options ask for what cannot be drawn.
+    """
+    names = choose_panels(PANELS, options, kind="curve")
+    groups = [list(sweeps)] if options.overlay else [[sweep] for sweep in sweeps]
+    if options.overlay and len(sweeps) > len(STROKES):
+        what = f"--overlay draws at most {len(STROKES)} sweeps, not {len(sweeps)}"
+        raise UsageError(what, "draw fewer of them together")
+    look = look.scaled(options.points)
     with applied(look):
-        figure = Figure(figsize=(7.0 * len(sweeps), 8.2), layout="constrained")
-        grid = figure.subplots(2, len(sweeps), squeeze=False, sharex="col", sharey="row")
-        for column, sweep in enumerate(sweeps):
-            top, bottom = grid[0][column], grid[1][column]
-            points, runs = sweep.curve, add_errors(sweep.runs)
-            for family in sweep.config.families:
-                ink, shift = look.families[family], dodge(family)
-                for axes, metric in ((top, "test_accuracy"), (bottom, "test_error")):
-                    draw_points(axes, read_points(points, family, metric=metric), ink=ink, shift=shift)
-                    draw_seeds(axes, runs, numbers=(family, metric), ink=ink, shift=shift)
-                clean = read_points(points, family, metric="train_error")
-                draw_points(bottom, clean, ink=ink, style=TRAINING, shift=shift**2)
-            draw_unfinished(top, runs, look=look)
-            set_depth_axis(bottom, sorted(set(sweep.runs["depth"])))
-            name = "" if len(sweeps) == 1 else f"{sweep.name}\n"
-            peak = describe_peak(Evidence(sweep))
-            title = name + describe_runs(sweep) + (f"\n{peak}" if peak else "")
-            top.set_title(title, loc="left", fontsize=8.5)
-            draw_chance(top, sweep, look=look)
-            _add_legends(top, bottom, sweep=sweep, look=look)
-        images = " and ".join(dict.fromkeys(name_data(sweep.config) for sweep in sweeps))
-        title_figure(figure, f"Accuracy against depth on {images}", weight="bold", fontsize=12)
-        for axes, label in ((grid[0][0], "test accuracy"), (grid[1][0], "error")):
-            axes.set_ylabel(label)
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            low, high = axes.get_ylim()
-            # An interval of few seeds can reach beyond 0 or 1; the axis does not follow it.
-            axes.set_ylim(max(low, -0.02), min(high, 1.02))
+        figure, grid = _make_grid(names, columns=len(groups), options=options)
+        columns: list[list[Panel]] = []
+        for column, group in enumerate(groups):
+            positions, ticks = read_axes(group, options)
+            members = list(zip(group, positions, strict=True))
+            strokes = STROKES[: len(group)] if options.overlay else ()
+            panels = [
+                Panel(row[column], name, options.y or _usual(name), members, strokes)
+                for row, name in zip(grid, names, strict=True)
+            ]
+            for panel in panels:
+                _draw_panel(panel, look, first=panel is panels[0])
+                set_network_axis(panel.axes, ticks, options=options, look=look)
+                if panel is not panels[-1] and not _beside(options, names, columns=len(groups)):
+                    panel.axes.set_xlabel("")
+            columns.append(panels)
+        for row in zip(*columns, strict=True):
+            values = [value for panel in row for value in _list_values(panel)]
+            margins = WIDE if options.fitted else NARROW
+            set_value_axis(row[0].axes, row[0].y, values=values, look=look, margins=margins)
+            row[0].axes.set_ylabel(row[0].label)
+        if options.fitted:
+            _fit(figure, columns, look=look, options=options)
+        else:
+            for panels in columns:
+                _describe_column(panels, look, several=len(sweeps) > 1)
+            title_figure(figure, _entitle(columns, options), weight="bold", fontsize=12)
         return figure
+
+
+def _usual(panel: str) -> Y:
+    return "accuracy" if panel == "accuracy" else "error"
+
+
+def _beside(options: FigureOptions, names: Sequence[str], *, columns: int) -> bool:
+    """Whether two panels of one column stand side by side."""
+    size = options.size
+    return size is not None and columns == 1 and len(names) > 1 and size[0] > SIDE_BY_SIDE * size[1]
+
+
+def _make_grid(
+    names: Sequence[str], *, columns: int, options: FigureOptions
+) -> tuple[Figure, list[list[Axes]]]:
+    """Returns an empty figure, and its axes by panel and column."""
+    size = options.choose_size(7.0 * columns, 8.2 if len(names) > 1 else 4.8)
+    figure = Figure(figsize=size, layout="constrained")
+    if _beside(options, names, columns=columns):
+        return figure, [[axes] for axes in figure.subplots(1, len(names), squeeze=False)[0]]
+    grid = figure.subplots(len(names), columns, squeeze=False, sharex="col", sharey="row")
+    return figure, [list(row) for row in grid]
+
+
+def _draw_panel(panel: Panel, look: Theme, *, first: bool) -> None:
+    """Draws the lines of a panel; unfinished runs are in the first one of a column only."""
+    for number, (sweep, networks) in enumerate(panel.sweeps):
+        stroke = panel.strokes[number] if panel.strokes else TEST
+        training = stroke if panel.strokes else TRAINING
+        runs, log, test = add_errors(sweep.runs), panel.y == "log-error", panel.metric("test")
+        for family in sweep.config.families:
+            ink = look.families[family]
+            points = read_points(sweep.curve, family, metric=test)
+            draw_points(panel.axes, networks.arrange(points, family), ink=ink, style=stroke, log=log)
+            draw_seeds(
+                panel.axes, runs, numbers=(family, test), ink=ink,
+                locate=partial(networks.locate, family, steps=2.2),
+            )  # fmt: skip
+            if panel.name == "error":
+                points = read_points(sweep.curve, family, metric=panel.metric("train"))
+                draw_points(
+                    panel.axes, networks.arrange(points, family, 2), ink=ink, style=training, log=log,
+                    small=True, thin=bool(panel.strokes),
+                )  # fmt: skip
+        if first:
+            draw_unfinished(panel.axes, runs, look=look, metric=test, locate=networks.locate)
+    if panel.name == "accuracy":
+        for sweep in {sweep.config.data.name: sweep for sweep, _ in panel.sweeps}.values():
+            draw_chance(panel.axes, sweep, look=look, error=panel.y != "accuracy")
+
+
+def _list_values(panel: Panel) -> list[float]:
+    """Lists the means that a panel shows."""
+    metrics = ["test"] if panel.name == "accuracy" else ["test", "train"]
+    return [
+        point.mean
+        for sweep, _ in panel.sweeps
+        for family in sweep.config.families
+        for split in metrics
+        for point in read_points(sweep.curve, family, metric=panel.metric(split)).values()
+    ]
+
+
+# ---------------------------------------------------------------- its words
+
+
+def _entitle(columns: Sequence[Sequence[Panel]], options: FigureOptions) -> str:
+    sweeps = [sweep for panels in columns for sweep, _ in panels[0].sweeps]
+    images = " and ".join(dict.fromkeys(name_data(sweep.config) for sweep in sweeps))
+    word = "Accuracy" if columns[0][0].y == "accuracy" else "Error"
+    return f"{word} against {options.x} on {images}"
+
+
+def _describe_column(panels: Sequence[Panel], look: Theme, *, several: bool) -> None:
+    """Says what a column shows, and gives each of its panels a legend."""
+    sweep, _ = panels[0].sweeps[0]
+    name = f"{sweep.name}\n" if several else ""
+    peak = describe_peak(Evidence(sweep))
+    title = name + describe_runs(sweep) + (f"\n{peak}" if peak else "")
+    panels[0].axes.set_title(title, loc="left", fontsize=8.5)
+    handles = make_family_handles(sweep.config.families, look) + make_status_handles(
+        set(sweep.runs["status"]), look
+    )
+    for panel in panels:
+        if panel.name == "error":
+            handles = _error_handles(look, sweep.evaluation)
+        panel.axes.legend(handles=handles, loc="best")
+
+
+def _error_handles(look: Theme, evaluation: str) -> list[Line2D]:
+    mode = "evaluation mode, " if evaluation == "running" else ""
+    clean = f"training error (clean: {mode}no augmentation)"
+    named: tuple[tuple[str, Stroke], ...] = (("test error", TEST), (clean, TRAINING))
+    return [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in named]
+
+
+def _fit(figure: Figure, columns: Sequence[Sequence[Panel]], *, look: Theme, options: FigureOptions) -> None:
+    """Gives a figure with options its words: names above columns, one legend below, a title that fits."""
+    sweeps = [sweep for panels in columns for sweep, _ in panels[0].sweeps]
+    if not options.overlay and (len(columns) > 1 or options.labels):
+        width = 0.8 * figure.get_figwidth() / len(columns)
+        for panels in columns:
+            fit_panel_title(panels[0].axes, panels[0].sweeps[0][0].name, width=width, fontsize=look.points(9))
+    add_legend(figure, _make_handles(columns, look), size=look.points(9))
+    peak = "" if len(sweeps) > 1 else describe_peak(Evidence(sweeps[0]))
+    details = "\n".join([*list_common_lines(sweeps), peak])
+    fit_figure(figure, _entitle(columns, options), details, look=look, options=options)
+
+
+def _make_handles(columns: Sequence[Sequence[Panel]], look: Theme) -> list[Line2D]:
+    """Returns the entries of the legend of the whole figure."""
+    sweeps = [sweep for panels in columns for sweep, _ in panels[0].sweeps]
+    handles = make_family_handles((family for sweep in sweeps for family in sweep.config.families), look)
+    strokes = columns[0][0].strokes
+    if any(panel.name == "error" for panel in columns[0]):
+        weight = look.weight
+        styles: list[tuple[str, Stroke, float]] = [("test", TEST, 1.8), ("training", TRAINING, 1.8)]
+        if strokes:
+            styles = [("test: bold", TEST, 1.8), ("training: thin", TEST, 0.9)]
+        handles += [
+            Line2D([], [], color=look.text, linestyle=style, linewidth=width * weight, label=label)
+            for label, style, width in styles
+        ]
+    handles += make_status_handles({status for sweep in sweeps for status in sweep.runs["status"]}, look)
+    if strokes:
+        handles += [
+            Line2D([], [], color=look.text, linestyle=stroke, linewidth=1.8 * look.weight, label=label)
+            for stroke, label in zip(strokes, label_differences(sweeps), strict=True)
+        ]
+    return handles
+
+
+# ---------------------------------------------------------------- the chart of the report
 
 
 def chart_accuracy(sweep: SweepFrame) -> Chart:
@@ -75,208 +250,29 @@ def chart_accuracy(sweep: SweepFrame) -> Chart:
     lines = read_lines(sweep, families, metrics=("test_accuracy",))
 
     def draw(look: Theme) -> Figure:
+        networks = NetworkAxis()
         with applied(look):
             figure, axes = make_figure()
             for (family, metric), line in lines.items():
-                ink, shift = look.families[family], dodge(family)
-                draw_points(axes, line.points, ink=ink, shift=shift)
-                draw_seeds(axes, sweep.runs, numbers=(family, metric), ink=ink, shift=shift)
+                ink = look.families[family]
+                draw_points(axes, networks.arrange(line.points, family), ink=ink)
+                draw_seeds(
+                    axes, sweep.runs, numbers=(family, metric), ink=ink,
+                    locate=partial(networks.locate, family, steps=2.2),
+                )  # fmt: skip
             draw_chance(axes, sweep, look=look)
-            finish_accuracy_axes(axes, sorted(set(sweep.runs["depth"])), label="test accuracy")
-            axes.legend(handles=make_family_handles(sweep, look), loc="best")
+            finish_accuracy_axes(axes, sorted(set(sweep.runs["depth"])), label="test accuracy", look=look)
+            axes.legend(handles=make_family_handles(families, look), loc="best")
             return figure
 
     caption = "Test accuracy against depth: dots are seeds, bars 95 % intervals of the mean over them."
     return Chart(caption, narrate(lines.values()), tabulate(lines.values()), draw)
 
 
-def dodge(family: str) -> float:
-    """Returns by what the depths of a family are multiplied in a figure."""
-    return DODGE if family == "residual" else 1 / DODGE
-
-
-def draw_chance(axes: Axes, sweep: SweepFrame, *, look: Theme) -> None:
-    """Draws the accuracy of a guess, dotted."""
-    chance = 1 / data.shape(sweep.config.data).classes
-    axes.axhline(chance, color=look.text, linewidth=0.8, linestyle=":")
-    axes.annotate(
-        "chance", (0.25, chance), xycoords=("axes fraction", "data"), fontsize=8,
-        xytext=(0, 3), textcoords="offset points", ha="center",
-    )  # fmt: skip
-
-
-def draw_points(
-    axes: Axes, points: Mapping[int, Estimate], *, ink: Ink, style: LineStyle = TEST, shift: float = 1.0
+def finish_accuracy_axes(
+    axes: Axes, depths: Sequence[int], *, label: str, look: Theme, decimals: int = 0
 ) -> None:
-    """Draws means against depth, joined, with their intervals as bars.
-
-    Args:
-        shift: what depths are multiplied by.
-    """
-    if not points:
-        return
-    axes.plot(
-        [depth * shift for depth in points], [point.mean for point in points.values()],
-        linestyle=style, color=ink.colour, marker=ink.marker, linewidth=1.8,
-        markersize=6 if style == TEST else 4,
-        markerfacecolor=ink.colour if ink.filled else axes.get_facecolor(), markeredgecolor=ink.colour,
-        zorder=3,
-    )  # fmt: skip
-    bars = [
-        (depth * shift, point.mean, point.mean - point.low, point.high - point.mean)
-        for depth, point in points.items()
-        if point.low is not None and point.high is not None
-    ]
-    if bars:
-        x, mean, below, above = zip(*bars, strict=True)
-        axes.errorbar(
-            x, mean, yerr=[below, above], fmt="none", color=ink.colour, elinewidth=1.2, capsize=3, zorder=2
-        )
-
-
-def draw_seeds(
-    axes: Axes, runs: pd.DataFrame, *, numbers: tuple[str, str], ink: Ink, shift: float = 1.0
-) -> None:
-    """Draws each finished run as a dot, where there are several seeds.
-
-    Args:
-        numbers: family and metric.
-    """
-    family, metric = numbers
-    finished = runs[(runs["family"] == family) & (runs["status"] == "finished")]
-    if finished["seed"].nunique() > 1:
-        axes.scatter(
-            finished["depth"] * shift**2.2, finished[metric].astype(float), s=9, color=ink.colour,
-            alpha=0.55, linewidths=0, zorder=4,
-        )  # fmt: skip
-
-
-def draw_unfinished(axes: Axes, runs: pd.DataFrame, *, look: Theme) -> None:
-    """Draws the runs that have no final number, which are in no mean, by marks of their own."""
-    for _, run in runs[runs["status"] != "finished"].iterrows():
-        ink, shift = look.families[run["family"]], dodge(run["family"])
-        if run["status"] == "diverged":
-            axes.plot(
-                [run["depth"] * shift], [0.03], transform=axes.get_xaxis_transform(), marker="X",
-                markersize=9, color=ink.colour, linestyle="none", clip_on=False, zorder=5,
-            )  # fmt: skip
-        elif pd.notna(run["test_accuracy"]):
-            axes.plot(
-                [run["depth"] * shift], [run["test_accuracy"]], marker="v", markersize=7, linestyle="none",
-                markerfacecolor="none", markeredgecolor=ink.colour, zorder=5,
-            )  # fmt: skip
-
-
-def set_depth_axis(axes: Axes, depths: Sequence[int]) -> None:
-    """Gives the axes a log scale of depth whose ticks are `depths`, which rise."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(depths))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(depths, [str(depth) for depth in depths])
-    axes.set_xlim(depths[0] / 1.18, depths[-1] * 1.18)
-    axes.set_xlabel("depth (weighted layers, 6n+2; log scale)")
-
-
-def finish_accuracy_axes(axes: Axes, depths: Sequence[int], *, label: str, decimals: int = 0) -> None:
     """Gives the axes a depth scale and one of percent within 0 and 1."""
-    set_depth_axis(axes, depths)
+    set_depth_axis(axes, depths, look=look)
     axes.set_ylabel(label)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -0.02), min(high, 1.02))
-
-
-def make_family_handles(sweep: SweepFrame, look: Theme) -> list[Line2D]:
-    """Returns the legend entries of the families in the grid."""
-    handles = []
-    for family in sweep.config.families:
-        ink = look.families[family]
-        face = ink.colour if ink.filled else look.paper
-        handles.append(
-            Line2D(
-                [], [], color=ink.colour, marker=ink.marker, markerfacecolor=face, linewidth=1.8, label=family
-            )
-        )
-    return handles
-
-
-def _add_legends(top: Axes, bottom: Axes, *, sweep: SweepFrame, look: Theme) -> None:
-    handles = make_family_handles(sweep, look)
-    statuses = set(sweep.runs["status"])
-    if "diverged" in statuses:
-        handles.append(Line2D([], [], color=look.text, marker="X", linestyle="none", label="diverged"))
-    if statuses & {"running", "interrupted", "stopped", "failed"}:
-        handles.append(
-            Line2D(
-                [], [], color=look.text, marker="v", markerfacecolor="none", linestyle="none",
-                label="not finished: last epoch so far",
-            )
-        )  # fmt: skip
-    top.legend(handles=handles, loc="best")
-    bottom.legend(handles=_error_handles(look, sweep.evaluation), loc="best")
-
-
-def _error_handles(look: Theme, evaluation: str) -> list[Line2D]:
-    mode = "evaluation mode, " if evaluation == "running" else ""
-    clean = f"training error (clean: {mode}no augmentation)"
-    named: tuple[tuple[str, LineStyle], ...] = (("test error", TEST), (clean, TRAINING))
-    return [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in named]
-
-
-# ---------------------------------------------------------------- training curves
-
-
-def draw_training(sweeps: Sequence[SweepFrame], look: Theme) -> Figure:
-    """Draws error against epoch, a panel per depth; seeds are thin lines.
-
-    Test error is solid, training error dashed (running) and, where it was recorded, dotted (clean, on fixed
-    images, only the mean).
-    """
-    panels = [(sweep, depth) for sweep in sweeps for depth in sorted(set(sweep.metrics["depth"]))]
-    rows = -(-len(panels) // 4)
-    columns = -(-len(panels) // rows)
-    with applied(look):
-        figure = Figure(figsize=(max(6.4, 3.4 * columns), 1.2 + 3.1 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        for axes, (sweep, depth) in zip(grid.flat, panels, strict=False):
-            metrics = sweep.metrics[sweep.metrics["depth"] == depth]
-            for family in sweep.config.families:
-                _draw_training_lines(axes, metrics[metrics["family"] == family], ink=look.families[family])
-            name = f"{sweep.name}: depth {depth}" if len(sweeps) > 1 else f"depth {depth}"
-            axes.set_title(name, loc="left", weight="bold")
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_axis_off()
-        for axes in grid[:, 0]:
-            axes.set_ylabel("error")
-        for axes in grid[-1]:
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles = make_family_handles(sweeps[0], look)
-        styles: list[tuple[str, LineStyle]] = [("test", TEST), ("training (running mean)", TRAINING)]
-        if any("clean_train_accuracy" in sweep.metrics for sweep in sweeps):
-            styles.append(("training (clean, fixed images)", CLEAN))
-        handles += [Line2D([], [], color=look.text, linestyle=style, label=label) for label, style in styles]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-        title = f"Error during training on {name_data(sweeps[0].config)}"
-        runs = describe_runs(sweeps[0], "thin: each seed, bold: their mean")
-        title_figure(figure, f"{title}\n{runs}", fontsize=9)
-        return figure
-
-
-def _draw_training_lines(axes: Axes, metrics: pd.DataFrame, *, ink: Ink) -> None:
-    styles: list[tuple[str, LineStyle]] = [("train_accuracy", TRAINING), ("test_accuracy", TEST)]
-    styles += [("clean_train_accuracy", CLEAN)] if "clean_train_accuracy" in metrics else []
-    for metric, style in styles:
-        for _, run in metrics.groupby("seed") if style != CLEAN else ():
-            axes.plot(
-                run["epoch"], 1 - run[metric], color=ink.colour, linestyle=style, linewidth=0.7, alpha=0.4
-            )
-        # Runs that are not all equally far are averaged over the epochs that all of them have.
-        together = metrics.groupby("epoch")[metric].agg(["mean", "count"])
-        together = together[together["count"] == metrics["seed"].nunique()]
-        axes.plot(
-            together.index, 1 - together["mean"], color=ink.colour, linestyle=style, linewidth=1.8,
-            marker=ink.marker if len(together) <= 12 and style != CLEAN else None, markersize=4,
-            markerfacecolor=ink.colour if ink.filled else axes.get_facecolor(),
-        )  # fmt: skip
+    set_value_axis(axes, "accuracy", look=look, decimals=decimals)

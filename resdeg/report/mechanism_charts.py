@@ -14,7 +14,7 @@ from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family
 from resdeg.report.canvas import Axes, Figure, MaxNLocator, PercentFormatter
 from resdeg.report.chart import Chart, Draw, Line, make_figure, narrate, tabulate
-from resdeg.report.curve_chart import DODGE, set_depth_axis
+from resdeg.report.scales import DODGE, set_depth_axis
 from resdeg.report.style import LineStyle, Theme, applied
 from resdeg.report.text import spell_cell, spell_mean
 from resdeg.report.units import changed
@@ -248,7 +248,7 @@ def _draw_kinds(lines: Sequence[Line], *, label: str, family: Family, percent: b
                 for position, point in zip(x, line.points.values(), strict=True):
                     _draw_bar(axes, point, position=position, colour=ink.colour)
             if axis == "depth":
-                set_depth_axis(axes, sorted({depth for line in lines for depth in line.points}))
+                set_depth_axis(axes, sorted({depth for line in lines for depth in line.points}), look=look)
             else:
                 axes.set_xlabel(axis)
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))

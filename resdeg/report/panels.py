@@ -24,9 +24,10 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A row of panels. floor: the axis starts at 0, or below it where values do."""
+class PanelRow:
+    """A row of panels. name: for --panel. floor: the axis starts at 0, or below it where values do."""
 
+    name: str
     label: str
     traces: tuple[Trace, ...]
     floor: bool = True
@@ -46,7 +47,7 @@ class Page:
     title: str
     over: Literal["layer", "block", "step"]
     note: str
-    panels: tuple[Panel, ...]
+    panels: tuple[PanelRow, ...]
     styles: tuple[tuple[Dashes, str], ...] = (("-", "trained"), ("--", "at initial values"))
     x: str = ""
     images: str = "held-out images"
@@ -65,8 +66,8 @@ PAGES: dict[str, Page] = {
         "layer",
         "layers from the stem on, broken between stages; ranked: from the largest down",
         (
-            Panel("std, in order", _both_states("std")),
-            Panel("std, ranked", _both_states("std", ranked=True)),
+            PanelRow("in-order", "std, in order", _both_states("std")),
+            PanelRow("ranked", "std, ranked", _both_states("std", ranked=True)),
         ),
         x="layer above, rank below",
     ),
@@ -76,11 +77,11 @@ PAGES: dict[str, Page] = {
         "block",
         "blocks that change the shape are left out",
         (
-            Panel(_BRANCH, _both_states("branch")),
-            Panel(_DISTANCE, _both_states("distance")),
-            Panel("cosine of x, H(x)", _both_states("cosine"), floor=False),
-            Panel("debiased CKA", _both_states("cka"), floor=False),
-            Panel("linear residual", _both_states("linear_residual")),
+            PanelRow("branch", _BRANCH, _both_states("branch")),
+            PanelRow("distance", _DISTANCE, _both_states("distance")),
+            PanelRow("cosine", "cosine of x, H(x)", _both_states("cosine"), floor=False),
+            PanelRow("cka", "debiased CKA", _both_states("cka"), floor=False),
+            PanelRow("linear-residual", "linear residual", _both_states("linear_residual")),
         ),
     ),
     "development": Page(
@@ -88,7 +89,10 @@ PAGES: dict[str, Page] = {
         "How far blocks are from the identity, while they are trained",
         "step",
         "median over the blocks that keep their shape; step 0: initial values",
-        (Panel(_BRANCH, (Trace("branch", None),)), Panel(_DISTANCE, (Trace("distance", None),))),
+        (
+            PanelRow("branch", _BRANCH, (Trace("branch", None),)),
+            PanelRow("distance", _DISTANCE, (Trace("distance", None),)),
+        ),
         styles=(),
     ),
     "probes": Page(
@@ -96,7 +100,7 @@ PAGES: dict[str, Page] = {
         "Accuracy of a linear probe after each block",
         "block",
         "block 0 is the stem; to be compared within a stage, where lines are unbroken",
-        (Panel("probe accuracy", _both_states("accuracy"), percent=True),),
+        (PanelRow("accuracy", "probe accuracy", _both_states("accuracy"), percent=True),),
     ),
     "lesions": Page(
         "lesions",
@@ -104,7 +108,8 @@ PAGES: dict[str, Page] = {
         "block",
         "blocks that change the shape stay in",
         tuple(
-            Panel(
+            PanelRow(
+                name,
                 label,
                 (
                     Trace(f"accuracy{extent}_recomputed", dashes="--"),
@@ -113,7 +118,10 @@ PAGES: dict[str, Page] = {
                 ),
                 percent=True,
             )
-            for label, extent in (("without this block", ""), ("without it and later ones", "_cumulative"))
+            for name, label, extent in (
+                ("block", "without this block", ""),
+                ("later", "without it and later ones", "_cumulative"),
+            )
         ),
         styles=(("-", "statistics of the intact net"), ("--", "statistics recomputed"), (":", "intact net")),
     ),
@@ -123,8 +131,8 @@ PAGES: dict[str, Page] = {
         "layer",
         "layers from the stem on, broken between stages; the correlation is of the whole net",
         (
-            Panel("||d loss / d weight||", _both_states("norm"), floor=False, log=True),
-            Panel("correlation", _both_states("correlation", whole=True)),
+            PanelRow("norm", "||d loss / d weight||", _both_states("norm"), floor=False, log=True),
+            PanelRow("correlation", "correlation", _both_states("correlation", whole=True)),
         ),
         images="training images",
     ),

@@ -43,7 +43,7 @@ def colour_variables(look: Theme) -> dict[str, str]:
 
 
 def _inline(figure: Figure, *, name: str, title: str, text: str) -> str:
-    drawn = render(figure, "svg", text).decode()
+    drawn = render(figure, "svg", text, outlines=True).decode()
     body = drawn[drawn.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style .*?</style>", "", body, flags=re.DOTALL)  # It would style the whole page.

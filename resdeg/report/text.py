@@ -83,11 +83,8 @@ def describe_runs(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval
         marks: how the figure shows several seeds.
     """
     training, adopted = sweep.config.training, sweep.config.adopted
-    rate = f"lr {training.lr:g} {training.schedule}" + (
-        f" after {training.warmup_steps} at {training.warmup_lr:g}" if training.warmup_steps else ""
-    )
     arithmetic = training.precision + (" in fast math" if training.fast_math else "")
-    budget = f"{training.length}, {rate}, batch {training.batch_size}, {arithmetic}"
+    budget = f"{describe_schedule(sweep.config)}, {arithmetic}"
     if adopted is None:
         budget = f"recipe {training.recipe}: {budget}"
     else:
@@ -98,6 +95,20 @@ def describe_runs(sweep: SweepFrame, marks: str = "bars: 95 % Student-t interval
     interval = "one seed: no interval" if len(seeds) == 1 else marks
     lines = [budget, f"{_spell_seeds(seeds)}; {interval}", *_describe_network(sweep)]
     return "\n".join(line for line in (*lines, describe_missing(sweep)) if line)
+
+
+def describe_schedule(config: SweepConfig) -> str:
+    """Returns the length of a training, its learning rate and its batch."""
+    return ", ".join(list_schedule(config))
+
+
+def list_schedule(config: SweepConfig) -> list[str]:
+    """Lists the parts of a schedule: its length, its learning rate and its batch."""
+    training = config.training
+    rate = f"lr {training.lr:g} {training.schedule}" + (
+        f" after {training.warmup_steps} at {training.warmup_lr:g}" if training.warmup_steps else ""
+    )
+    return [training.length, rate, f"batch {training.batch_size}"]
 
 
 def describe_missing(sweep: SweepFrame) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from resdeg import files
+from resdeg import files, locks
 from resdeg.config import RunConfig, SweepConfig, read_toml, validate
 from resdeg.config.grammar import MOST_RUNS
 from resdeg.errors import StorageError, UsageError
@@ -111,13 +111,13 @@ class SweepStore:
 
     @contextlib.contextmanager
     def owned(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Makes this process the only one that schedules here; `wait` as in `files.locked`.
+        """Makes this process the only one that schedules here; `wait` as in `locks.locked`.
 
         Raises:
             BusyError: another process schedules here; StorageError: the folder cannot be written.
         """
         files.make_folder(self.folder / "runs")
-        with files.locked(self.folder / "lock", wait), leased(self.folder, needed=False, wait=wait):
+        with locks.locked(self.folder / "lock", wait), leased(self.folder, needed=False, wait=wait):
             files.remove_temporaries(self.folder)
             yield
 
@@ -128,7 +128,7 @@ class SweepStore:
         Raises:
             BusyError: another process measures them; StorageError: the folder cannot be written.
         """
-        with files.locked(self.folder / "diagnose.lock"):
+        with locks.locked(self.folder / "diagnose.lock"):
             yield
 
     def set_aside(self, run_id: str) -> Path:
@@ -227,7 +227,7 @@ class RunStore:
 
     def is_running(self) -> bool:
         """Says whether a process holds the lock of the run."""
-        return files.is_locked(self.folder / "lock") or is_leased_elsewhere(self.folder)
+        return locks.is_locked(self.folder / "lock") or is_leased_elsewhere(self.folder)
 
     def count_bytes(self) -> int:
         """Counts the bytes of the run on disk."""

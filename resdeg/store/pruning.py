@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resdeg import files
+from resdeg import files, locks
 from resdeg.errors import BusyError, StorageError
 from resdeg.records import ENDED
 from resdeg.store import snapshots
@@ -61,10 +61,10 @@ def prune(sweep: SweepStore, *, with_snapshots: bool) -> int:
         BusyError: another process trains or measures here; StorageError: the folder cannot be written.
     """
     freed = 0
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as owned:
         try:
-            locks.enter_context(sweep.owned())
-            locks.enter_context(sweep.measured())
+            owned.enter_context(sweep.owned())
+            owned.enter_context(sweep.measured())
         except BusyError as error:
             raise BusyError(error.what, "wait until it has ended, and prune then") from error
         for run_id in sweep.run_ids():
@@ -73,7 +73,7 @@ def prune(sweep: SweepStore, *, with_snapshots: bool) -> int:
                 continue
             paths = [*_checkpoint_files(run), *(_snapshot_files(run) if with_snapshots else ())]
             if paths:
-                with contextlib.suppress(BusyError), files.locked(run.folder / "lock"):
+                with contextlib.suppress(BusyError), locks.locked(run.folder / "lock"):
                     freed += _free(run, paths)
     return freed
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from resdeg import files
+from resdeg import files, locks
 from resdeg.config import RunConfig
 from resdeg.errors import UsageError
 from resdeg.records import (
@@ -234,7 +234,7 @@ def open_run(
         StorageError: the disk refuses, or the folder holds a run of other settings.
     """
     files.make_folder(store.folder)
-    with files.locked(store.folder / "lock"), leased(store.folder, needed=lease, life=life) as check:
+    with locks.locked(store.folder / "lock"), leased(store.folder, needed=lease, life=life) as check:
         for folder in (store.folder, store.folder / "checkpoint", store.folder / snapshots.FOLDER):
             files.remove_temporaries(folder)
         path = store.folder / "config.json"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resdeg import files
+from resdeg import files, locks
 from resdeg.analysis.reader import collect_provenance, describe_differences, list_runs
 from resdeg.config import RunConfig, SweepConfig
 from resdeg.errors import BusyError, StorageError, UsageError
@@ -157,7 +157,7 @@ def _hold(store: SweepStore, waiting: Callable[[str], None] | None) -> Iterator[
         yield
         return
     try:
-        with files.locked(lock, waiting):
+        with locks.locked(lock, waiting):
             yield
     except BusyError as error:
         raise BusyError(

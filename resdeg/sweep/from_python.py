@@ -40,7 +40,7 @@ def sweep(
 
     It is `resdeg sweep` with the same names, defaults and environment variables, and writes the same records.
     The same call again goes on where the last one ended, and trains no finished network twice. It prints
-    nothing and draws nothing: `resdeg plot` on the folder does.
+    nothing and draws nothing: `resdeg.figure` does.
 
     Ctrl-C, or the button that interrupts a notebook, has the workers save and leave, and then raises
     KeyboardInterrupt. A second one kills them, back to their last checkpoints. Any other signal that stops a

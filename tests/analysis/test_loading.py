@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resdeg import files
+from resdeg import files, locks
 from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.status import read_status
@@ -45,7 +45,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(sweep, "RunConfig", counted("runs built", RunConfig))
     monkeypatch.setattr(RunConfig, "model_dump", counted("identities computed", RunConfig.model_dump))
     monkeypatch.setattr(files, "read", counted("files read", files.read))
-    monkeypatch.setattr(files, "is_locked", counted("locks tried", files.is_locked))
+    monkeypatch.setattr(locks, "is_locked", counted("locks tried", locks.is_locked))
     monkeypatch.setattr(SweepStore, "names", counted("folders listed", SweepStore.names))
     return done
 
@@ -65,7 +65,7 @@ def test_each_run_is_built_once_however_many_there_are(
         assert work["identities computed"] <= 3 * runs, "as planned, as listed, and as read"
         assert work.pop("folders listed") == 1
         shares.append({name: count / runs for name, count in work.items()})
-    assert shares[0] == shares[1]
+    assert all(shares[1][name] <= share for name, share in shares[0].items())
     assert shares[0]["files read"] >= 1
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import resdeg as package
-from resdeg import data, files
+from resdeg import data, files, locks
 from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.analysis.judge import Verdict
 from resdeg.config import ConstructedConfig, DataConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
@@ -317,7 +317,7 @@ def test_other_data_than_the_nets_were_trained_on_is_refused(resdeg: Resdeg, swe
 
 
 def test_two_at_once_do_not_lose_each_other_s_records(resdeg: Resdeg, sweep: SweepStore) -> None:
-    with files.locked(sweep.folder / "diagnose.lock"):
+    with locks.locked(sweep.folder / "diagnose.lock"):
         done = resdeg("diagnose", "s", "--images", 40)
     assert done.returncode == 6
     assert "is busy" in done.stderr

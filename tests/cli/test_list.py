@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from resdeg import files
+from resdeg import locks
 from tests.planted import CELLS, planted
 from tests.terminals import open_terminal, read_all
 
@@ -71,7 +71,7 @@ def test_reading_changes_nothing_and_a_run_under_way_is_named(resdeg, results: P
     run = next((half / "runs").iterdir())
     (run / "summary.json").unlink()
     before = json.loads(resdeg("list", half, "--json").stdout)
-    with files.locked(run / "lock"):
+    with locks.locked(run / "lock"):
         assert "7/24, 1 running" in resdeg("list", half).stdout
     after = json.loads(resdeg("list", half, "--json").stdout)
     assert after == before, "and a lock is no change"

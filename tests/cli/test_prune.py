@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import resdeg as package
-from resdeg import files
+from resdeg import files, locks
 from resdeg.errors import StorageError
 from resdeg.store import SweepStore, find_prunable, open_run, prune
 from tests.planted import CELLS, planted
@@ -156,7 +156,7 @@ def test_a_run_under_way_is_left_and_a_busy_sweep_is_refused(resdeg, folder: Pat
     assert {Path(path).parts[-3] for path in weights(folder) if "checkpoint" in path} == {run.folder.name}
     held = weights(folder)
     for lock in (store.folder / "lock", store.folder / "diagnose.lock"):
-        with files.locked(lock):
+        with locks.locked(lock):
             assert resdeg("prune", "s").returncode == 0, "to say how much needs no lock"
             done = resdeg("prune", "s", "--yes")
             assert done.returncode == 6

@@ -330,7 +330,7 @@ def test_an_evaluation_chooses_the_numbers(resdeg, tmp_path: Path) -> None:
         (["--out", "t.csv", "--decimal", "x"], "not a decimal point"),
         (["--out", "t.csv", "--kind", "gradients"], "--kind gradients has no CSV"),
         (["--out", "t.md", "--kind", "training"], "--kind training has no table"),
-        (["--out", "t.xlsx"], "png, svg, pdf, or a table in tex, md, csv"),
+        (["--out", "t.xlsx"], "png, svg, pdf, eps, pgf, or a table in tex, md, csv"),
     ],
 )
 def test_what_cannot_be_is_refused_and_writes_nothing(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resdeg import files
+from resdeg import locks
 from resdeg.errors import LostError, StorageError
 from resdeg.store import SweepStore
 from resdeg.sweep.measuring import Measured, Request, measure
@@ -48,7 +48,7 @@ def test_a_worker_that_dies_or_refuses_ends_it(tmp_path: Path) -> None:
     ):
         with pytest.raises(kind, match=says):
             measure_all(tmp_path, entry, jobs=2)
-        assert not files.is_locked(tmp_path / "p" / "diagnose.lock")
+        assert not locks.is_locked(tmp_path / "p" / "diagnose.lock")
 
 
 def test_jobs_are_auto_or_a_number(resdeg: Resdeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from resdeg import files
+from resdeg import locks
 from resdeg.config import RunConfig, resolve
 from resdeg.errors import BusyError
 from resdeg.store import SweepStore
@@ -34,7 +34,7 @@ def _no_lock(path: Path, wait: object = None) -> Iterator[None]:
 def _contender(pipe: connection.Connection, folder: str, config: str, unlocked: bool) -> None:
     """Imports are done; at a message, own the sweep, and keep it until the next one."""
     if unlocked:
-        files.locked = _no_lock
+        locks.locked = _no_lock
     settings = RunConfig.model_validate_json(config)
     store = SweepStore(Path(folder))
     pipe.recv_bytes()

@@ -12,7 +12,7 @@ from pathlib import Path
 import filelock
 
 import resdeg
-from resdeg import files
+from resdeg import files, locks
 from resdeg.errors import StorageError, UsageError
 from resdeg.store.lease import make_lease
 
@@ -47,7 +47,7 @@ class Probe:
         self.path, self.content = folder / f"{_NAME}{secrets.token_hex(8)}", secrets.token_hex(16)
         files.write(self.path, self.content.encode())
         self._locks = contextlib.ExitStack()
-        self._locks.enter_context(files.locked(_beside(self.path, "lock")))
+        self._locks.enter_context(locks.locked(_beside(self.path, "lock")))
         lease = make_lease(_beside(self.path, "lease"))
         lease.acquire(timeout=0)
         self._locks.callback(lease.release)
@@ -71,7 +71,7 @@ def look(path: str, content: str, node: str) -> Sight:
     with contextlib.suppress(StorageError):
         if files.read(probe) == content.encode():
             files.write(_beside(probe, node), content.encode())
-            shares, flock = True, files.is_locked(_beside(probe, "lock"))
+            shares, flock = True, locks.is_locked(_beside(probe, "lock"))
             mine = make_lease(_beside(probe, "lease"))
             try:
                 mine.acquire(timeout=0)
