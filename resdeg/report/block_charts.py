@@ -14,7 +14,7 @@ from resdeg.analysis.diagnostics import Blocks, Lost, follow_training, summarise
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentFormatter, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks, title_figure
 from resdeg.report.chart import Chart, Table
 from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
 from resdeg.report.marks import make_family_handles
@@ -102,7 +102,7 @@ def draw_page(
             if panel.floor:  # A correlation can be negative.
                 axes.set_ylim(bottom=min(0, *(panel_axes.dataLim.y0 for panel_axes in row)))
             if panel.percent:
-                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                axes.yaxis.set_major_formatter(PercentTicks())
         handles = make_family_handles(shown[0].config.families, look)
         # Adopted and constructed networks have no initial values, so no line shows them.
         states = {None, *(state for _, _, records in columns for state in records["state"])}

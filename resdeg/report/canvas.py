@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_MOST = 4  # decimals of a label in percent
+_WHOLE = 1e-6  # percent; what rounding of a tick may leave
 _VARIABLES = {"MPLBACKEND": None, "MATPLOTLIBRC": os.devnull}
 
 
@@ -63,7 +65,7 @@ with hide_settings():
 
 __all__ = [
     "Axes", "Axis", "Collection", "FT2Font", "Figure", "FixedLocator", "FontProperties", "Formatter",
-    "Line2D", "LogLocator", "MaxNLocator", "NullLocator", "Patch", "PercentFormatter", "RendererPgf",
+    "Line2D", "LogLocator", "MaxNLocator", "NullLocator", "Patch", "PercentTicks", "RendererPgf",
     "Text", "default_settings", "findSystemFonts", "fontManager", "hide_settings", "text_to_path",
     "title_figure", "to_rgba_array",
 ]  # fmt: skip
@@ -76,6 +78,24 @@ class Figure(PlainFigure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
         return buffer.getvalue()
+
+
+class PercentTicks(PercentFormatter):
+    """Labels of shares in percent, with the decimals that they need: 2.5 % must not be called 2 %."""
+
+    def __init__(self, decimals: int = 0) -> None:
+        """Makes labels with at least so many decimals."""
+        super().__init__(1.0, decimals=decimals)
+        self._least = decimals
+
+    def format_ticks(self, values: list[float]) -> list[str]:
+        """Spells the ticks of an axis, all with the same decimals."""
+        percents = [100 * float(value) for value in values]
+        fitting = (
+            n for n in range(self._least, _MOST) if all(abs(round(x, n) - x) < _WHOLE for x in percents)
+        )
+        self.decimals = next(fitting, _MOST)
+        return super().format_ticks(values)
 
 
 @contextlib.contextmanager

@@ -175,8 +175,10 @@ def _require_one_schedule(sweeps: Sequence[SweepFrame]) -> None:
             )
         for part in parts:
             if getattr(other, part) != getattr(first, part):
+                values = [getattr(training, part) for training in (other, first)]
+                own, others = ("none" if value is None else value for value in values)
                 raise UsageError(
                     f"{sweep.folder} has another schedule than {sweeps[0].folder}: training.{part} is "
-                    f"{getattr(other, part)}, not {getattr(first, part)}",
+                    f"{own}, not {others}",
                     "draw them one by one, or in one pair of axes with --overlay, which names the schedules",
                 )

@@ -12,7 +12,7 @@ from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked
 from resdeg.analysis.mechanisms import average_decreases, list_activation_arms
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family
-from resdeg.report.canvas import Axes, Figure, MaxNLocator, PercentFormatter
+from resdeg.report.canvas import Axes, Figure, MaxNLocator, PercentTicks
 from resdeg.report.chart import Chart, Draw, Line, make_figure, narrate, tabulate
 from resdeg.report.scales import DODGE, set_depth_axis
 from resdeg.report.style import LineStyle, Theme, applied
@@ -254,7 +254,7 @@ def _draw_kinds(lines: Sequence[Line], *, label: str, family: Family, percent: b
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(label)
             if percent:
-                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                axes.yaxis.set_major_formatter(PercentTicks())
             axes.legend(loc="best")
             return figure
 

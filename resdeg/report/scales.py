@@ -9,7 +9,7 @@ import pandas as pd
 
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate
-from resdeg.report.canvas import Axes, FixedLocator, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from resdeg.report.canvas import Axes, FixedLocator, LogLocator, MaxNLocator, NullLocator, PercentTicks
 from resdeg.report.fitting import SpacedLabels
 from resdeg.report.options import DEFAULTS, FigureOptions, Scale, X, Y
 from resdeg.report.style import Theme
@@ -106,7 +106,7 @@ def set_value_axis(
         values: what is drawn; a log scale begins below the smallest of them that is not 0.
         margins: how far the scale may go beyond 0 and 1, for the halves of marks.
     """
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+    axes.yaxis.set_major_formatter(PercentTicks(decimals))
     if y != "log-error":
         low, high = axes.get_ylim()
         # An interval of few seeds can reach beyond 0 or 1; the axis does not follow it.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from resdeg.analysis.frame import SweepFrame
-from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentFormatter, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks, title_figure
 from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
@@ -59,7 +59,7 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOpti
                 fit_panel_title(axes, name, width=width, weight="bold")
             else:
                 axes.set_title(name, loc="left", weight="bold")
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.yaxis.set_major_formatter(PercentTicks())
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
