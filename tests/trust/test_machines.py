@@ -22,7 +22,9 @@ from resdeg.sweep.workers.process import call
 from tests.trust.test_pipes import RESDEG, shell
 
 SWEEP = "--depths 8 --families plain --seeds 0"
-HOMELESS = "env -u HOME -u RESDEG_CACHE_DIR -u XDG_CACHE_HOME unshare --user --map-user=54321"
+HOMELESS = (
+    "env -u HOME -u RESDEG_DATA_DIR -u RESDEG_CACHE_DIR -u XDG_CACHE_HOME unshare --user --map-user=54321"
+)
 DEPENDENCIES = (
     "torch", "numpy", "pandas", "matplotlib", "scipy", "typer", "rich", "pydantic", "safetensors", "filelock",
     "platformdirs", "tomli_w", "jinja2", "tests",
