@@ -25,6 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from resdeg import files
 from resdeg.errors import UsageError
 from resdeg.sweep.cluster.probe import Probe, Sight, look
+from resdeg.sweep.cluster.task import warm_up
 from resdeg.sweep.machine import count_cores
 
 ANSWER_WITHIN = 120.0  # seconds for a node to start a process that imports resdeg
@@ -72,6 +73,10 @@ def joined(address: str | None) -> Iterator[str]:
             except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
                 raise _no_cluster(address or "this machine", str(error).strip().splitlines()[0]) from error
         stack.callback(ray.shutdown)
+        if address is None:  # while the sweep is planned and priced, its workers start
+            warm = ray.remote(warm_up)
+            for _ in range(count_cores()):
+                warm.remote()
         yield str(context.address_info["address"])
 
 

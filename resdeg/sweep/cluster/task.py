@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import socket
 import time
 from collections.abc import Iterator
@@ -20,8 +21,16 @@ from resdeg.sweep.cluster.streamed import stream_run
 from resdeg.sweep.workers.entry import StopFlag, train_run
 from resdeg.sweep.workers.messages import pack_error
 
-ALIVE_EVERY = 1.0  # seconds between two messages, whose answers say whether to stop
+# Seconds between two messages, whose answers say whether to stop. Each wakes the driver, the recorder and
+# Ray's own threads.
+MESSAGE_EVERY = 1.0
 LINGER = 60.0  # seconds after which a process of a node that was lost has left the run
+
+
+def warm_up() -> None:
+    """Imports what a training needs, so that the first run of this process begins at once."""
+    for name in ("torch._dynamo", "resdeg.runner"):
+        importlib.import_module(name)
 
 
 def train_in_task(
@@ -61,7 +70,8 @@ def train_in_task(
         settings=ExecutionConfig.model_validate_json(execution),
         stop=StopFlag(),
         send=send,
-        alive_every=ALIVE_EVERY,
+        progress_every=MESSAGE_EVERY,
+        alive_every=MESSAGE_EVERY,
         open_session=open_session,
     )
     return last

@@ -198,6 +198,7 @@ def train_run(
     settings: ExecutionConfig,
     stop: StopFlag,
     send: Callable[..., bool],
+    progress_every: float = PROGRESS_EVERY,
     alive_every: float = ALIVE_EVERY,
     open_session: OpenSession = open_run,
 ) -> None:
@@ -205,6 +206,7 @@ def train_run(
 
     Args:
         send: sends a message to the coordinator, and returns whether it still listens.
+        progress_every: seconds between two messages of progress without a record or a notice.
         alive_every: seconds between two messages where there is no progress.
         open_session: opens the run for writing, see `execute`.
     """
@@ -217,7 +219,7 @@ def train_run(
             stop.raised = True  # and not by |=, which would undo a signal that came during the message
 
     def report(progress: Progress) -> None:
-        if progress.record or progress.notice or time.monotonic() - last >= PROGRESS_EVERY:
+        if progress.record or progress.notice or time.monotonic() - last >= progress_every:
             say(progress=progress.model_dump())
 
     def asked_to_stop() -> bool:
