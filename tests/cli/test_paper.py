@@ -40,7 +40,7 @@ def test_a_figure_has_the_size_and_the_pixels_that_were_asked_for(
         (["--overlay"], "--overlay needs two sweeps"),
         (["--labels", "a,b"], "--labels names 2, and 1 is drawn"),
         (["--panel", "eror"], "did you mean 'error'?"),
-        (["--out", "new/f.gif"], "end it in png, svg, pdf, eps, pgf"),
+        (["--out", "new/f.gif"], "end a figure in png, svg, pdf, eps, pgf"),
     ],
 )
 def test_a_refusal_is_in_words_and_writes_nothing(
