@@ -139,7 +139,7 @@ def copy_new(source: Path, target: Path) -> None:
                 with reported("write", target):
                     _os_write(handle, content)
             with reported("write", target):
-                _os_fsync(handle)
+                _sync_file(handle, target)
         finally:
             os.close(handle)
     finally:

@@ -14,7 +14,7 @@ from resdeg.records import RunSummary
 from resdeg.store.folders import RunStore
 from resdeg.store.generations import newest
 
-_LOCKS = ("lock", "lock-owner")
+_LOCKS = ("lock", "lock-owner", "lease")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import filelock
@@ -42,11 +42,10 @@ class Probe:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._locks = folder, contextlib.ExitStack()
         self.remove()
         self.path, self.content = folder / f"{_NAME}{secrets.token_hex(8)}", secrets.token_hex(16)
         files.write(self.path, self.content.encode())
-        self._locks = contextlib.ExitStack()
         self._locks.enter_context(locks.locked(_beside(self.path, "lock")))
         lease = make_lease(_beside(self.path, "lease"))
         lease.acquire(timeout=0)
@@ -55,12 +54,11 @@ class Probe:
     def hear(self, sight: Sight, node: str) -> Sight:
         """Completes what a node saw by whether its answer arrived here."""
         shares = sight.shares and files.read(_beside(self.path, node)) == self.content.encode()
-        return Sight(sight.host, sight.version, shares, sight.flock, sight.lease)
+        return replace(sight, shares=shares)
 
     def remove(self) -> None:
         """Removes the probe, its answers, and what a killed driver left behind."""
-        if hasattr(self, "_locks"):
-            self._locks.close()
+        self._locks.close()
         for path in self._folder.glob(f"{_NAME}*"):
             files.remove(path)
 
