@@ -24,7 +24,7 @@ from resdeg.sweep.workers.messages import read_event
 
 SILENCE = 600.0  # seconds without a message after which a task hangs
 LEAVE_WITHIN = 8.0  # seconds that killed tasks are waited for
-_TAKE = 0.5  # seconds that the recorder waits for a message
+_TAKE = 1.0  # seconds over which the recorder gathers messages: each answer wakes several processes
 _CALLS = 64  # that the recorder answers at once
 
 
@@ -133,7 +133,7 @@ class RayEngine:
         ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0)
         ended = [reference for reference in ready if reference in self._runs]
         events: list[Progress | Ended] = []
-        if ended or self._taking in ready:
+        if self._taking in ready:
             events += self._hear(self._taking)
             self._taking = None
         if ended:  # what a run said before its end is told before it
@@ -141,19 +141,20 @@ class RayEngine:
         return [*events, *map(self._end, ended), *self._give_up_silent_runs()]
 
     def _hear(self, reference: Any) -> list[Progress | Ended]:
-        """Returns the progress that the recorder has been told."""
+        """Returns the progress that the recorder has been told of runs whose end was not told yet."""
         try:
             messages = ray.get(reference)
         except ray.exceptions.RayError as error:
             raise LostError(
                 "the process that hears the tasks died, perhaps for want of memory", "run the command again"
             ) from error
-        events = []
+        events, running = [], {*self._runs.values()}
         for run_id, message in messages:
-            self._heard[run_id] = time.monotonic()
-            event = read_event(run_id, message)
-            if event is not None:
-                events.append(event)
+            if run_id in running:
+                self._heard[run_id] = time.monotonic()
+                event = read_event(run_id, message)
+                if event is not None:
+                    events.append(event)
         return events
 
     def _end(self, reference: Any) -> Ended:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 # They are read when Ray is imported or started. Ray would report that it is used, keep logs without bound,
-# and hide or show GPUs to tasks that ask for none.
+# hide or show GPUs to tasks that ask for none, and run tasks at a niceness of 15, at which each of its own
+# many wake-ups interrupts a training.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(16 * 2**20))
 os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "2")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

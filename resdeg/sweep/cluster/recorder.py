@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,11 +48,11 @@ class Recorder:
         self._messages.put((run_id, message))
         return not self._stopped
 
-    def take(self, timeout: float) -> list[tuple[str, dict[str, Any]]]:
-        """Returns all messages that wait, by run, oldest first; waits `timeout` seconds for the first."""
+    def take(self, seconds: float) -> list[tuple[str, dict[str, Any]]]:
+        """Returns all messages that came before `seconds` have passed, by run, oldest first."""
+        time.sleep(seconds)
         taken = []
         with contextlib.suppress(queue.Empty):
-            taken.append(self._messages.get(timeout=timeout) if timeout else self._messages.get_nowait())
             while True:
                 taken.append(self._messages.get_nowait())
         return taken
