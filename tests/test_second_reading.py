@@ -1,0 +1,276 @@
+"""A second reading: C1 to C4 and the peak, computed again from runs.csv and sweep.toml alone.
+
+The rules of docs/method.md are written once more, with numpy and scipy and nothing of resdeg, and the numbers
+must be those of the published page.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+RESULTS = Path(__file__).parents[1] / "results"
+FOLDERS = ("demo", "delay", "causes", "cifar10")
+CHANCE = 0.1
+ALIVE = CHANCE + 0.15 * (1 - CHANCE)
+FAMILY_ERROR = 0.05
+Cell = tuple[str, int, str]
+Numbers = dict[Cell, dict[int, float]]
+
+
+@dataclass
+class Part:
+    """The sum of weight times accuracy within each seed, which must exceed the margin."""
+
+    weights: dict[Cell, float]
+    margin: float
+    by_seed: np.ndarray
+    binomial: float
+
+    @classmethod
+    def count(cls, weights: dict[Cell, float], margin: float, *, numbers: Numbers, images: dict[str, int]):
+        """A seed is left out where a dead network enters with minus, and would help the claim."""
+        shared = sorted(set.intersection(*({*numbers[cell]} for cell in weights)))
+        dead = {
+            (family, depth, seed)
+            for family, depth, metric in numbers
+            if metric == "train"
+            for seed, accuracy in numbers[family, depth, metric].items()
+            if accuracy < ALIVE
+        }
+        seeds = [
+            seed
+            for seed in shared
+            if not any((*cell[:2], seed) in dead for cell, weight in weights.items() if weight < 0)
+        ]
+        by_seed = [sum(weight * numbers[cell][seed] for cell, weight in weights.items()) for seed in seeds]
+        variance = 0.0
+        for cell, weight in weights.items():
+            answers = images["test" if cell[2] == "test" else "train"] * len(seeds)
+            hits = sum(numbers[cell][seed] for seed in seeds) * answers / len(seeds)
+            share = (hits + 1) / (answers + 2)
+            variance += weight**2 * share * (1 - share) / answers
+        return cls(weights, margin, np.array(by_seed), variance**0.5)
+
+    @property
+    def excess(self) -> float:
+        return float(self.by_seed.mean()) - self.margin
+
+    def p(self, direction: int) -> float:
+        """The larger p of Student's test and the normal one, above the margin (1) or below it (-1)."""
+        side = "greater" if direction > 0 else "less"
+        student = float(stats.ttest_1samp(self.by_seed, self.margin, alternative=side).pvalue)
+        return max(student, float(stats.norm.sf(direction * self.excess / self.binomial)))
+
+    def bound(self, direction: int, error: float) -> float:
+        """The bound of the excess on one side, below (-1) or above (1) it."""
+        n = len(self.by_seed)
+        student = stats.t.isf(error, n - 1) * self.by_seed.std(ddof=1) / n**0.5
+        return self.excess + direction * max(float(student), float(stats.norm.isf(error)) * self.binomial)
+
+
+def simes(values: list[float]) -> float:
+    """The p of "at some candidate" (Simes 1986)."""
+    ranked = np.sort(values)
+    return float(np.min(len(ranked) * ranked / np.arange(1, len(ranked) + 1)))
+
+
+@dataclass
+class Reading:
+    """One claim: the parts of each candidate, the candidates that may bear it; guard: it explains a fall."""
+
+    parts: dict[int, list[Part]]
+    bearing: list[int]
+    shown: int
+    guard: bool
+
+    def p_supported(self) -> float:
+        return simes([max(part.p(1) for part in self.parts[depth]) for depth in self.bearing])
+
+    def p_refuted(self) -> float:
+        failing = []
+        for parts in self.parts.values():
+            others = parts[1:] if self.guard else parts
+            failing.append(min(1.0, len(others) * min(part.p(-1) for part in others)))
+        reached = max(failing)
+        if self.guard:
+            reached = max(reached, simes([parts[0].p(1) for parts in self.parts.values()]))
+        return reached
+
+    def lower(self, error: float) -> float:
+        count = len(self.bearing)
+        return max(
+            sorted(
+                (
+                    min(part.bound(-1, error * j / count) for part in self.parts[depth])
+                    for depth in self.bearing
+                ),
+                reverse=True,
+            )[j - 1]
+            for j in range(1, count + 1)
+        )
+
+    def upper(self, error: float) -> float:
+        return max(min(part.bound(1, error / len(parts)) for part in parts) for parts in self.parts.values())
+
+    def words(self) -> tuple[str, str]:
+        """In k of n seeds, and the smallest number of the part that is nearest to its margin."""
+        parts = self.parts[self.shown]
+        beyond = np.all([part.by_seed > part.margin for part in parts], axis=0)
+        nearest = min(parts, key=lambda part: part.excess)
+        return f"{beyond.sum()} of {len(beyond)}", points(nearest.by_seed.min())
+
+
+def points(fraction: float) -> str:
+    text = f"{100 * fraction:+.1f}".replace("-", "−")
+    return text if text[1:] != "0.0" else "0.0"
+
+
+def read_numbers(folder: Path) -> Numbers:
+    """The accuracies of the grid's ended runs, by family, depth, metric and seed."""
+    numbers: Numbers = {}
+    with (folder / "runs.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row.get("arm") or row["status"] not in ("finished", "diverged"):
+                continue
+            for metric in ("test", "train", "recomputed"):
+                column = {"recomputed": "recomputed_train_accuracy"}.get(metric, f"{metric}_accuracy")
+                # A diverged run counts as a guess.
+                value = CHANCE if row["status"] == "diverged" else row.get(column)
+                if value not in (None, ""):
+                    cell = row["family"], int(row["depth"]), metric
+                    numbers.setdefault(cell, {})[int(row["seed"])] = float(value)
+    return numbers
+
+
+def read_claims(folder: Path) -> dict[str, Reading]:
+    """The claims that the plan can ask."""
+    plan = tomllib.loads((folder / "sweep.toml").read_text())
+    hierarchy = plan["data"].get("hierarchy", {})
+    natural = plan["data"]["name"] == "cifar10"
+    images = {
+        "test": 10_000 if natural else hierarchy["test_images"],
+        "train": 50_000 if natural else hierarchy["train_images"],
+    }
+    fall = 0.02  # all these sweeps are shorter than the paper's schedule
+    depths = [depth for depth in plan["depths"] if depth > 2]
+    first, deepest = depths[0], depths[-1]
+    named = plan.get("claims", {}).get("depth")
+    numbers = read_numbers(folder)
+
+    def part(weights: dict[Cell, float], margin: float) -> Part:
+        return Part.count(weights, margin, numbers=numbers, images=images)
+
+    def falls(
+        depth: int, metric: str = "test", family: str = "plain", weight: float = 1.0
+    ) -> dict[Cell, float]:
+        return {(family, depth, metric): weight, (family, deepest, metric): -weight}
+
+    def best(candidates: list[int]) -> int:
+        means = {depth: np.mean([*numbers["plain", depth, "test"].values()]) for depth in candidates}
+        return max(means, key=lambda depth: means[depth])
+
+    def reading(parts: dict[int, list[Part]], *, guard: bool) -> Reading:
+        bearing = [named] if named else [*parts]
+        return Reading(parts, bearing, best(bearing), guard)
+
+    claims = {}
+    between = depths[1:-1]
+    if first == 8 and between and named != first:
+        rise = {d: {("plain", d, "test"): 1.0, ("plain", first, "test"): -1.0} for d in between}
+        claims["C1"] = reading({d: [part(rise[d], 0.01), part(falls(d), fall)] for d in between}, guard=False)
+    overfit = {}
+    for depth in depths[:-1]:
+        kinds = [m for m in ("train", "recomputed") if ("plain", depth, m) in numbers]
+        halves = [part({**falls(depth, kind), **falls(depth, weight=-0.5)}, 0.0) for kind in kinds]
+        overfit[depth] = [part(falls(depth), fall), *halves]
+    claims["C2"] = reading(overfit, guard=True)
+    losses = [
+        part({("residual", deepest, "test"): 1.0, ("residual", d, "test"): -1.0}, -fall) for d in depths[:-1]
+    ]
+    claims["C3"] = Reading({deepest: losses}, [deepest], deepest, guard=False)
+    left = {}
+    for depth in depths[:-1]:
+        half = falls(depth, weight=0.5)
+        kept = part({**half, **falls(depth, family="residual", weight=-1.0)}, 0.0)
+        gap = {
+            ("plain", deepest, "test"): -0.5,
+            ("plain", depth, "test"): -0.5,
+            ("residual", deepest, "test"): 1.0,
+        }
+        left[depth] = [part(falls(depth), fall), kept, part(gap, 0.0)]
+    claims["C4"] = reading(left, guard=True)
+    return claims
+
+
+def judge(claims: dict[str, Reading]) -> dict[str, tuple[str, float]]:
+    """The verdict of each claim, and its share of the family's error (Holm 1979)."""
+    reached = {claim: min(r.p_supported(), r.p_refuted(), 0.5) for claim, r in claims.items()}
+    judged, error, deciding = {}, 0.0, True
+    for rank, claim in enumerate(sorted(reached, key=lambda claim: reached[claim])):
+        error = max(error, FAMILY_ERROR / (len(claims) - rank))
+        deciding = deciding and reached[claim] <= error / 2
+        supported = claims[claim].p_supported() <= claims[claim].p_refuted()
+        judged[claim] = ("SUPPORTED" if supported else "REFUTED") if deciding else "UNDECIDED", error
+    return judged
+
+
+def locate_peak(numbers: Numbers, family: str) -> str:
+    """Where the curve may have its maximum, in the words of the page: depths that no other one beats."""
+    curve = {
+        depth: accuracies
+        for (own, depth, metric), accuracies in sorted(numbers.items())
+        if own == family and metric == "test"
+    }
+    with_block = [depth for depth in curve if depth > 2]
+    seeds = sorted(set.intersection(*({*curve[depth]} for depth in with_block)))
+    values = {depth: np.array([curve[depth][seed] for seed in seeds]) for depth in with_block}
+
+    def beats(rival: int, depth: int) -> bool:
+        differences = values[rival] - values[depth]
+        if not differences.any():
+            return False
+        p = stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue
+        return bool(p < FAMILY_ERROR / (len(with_block) - 1))
+
+    possible = [d for d in with_block if not any(beats(rival, d) for rival in with_block if rival != d)]
+    low = [str(depth) for depth in curve if depth < possible[0]][-1:]
+    high = [str(depth) for depth in curve if depth > possible[-1]][:1]
+    where = {
+        (1, 1): f"between {' and '.join(low + high)}",
+        (1, 0): f"above {''.join(low)}",
+        (0, 1): f"below {''.join(high)}",
+        (0, 0): "not located",
+    }[len(low), len(high)]
+    best = max(with_block, key=lambda depth: values[depth].mean())
+    return f"Peak of the {family} curve: {where}; best trained: {best} (95 %, {len(seeds)} seeds)."
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_published_verdicts_follow_from_the_table_of_runs_alone(name: str) -> None:
+    page = (RESULTS / name / "report.md").read_text()
+    lines = {line[2:4]: line for line in page.splitlines() if re.match(r"\| C[1-4] ", line)}
+    if "interim" in lines["C2"]:
+        pytest.skip(f"results/{name} is a sweep that is not whole, so it has no verdict yet")
+    for family in ("plain", "residual"):
+        assert locate_peak(read_numbers(RESULTS / name), family) in page
+    claims = read_claims(RESULTS / name)
+    judged = judge(claims)
+    assert {claim for claim, line in lines.items() if "NOT ASKED" not in line} == {*judged}
+    for claim, (verdict, error) in judged.items():
+        line, reading = lines[claim], claims[claim]
+        assert f"**{verdict}**" in line
+        for part in reading.parts[reading.shown]:
+            assert f"{points(part.by_seed.mean())} (margin {points(part.margin)})" in line
+        low, high = points(reading.lower(error / 2)), points(reading.upper(error / 2))
+        level = f"{100 * (1 - error):.2f}".rstrip("0").rstrip(".")
+        assert f"by {low} to {high} ({level} % interval)" in line, claim
+        count, smallest = reading.words()
+        assert f"In {count} seeds, smallest {smallest}" in line
