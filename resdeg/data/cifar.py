@@ -21,7 +21,7 @@ from resdeg.data.official import CIFAR10_LAYOUTS, CIFAR100_LAYOUTS
 from resdeg.errors import DataError, StorageError
 
 if TYPE_CHECKING:
-    from resdeg.data.copies import Copy
+    from resdeg.data.forms import Copy
 
 SIDE = 32
 _CACHE_SCHEMA = 2
@@ -145,9 +145,9 @@ def _find_official(root: Path, distribution: Distribution) -> Location | None:
 
 def _recognise_copy(root: Path, distribution: Distribution) -> Copy | None:
     """Recognises what `keep` can read besides the official layouts."""
-    from resdeg.data import copies  # imports Pillow, which only an import of images needs
+    from resdeg.data import forms  # imports Pillow, which only an import of images needs
 
-    return copies.recognise(
+    return forms.recognise(
         root,
         distribution.shape,
         class_names=distribution.class_names,

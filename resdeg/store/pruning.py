@@ -111,4 +111,4 @@ def _checkpoint_files(run: RunStore) -> Iterator[Path]:
 
 def _snapshot_files(run: RunStore) -> Iterator[Path]:
     if not (run.folder / snapshots.FOLDER).is_symlink():
-        yield from snapshots.list_files(run.folder)
+        yield from snapshots.list_snapshots(run.folder)

@@ -25,14 +25,14 @@ def write_snapshot(run: Path, step: int, tensors: bytes) -> None:
     files.write(path, tensors)
 
 
-def list_files(run: Path) -> list[Path]:
+def list_snapshots(run: Path) -> list[Path]:
     """Lists the files of the snapshots of a run, steps rising; files with other names are passed over."""
     return [path for path in sorted((run / FOLDER).glob("*")) if _NAME.fullmatch(path.name)]
 
 
 def read_snapshots(run: Path, notices: list[str]) -> Iterator[tuple[int, bytes]]:
     """Reads the step and the tensors of each whole snapshot, steps rising; `notices` names the others."""
-    for path in list_files(run):
+    for path in list_snapshots(run):
         step, digest = path.stem.split("-")
         tensors = files.read(path) or b""
         if _digest(tensors) == digest:
