@@ -177,7 +177,7 @@ def draw(
     loaded = [load_sweep(folder) for folder in folders]
     for problem in (problem for sweep in loaded for problem in sweep.problems):
         screen.insist(f"left out: {problem}")
-    for line in (line for sweep in loaded for line in sweep.mixed):
+    for line in (line for sweep in loaded for line in sweep.notes):
         screen.say(f"note: {line}")
     if form in FORMS:
         content, shown = _write_table(
