@@ -63,5 +63,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     'known: plain, residual'
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
+    near = find_nearest(name, names)
+    return f"known: {', '.join(names)}" if near is None else f"did you mean '{near}'?"
+
+
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that a misspelt one resembles; None where none is near enough."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)

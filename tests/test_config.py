@@ -255,16 +255,21 @@ def test_a_number_of_jobs_that_is_none_is_answered(jobs: str) -> None:
     [
         ("lr", "did you mean 'training.lr'?"),
         ("learning_rate", "did you mean 'training.lr'?"),
-        ("training.learning_rate", "did you mean 'lr'?"),
-        ("training.weight-decay", "did you mean 'weight_decay'?"),
+        ("training.learning_rate", "did you mean 'training.lr'?"),
+        ("training.weight-decay", "did you mean 'training.weight_decay'?"),
         ("training.width", "did you mean 'model.width'?"),
         ("model.epochs", "did you mean 'training.epochs'?"),
         ("optimizer", "it does not vary: every network trains by SGD"),
         ("training.nesterov", "it does not vary: every network trains by SGD"),
         ("model.dropout", "no network here has dropout"),
-        ("training.epochz", "did you mean 'epochs'?"),
+        ("training.epochz", "did you mean 'training.epochs'?"),
         ("training.frobnicate", "known: batch_size"),
-        ("arms.wide.lr", "known: constructed"),
+        ("epochs", "did you mean 'training.epochs'?"),
+        ("data_dir", "did you mean 'execution.data_dir'?"),
+        ("depth", "did you mean 'depths'?"),
+        ("arms.wide.lr", "did you mean 'arms.wide.training.lr'?"),
+        ("arms.wide.modle", "did you mean 'arms.wide.model'?"),
+        ("arms.wide.snapshots", "known: constructed"),
     ],
 )
 def test_a_key_of_another_program_or_table_is_answered(key: str, answer: str) -> None:
@@ -331,7 +336,7 @@ def test_sweep_toml_round_trips_and_names_no_place() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"training": {"epochz": 1}}, "unknown key 'training.epochz'\ndid you mean 'epochs'"),
+        ({"training": {"epochz": 1}}, "unknown key 'training.epochz'\ndid you mean 'training.epochs'"),
         ({"families": "plane"}, "did you mean 'plain'"),
         ({"training": {"epochs": 0}}, "training.epochs = 0"),
         ({"training": {"epochs": 1.0}}, "valid integer"),

@@ -171,7 +171,7 @@ def check_protocol(folder: str, config: SweepConfig) -> None:
         if ours != theirs:
             raise UsageError(
                 f"{whose} is not set beside the published numbers: its {name} is {ours}, theirs is {theirs}",
-                "`resdeg anchors --published` prints them alone; configs/he2015.toml has their protocol",
+                "`resdeg anchors --published` prints them alone; --recipe he2015 is their protocol",
             )
 
 

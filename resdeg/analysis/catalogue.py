@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from resdeg.analysis.reader import list_runs, read_runs
+from resdeg.analysis.reader import extend_grid, list_runs, read_runs
 from resdeg.errors import UsageError
 from resdeg.records import ENDED
 from resdeg.store import SweepStore
@@ -25,7 +25,8 @@ class SweepEntry:
     """One sweep.
 
     Args:
-        length: of a training, in words. adopted: whose weights the runs are; None where they were trained.
+        length: of a training, in words. families, depths, seeds: of all runs, those of earlier grids too.
+        adopted: whose weights the runs are; None where they were trained.
         planned: how many runs it has. counts: the same by their state; a run that cannot be read is in none.
         changed: when a file in it last changed. bytes: of all its files.
     """
@@ -100,15 +101,16 @@ def _describe(store: SweepStore) -> SweepEntry:
     config, runs, problems = list_runs(store)
     states = read_runs(store, runs, read=lambda run, _: run.state(), problems=problems)
     changed, count = _weigh(store.folder)
+    grid = extend_grid(config, runs)
     return SweepEntry(
         folder=str(store.folder),
         data=config.data.label,
         recipe=config.training.recipe,
         length=config.training.length,
         adopted=None if config.adopted is None else config.adopted.source,
-        families=config.families,
-        depths=config.depths,
-        seeds=config.seeds,
+        families=grid.families,
+        depths=grid.depths,
+        seeds=grid.seeds,
         arms=tuple(config.arms),
         planned=len(runs),
         counts=dict(Counter(state for _, state in states)),

@@ -16,6 +16,7 @@ from resdeg.analysis.reader import (
     Provenance,
     collect_provenance,
     describe_differences,
+    describe_unplanned,
     identify_run,
     list_runs,
     read_runs,
@@ -47,6 +48,7 @@ class SweepFrame:
         arms: the arms of the grid that have a record, each a sweep of its own. The tables of the grid do not
             contain their runs.
         label: the name that stands for the folder's; see `name_apart`.
+        unplanned: see `describe_unplanned`.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class SweepFrame:
     arm: str = ""
     arms: dict[str, SweepFrame] = field(default_factory=dict)
     label: str = ""
+    unplanned: str = ""
 
     @property
     def name(self) -> str:
@@ -80,6 +83,11 @@ class SweepFrame:
     def mixed(self) -> list[str]:
         """A line for each property in which the runs differ though their settings do not."""
         return describe_differences(self.provenance)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the sweep's figures should know of its runs: `mixed`, and `unplanned`."""
+        return [*self.mixed, *([self.unplanned] if self.unplanned else [])]
 
     @cached_property
     def diagnostics(self) -> tuple[pd.DataFrame, list[str]]:
@@ -155,7 +163,11 @@ def load_sweep(folder: Path | str) -> SweepFrame:
     if not _has_records(sweep):
         raise UsageError(f"{folder}: no run has a record yet", "let `resdeg sweep` finish an epoch first")
     arms = {name: frame(name, grid) for name, grid in config.arm_sweeps.items()}
-    return replace(sweep, arms={name: arm for name, arm in arms.items() if _has_records(arm)})
+    return replace(
+        sweep,
+        arms={name: arm for name, arm in arms.items() if _has_records(arm)},
+        unplanned=describe_unplanned(config, runs),
+    )
 
 
 def _has_records(sweep: SweepFrame) -> bool:

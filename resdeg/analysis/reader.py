@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from resdeg.config import RunConfig, SweepConfig, read_toml, validate
 from resdeg.errors import StorageError, UsageError
@@ -53,6 +53,51 @@ def list_runs(store: SweepStore) -> tuple[SweepConfig, list[RunConfig], list[str
             problems.append(error.what.encode(errors="backslashreplace").decode())
             runs.pop(name, None)
     return config, list(runs.values()), problems
+
+
+def extend_grid(config: SweepConfig, runs: Iterable[RunConfig]) -> SweepConfig:
+    """Returns the smallest grid that has the plan's families, depths and seeds and those of `runs`.
+
+    Runs of other settings, as those of an arm, do not count.
+    """
+    own = [run for run in runs if run.settings_id == config.settings_id]
+    present: dict[str, set[Any]] = {
+        "families": {run.family for run in own if run.depth > 2},  # at depth 2 both families are one network
+        "depths": {run.depth for run in own},
+        "seeds": {run.seed for run in own},
+    }
+    wider = {
+        name: tuple(sorted({*getattr(config, name), *values}))
+        for name, values in present.items()
+        if not values <= {*getattr(config, name)}
+    }
+    return config.model_copy(update=wider)
+
+
+def describe_unplanned(config: SweepConfig, runs: Iterable[RunConfig]) -> str:
+    """Says how many runs are outside the plan, as those of an earlier grid are, and how to plan them all.
+
+    The text is empty where there are none, or where the runs are adopted, because no sweep can plan those.
+    """
+    grid = {run.run_id for run in config.grid()}
+    own = [run for run in runs if run.settings_id == config.settings_id]
+    count = sum(run.run_id not in grid for run in own)
+    if count == 0 or config.adopted is not None:
+        return ""
+    wider = extend_grid(config, own)
+    options = [
+        f"--{name} {','.join(map(str, getattr(wider, name)))}"
+        for name in ("families", "depths", "seeds")
+        if getattr(wider, name) != getattr(config, name)
+    ]
+    lie = "lies" if count == 1 else "lie"
+    drawn = ""
+    if wider.families != config.families:
+        drawn = f"; until then only {config.families[0]} networks are drawn"
+    return (
+        f"{count} of the {len(own)} runs {lie} outside the grid of sweep.toml, and claims are asked about "
+        f"that grid; `resdeg sweep FOLDER {' '.join(options)}` makes one grid of all{drawn}"
+    )
 
 
 def _refuse_folder(folder: Path) -> UsageError:

@@ -9,7 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resdeg.analysis.reader import collect_provenance, describe_differences, list_runs, read_runs
+from resdeg.analysis.reader import (
+    collect_provenance,
+    describe_differences,
+    describe_unplanned,
+    list_runs,
+    read_runs,
+)
 from resdeg.config import RunConfig
 from resdeg.errors import StorageError
 from resdeg.records import ENDED
@@ -50,6 +56,7 @@ class SweepStatus:
 
     problems, mixed: see SweepFrame. adopted: whose weights the runs are; None where they were trained here.
     share: the share of the plan that is trained in the folder; None for all of it.
+    unplanned: see `describe_unplanned`.
     """
 
     folder: str
@@ -60,11 +67,14 @@ class SweepStatus:
     mixed: list[str]
     adopted: str | None
     share: ShareStatus | None = None
+    unplanned: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         tree = asdict(self)
         if self.share is None:
             del tree["share"]
+        if not self.unplanned:
+            del tree["unplanned"]
         return tree
 
 
@@ -83,7 +93,17 @@ def read_status(folder: Path) -> SweepStatus:
     share, here = _read_share(store, rows, problems)
     mixed = describe_differences(collect_provenance(store.run(run.run_id) for run in runs))
     adopted = None if config.adopted is None else config.adopted.source
-    return SweepStatus(str(folder), rows, counts, _seconds_left(here), problems, mixed, adopted, share)
+    return SweepStatus(
+        str(folder),
+        rows,
+        counts,
+        seconds_left=_seconds_left(here),
+        problems=problems,
+        mixed=mixed,
+        adopted=adopted,
+        share=share,
+        unplanned=describe_unplanned(config, runs),
+    )
 
 
 def _read_share(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.config import FAMILIES, Settings, SweepConfig, arrange_options, is_true, parse_depths
 from resdeg.errors import UsageError, did_you_mean
 
@@ -105,7 +105,7 @@ def adopt(
         ]  # fmt: skip
     if as_json:
         runs = [json.loads(summary.to_json()) for _, summary in adopted]
-        emit(json.dumps({"folder": str(adopted[0][0]), "runs": runs}, indent=1))
+        emit_json({"folder": str(adopted[0][0]), "runs": runs})
         return
     for _, summary in adopted:
         emit(_describe(summary))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def anchors(
     published: Annotated[bool, typer.Option("--published", help="The published numbers alone.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Set a sweep beside the published errors; without one, the last that ran, or they alone if none has."""
+    """Set a sweep beside the published errors; without one, the last here, or they alone."""
     from resdeg.analysis.anchors import export_fields, load_anchors
 
     if published and sweep is not None:
@@ -40,14 +39,14 @@ def anchors(
             "published": [export_fields(anchor) for anchor in table],
             "comparison": comparison and export_fields(comparison),
         }
-        emit(json.dumps(numbers, indent=1))
+        emit_json(numbers)
         return
     for line in _page(table, comparison):
         emit(line)
 
 
 def _compare_sweep(given: Path | None) -> Comparison | None:
-    """Returns None where no sweep was given and none has run here."""
+    """Returns None where no sweep was given and none is remembered here."""
     from resdeg.analysis.anchors import check_protocol, compare
     from resdeg.analysis.frame import load_sweep
     from resdeg.analysis.reader import list_runs

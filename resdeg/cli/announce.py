@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resdeg.cli.console import emit, emit_json, screen
+from resdeg.errors import DataError, StorageError
 from resdeg.report.units import changed, duration, size
 from resdeg.room import count_free_bytes
 
 if TYPE_CHECKING:
+    from resdeg.config import SweepConfig
     from resdeg.sweep.conduct import Priced
     from resdeg.sweep.plan import Plan
 
@@ -39,9 +41,8 @@ def announce(priced: Priced) -> None:
         f"weight decay {training.weight_decay:g}, {training.precision}"
         + (", fast math" if training.fast_math else "")
     )
-    where = "built in" if config.data.name == "hierarchy" else config.execution.data_dir or "cache"
     known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""
-    screen.say(f"data    {config.data.label} ({where}){known}")
+    screen.say(f"data    {config.data.label} ({_locate_images(config)}){known}")
     wall = wall_seconds([priced.costs[run.run_id].seconds for run in todo], jobs)
     first_ids = {run.run_id for run in config.model_copy(update={"seeds": config.seeds[:1]}).runs()}
     first = [run for run in todo if run.run_id in first_ids]  # arms may have seeds of their own
@@ -57,6 +58,26 @@ def announce(priced: Priced) -> None:
     )
     if plan.others:
         screen.say(f"note    {len(plan.others)} other runs in this folder are kept")
+
+
+def _locate_images(config: SweepConfig) -> str:
+    """Says where the images are; where they are not there yet, as before a dry run, what comes of it."""
+    from resdeg.data.cache import cache_folder
+    from resdeg.sweep.conduct import find_missing_data
+
+    if config.data.name == "hierarchy":
+        return "built in"
+    data_dir = config.execution.data_dir
+    try:
+        missing = find_missing_data(config)
+    except DataError:
+        return f"not found in {data_dir}" if data_dir else "not in the cache, and downloads are off"
+    except StorageError:  # no home: a sweep says so when it needs a cache
+        missing = None
+    if missing is None:
+        return data_dir or "cache"
+    archive = next(layout.archive_bytes for layout in missing.layouts if layout.urls)
+    return f"to be downloaded into {cache_folder()}, {size(archive)}"
 
 
 def say_nothing_to_train(plan: Plan) -> str:

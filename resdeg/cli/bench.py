@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.config import check_depth, check_device, parse_depths
 from resdeg.errors import ResdegError, UsageError, did_you_mean
 from resdeg.report.units import size
@@ -86,7 +85,7 @@ def bench(
             "reference": reference.name,
             "depths": {depth: [asdict(ratio) for ratio in ratios] for depth, ratios in measured.items()},
         }
-        emit(json.dumps(facts | ({"not_measured": refused} if refused else {}), indent=1))
+        emit_json(facts | ({"not_measured": refused} if refused else {}))
     else:
         _print_tables(kind, machine, reference.name, measured)
     if refused:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, printable
+from resdeg.cli.console import emit, emit_json, printable
 from resdeg.config import Settings, arrange_options
 
 config = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -60,7 +59,10 @@ def show(
     origins = {
         name: _describe(source, file) for name, source in name_origins(settings, layers).items() if origin
     }
-    emit(_as_json(settings, origins) if as_json else _as_toml(settings, origins))
+    if as_json:
+        emit_json(_list_values(settings, origins) if origin else settings)
+    else:
+        emit(_as_toml(settings, origins))
 
 
 def _describe(source: str, file: Path | None) -> str:
@@ -74,9 +76,8 @@ def _describe(source: str, file: Path | None) -> str:
     return f"file {shown}" if file is not None and source == str(file) else shown
 
 
-def _as_json(settings: Settings, origins: Mapping[str, str]) -> str:
-    if not origins:
-        return json.dumps(settings, indent=1)
+def _list_values(settings: Settings, origins: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """Returns the value and the origin of each setting by its dotted name."""
     values = {}
     for name, source in origins.items():
         value: object = settings
@@ -84,7 +85,7 @@ def _as_json(settings: Settings, origins: Mapping[str, str]) -> str:
             assert isinstance(value, dict)
             value = value[key]
         values[name] = {"value": value, "origin": source}
-    return json.dumps(values, indent=1)
+    return values
 
 
 def _as_toml(settings: Settings, origins: Mapping[str, str]) -> str:

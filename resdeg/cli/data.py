@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.config import is_true
 from resdeg.errors import DataError, UsageError
 from resdeg.report.units import size
@@ -136,7 +136,7 @@ def _print_facts(dataset: Dataset, path: Path, distribution: Distribution, as_js
         "genuine": None if distribution.content is None else dataset.hash == distribution.content,
     }
     if as_json:
-        emit(json.dumps(facts, indent=1))
+        emit_json(facts)
         return
     genuine = "verified" if facts["genuine"] else "no published data hash to compare with"
     images = f"{len(dataset.train):,} training and {len(dataset.test):,} test images"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from resdeg import __version__
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.errors import ResdegError, StorageError
 from resdeg.report.units import size
 from resdeg.room import count_free_bytes
@@ -24,7 +23,7 @@ def doctor(data_dir: options.DataDir = None, as_json: options.AsJson = False) ->
     """Show Python, torch, devices, threads, data and disk; nothing is changed."""
     facts = dict([*_software(), *_hardware(), *_data(options.resolve_data_dir(data_dir)), *_disk()])
     if as_json:
-        emit(json.dumps(facts, indent=1))
+        emit_json(facts)
         return
     width = max(map(len, facts))
     for name, value in facts.items():

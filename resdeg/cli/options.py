@@ -13,6 +13,7 @@ from resdeg.config import FOLDER, ExecutionConfig, number_or_text, validate
 from resdeg.errors import UsageError
 
 POINTER = Path("results") / "local" / "last-sweep"
+LAST = "the last that was trained, collected or adopted here"  # see `remember`
 
 
 def complete_data(incomplete: str) -> list[str]:
@@ -108,15 +109,15 @@ Evaluation = Annotated[
     ),
 ]
 SweepArgument = Annotated[
-    Path | None, typer.Argument(metavar="[SWEEP]", help="A sweep's folder; without one, the last that ran.")
+    Path | None, typer.Argument(metavar="[SWEEP]", help=f"A sweep's folder; without one, {LAST}.")
 ]
 
 
 def sweep_folder(given: Path | None) -> Path:
-    """Returns the folder that a command reads: the given one, or else the one `resdeg sweep` last wrote.
+    """Returns the folder that a command reads: the given one, or else the remembered one.
 
     Raises:
-        UsageError: none was given and no sweep has run here, or its folder is gone.
+        UsageError: none was given and none is remembered here, or its folder is gone.
     """
     if given is not None:
         return given
@@ -124,7 +125,7 @@ def sweep_folder(given: Path | None) -> Path:
     if last is None:
         raise UsageError(
             "no sweep has run here yet",
-            "run `resdeg sweep` first, or give a sweep's folder, e.g. results/first-light",
+            "run `resdeg sweep` first, or give a sweep's folder; `resdeg list` names those in results",
         )
     if not last.is_dir():
         raise UsageError(
@@ -135,7 +136,7 @@ def sweep_folder(given: Path | None) -> Path:
 
 
 def last_sweep() -> Path | None:
-    """Returns the folder that `resdeg sweep` last wrote; None if none has run here, or it is gone."""
+    """Returns the folder that was last remembered here; None if there is none, or it is gone."""
     last = _read_pointer()
     return last if last is not None and last.is_dir() else None
 
@@ -148,7 +149,7 @@ def _read_pointer() -> Path | None:
 
 
 def remember(folder: Path) -> None:
-    """Makes `folder` the last sweep of the current folder."""
+    """Makes `folder` the last sweep of the current folder, for commands that are given none."""
     from resdeg import files
 
     files.make_folder(POINTER.parent)

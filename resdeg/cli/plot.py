@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 from resdeg.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ XS, SCALES, YS = (
 def plot(
     sweeps: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[SWEEP]...", help="Sweep folders; without one, the last that ran."),
+        typer.Argument(metavar="[SWEEP]...", help=f"Sweep folders; without one, {options.LAST}."),
     ] = None,
     kind: Annotated[
         str,
@@ -106,7 +106,7 @@ def plot(
         return
     written = "table" if drawn.is_table else "figure"
     shown = {written: str(drawn.figure), "kind": kind, "evaluation": drawn.evaluation, "peak": drawn.peak}
-    emit(json.dumps({**shown, "curve": json.loads(drawn.curve.to_json(orient="records"))}, indent=1))
+    emit_json({**shown, "curve": json.loads(drawn.curve.to_json(orient="records"))})
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ def draw(
     """Writes the figure, and beside it curve.csv and runs.csv; if `out` is given, it is the only file.
 
     Args:
-        out: a figure, or a table: see `resdeg.report.table_files`.
+        out: a figure, or a table: see `resdeg.report.table_files`. None stands for a figure in the first
+            folder, which is named by its kind and by the choices that change it.
         sep, decimal: see `Dialect`; for an `out` that is CSV.
 
     Raises:
@@ -162,7 +163,7 @@ def draw(
     chosen = DEFAULTS if figure_options is None else figure_options
     if kind not in FIGURES:
         raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
-    path = out or folders[0] / (f"{kind}-{arm}.png" if arm else f"{kind}.png")
+    path = out or folders[0] / _name_figure(kind, chosen, theme=theme_name, arm=arm, evaluation=evaluation)
     form = path.suffix.lstrip(".").lower()
     if form not in (*FORMATS, *FORMS):
         endings = f"{', '.join(FORMATS)}, or a table in {', '.join(FORMS)}"
@@ -177,7 +178,7 @@ def draw(
     loaded = [load_sweep(folder) for folder in folders]
     for problem in (problem for sweep in loaded for problem in sweep.problems):
         screen.insist(f"left out: {problem}")
-    for line in (line for sweep in loaded for line in sweep.mixed):
+    for line in (line for sweep in loaded for line in sweep.notes):
         screen.say(f"note: {line}")
     if form in FORMS:
         content, shown = _write_table(
@@ -193,8 +194,22 @@ def draw(
     if out is None:
         for name, table in (("curve", curve), ("runs", _join_tables(named, lambda sweep: sweep.runs))):
             files.write(path.parent / f"{name}.csv", write_csv(table).encode())
+        if len(folders) > 1:
+            screen.say(
+                f"note: {path.name}, curve.csv and runs.csv in {path.parent} show {len(folders)} sweeps now; "
+                "`resdeg plot` with this folder only writes its own again"
+            )
     peak = describe_peak(Evidence(shown[0]))
     return Drawn(path, shown[0].evaluation, curve, peak, shown[0], is_table=form in FORMS)
+
+
+def _name_figure(
+    kind: str, options: FigureOptions, *, theme: str, arm: str | None, evaluation: str | None
+) -> str:
+    """Names the file by every choice that changes the picture, so that KIND.png is drawn without any."""
+    choices = (name.replace("_", "-") for name in options.given)
+    parts = (kind, arm, evaluation, "" if theme == "light" else theme, *choices)
+    return f"{'-'.join(filter(None, parts))}.png"
 
 
 def _write_table(

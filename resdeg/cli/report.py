@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, screen
+from resdeg.cli.console import emit, emit_json, screen
 
 
 def report(
@@ -32,6 +31,8 @@ def report(
     shown = loaded.evaluated(evaluation or loaded.evaluations[0])
     for problem in shown.problems:
         screen.insist(f"left out: {problem}")
+    if shown.unplanned:
+        screen.say(f"note: {shown.unplanned}")
     page = make_report(shown)
     target = folder if out is None else out
     figure = quote(os.fsencode(os.path.relpath(folder / "curve.png", target)))
@@ -42,7 +43,7 @@ def report(
     ):
         files.write(target / name, text.encode())
     if as_json:
-        emit(json.dumps(page.as_dict(), indent=1))
+        emit_json(page.as_dict())
         return
     for section in page.sections:
         finding = section.finding

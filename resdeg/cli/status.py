@@ -58,6 +58,8 @@ def status(
         screen.insist(f"left out: {problem}")
     for line in overview.mixed:
         screen.insist(f"note: {line}")
+    if overview.unplanned:
+        screen.say(f"note: {overview.unplanned}")
     if overview.seconds_left is not None and overview.seconds_left > 0:
         emit(f"about {duration(overview.seconds_left)} of one worker left, by the runs that are finished")
     if curve:

@@ -35,7 +35,7 @@ def sweep(
         Path | None,
         typer.Argument(
             metavar="[CONFIG.toml|SWEEP]",
-            help="A configuration, e.g. configs/short.toml; or a sweep's folder, to go on in it.",
+            help="A configuration, as `resdeg config show` prints it; or a sweep's folder, to go on in it.",
         ),
     ] = None,
     depths: options.Depths = None,

@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 
 from resdeg.config.settings import Settings
 from resdeg.config.synonyms import FIXED, SETTINGS, normalized
-from resdeg.errors import UsageError, did_you_mean
+from resdeg.errors import UsageError, did_you_mean, find_nearest
 
+_OTHERS = ("adopted", "claims", "registration")  # tables that hold no setting of a training
 LARGEST_CONFIG = 1_000_000  # bytes; a configuration is read whole
 
 
@@ -36,7 +37,7 @@ def read_toml(path: Path) -> Settings:
         other = path.suffix.lower() in (".yaml", ".yml", ".json")
         raise UsageError(
             f"{path}:{line}:{column}: {reason[:1].lower()}{reason[1:]}",
-            "write it as TOML, e.g. configs/short.toml" if other else "correct the TOML there",
+            "write it as TOML; `resdeg config show` prints an example" if other else "correct the TOML there",
         ) from error
 
 
@@ -44,7 +45,9 @@ def _read_text(path: Path) -> str:
     try:
         if not path.is_file():
             kind = "is not a file" if path.exists() else "does not exist"
-            raise UsageError(f"{path}: {kind}", "give the path of a TOML file, e.g. configs/short.toml")
+            raise UsageError(
+                f"{path}: {kind}", "give the path of a TOML file; `resdeg config show` prints an example"
+            )
         if path.stat().st_size > LARGEST_CONFIG:
             raise UsageError(f"{path}: larger than 1 MB, so not a configuration")
         content = path.read_bytes()
@@ -152,15 +155,17 @@ def _answer_key(model: type[BaseModel], keys: list[str]) -> str:
     name = normalized(keys[-1])
     if name in FIXED:
         return f"it does not vary: {FIXED[name]}"
-    in_table = keys[:-1]
-    nearest = did_you_mean(keys[-1], _field_names(model, in_table))
-    elsewhere = [
-        f"{table}.{keys[-1]}" for table in model.model_fields if keys[-1] in _field_names(model, [table])
-    ]
-    meant = SETTINGS.get(name) or (elsewhere[0] if len(elsewhere) == 1 else None)
-    if meant is None or nearest.startswith("did you mean") or keys[:1] == ["arms"]:
-        return nearest
-    return f"did you mean '{meant.removeprefix('.'.join([*in_table, '']))}'?"
+    *table, key = keys
+    arm = keys[:2] if keys[:1] == ["arms"] else []  # an arm has tables of its own
+    tables = [name for name in _field_names(model, arm) if name not in _OTHERS]
+    settings = {name: _field_names(model, [name]) for name in tables}
+    elsewhere = [f"{name}.{key}" for name, names in settings.items() if key in names]
+    meant = SETTINGS.get(name) or (elsewhere[0] if len(elsewhere) == 1 else "")
+    if meant.partition(".")[0] in tables:
+        return f"did you mean '{'.'.join([*arm, meant])}'?"
+    names = _field_names(model, table)
+    near = find_nearest(key, names)
+    return did_you_mean(key, names) if near is None else f"did you mean '{'.'.join([*table, near])}'?"
 
 
 def _wrong_keys(error: ErrorDetails, layers: Mapping[str, Settings]) -> list[str]:

@@ -78,7 +78,7 @@ def require_arms(sweep: SweepFrame) -> dict[str, SweepFrame]:
     if not sweep.arms:
         raise UsageError(
             f"{sweep.folder}: no arm has a record",
-            "add a table [arms.NAME] to the sweep's file, as configs/causes-demo.toml does",
+            "sweep with an arm first, e.g. --set arms.wide.model.width=2.0, or let it finish an epoch",
         )
     return sweep.arms
 

@@ -268,7 +268,7 @@ def _list_missing(sweep: SweepFrame) -> list[str]:
     lines += [f"{name}: no run has a record yet" for name in sweep.config.arms if name not in sweep.arms]
     problems = dict.fromkeys([*sweep.problems, *sweep.diagnostics[1]])
     lines += [f"left out: {problem}" for problem in problems]
-    return lines + [f"note: {line}" for line in sweep.mixed]
+    return lines + [f"note: {line}" for line in sweep.notes]
 
 
 def _list_missing_runs(sweep: SweepFrame) -> list[str]:

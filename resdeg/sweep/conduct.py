@@ -163,7 +163,7 @@ def run_sweep(
     config.grid()[0].check_trainable()
     store = SweepStore(folder)
     check_folder(config, store)
-    missing = _missing_data(config)
+    missing = find_missing_data(config)
     start_server()
     plan = Plan.load(config, store, shard)
     priced = None
@@ -220,7 +220,7 @@ def follow(events: Generator[Event, None, None], show: Callable[[Event], object]
                 return event
 
 
-def _missing_data(config: SweepConfig) -> Distribution | None:
+def find_missing_data(config: SweepConfig) -> Distribution | None:
     """Returns what must be downloaded first; None where the data is there, or needs no file.
 
     Raises:

@@ -65,7 +65,7 @@ def _find_own_folder(file: Path) -> Path | None:
     if not SweepStore(file).is_sweep():
         raise UsageError(
             f"{file} holds no sweep (no sweep.toml with runs)",
-            "give a sweep's folder, or a configuration, e.g. configs/short.toml",
+            "give a sweep's folder, or a configuration; `resdeg config show` prints one",
         )
     return file
 

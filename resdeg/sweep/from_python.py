@@ -52,7 +52,7 @@ def sweep(
     have changed any name. They have the environment variables of the time of the first sweep in this process.
 
     Args:
-        config: a configuration file, e.g. "configs/short.toml"; or the folder of a sweep, or the sweep.toml
+        config: a configuration file, e.g. "my.toml"; or the folder of a sweep, or the sweep.toml
             in it, to go on there.
         depths, families, seeds: a sequence, or text as on the command line: "8,20", "plain", "0-2".
         settings: any others by their dotted names, e.g. {"training.lr": 0.05}; the arguments here win.

@@ -21,7 +21,7 @@ CASES = [
     (["sweep", "--jobs", "many"], 2, "execution.jobs"),
     (["sweep", "--time-limit", "soon"], 2, "write e.g. 90s"),
     (["sweep", "--set", "lr"], 2, "KEY=VALUE"),
-    (["sweep", "--set", "training.lrr=1"], 2, "did you mean 'lr'?"),
+    (["sweep", "--set", "training.lrr=1"], 2, "did you mean 'training.lr'?"),
     (["sweep", "nowhere.toml"], 2, "nowhere.toml: does not exist"),
     (["sweep", "unknown.toml"], 2, "unknown.toml: unknown key 'dephts'"),
     (["sweep", "broken.toml"], 2, "broken.toml:2:8: "),

@@ -11,6 +11,7 @@ import pytest
 
 from resdeg import data
 from resdeg.cli import options
+from resdeg.data.cache import cache_folder
 from resdeg.errors import DataError
 from tests.data.copied import write_by_class, write_kaggle
 from tests.data.small import (
@@ -152,7 +153,13 @@ def test_a_sweep_fetches_what_it_needs_after_it_was_checked(resdeg, monkeypatch:
     done = resdeg("sweep", "--depths", "8")
     assert (done.returncode, asked) == (4, ["cifar10"])
     assert "no source gave it" in done.stderr
-    assert resdeg("sweep", "--depths", "8", "--dry-run").returncode == 0
+    for more, where in (
+        ((), f"to be downloaded into {cache_folder()}, 0.3 MB"),
+        (("--offline",), "not in the cache, and downloads are off"),
+        (("--data-dir", "nowhere"), "not found in nowhere"),
+    ):
+        dry = resdeg("sweep", "--depths", "8", "--dry-run", *more)
+        assert (dry.returncode, f" ({where})\n" in dry.stderr) == (0, True), dry.stderr
     assert resdeg("sweep", "--depths", "8", "--data-dir", "nowhere").returncode == 4
     assert asked == ["cifar10"], "neither a dry run nor a given place asks anyone"
 

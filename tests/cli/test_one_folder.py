@@ -90,6 +90,32 @@ def test_another_grid_and_another_arm_join(resdeg, swept: Path, tiny_toml: Path)
     assert (done.returncode, "arms.wide.training.lr is 0.1 there and 0.02 here" in done.stderr) == (2, True)
 
 
+def test_runs_of_an_earlier_grid_are_shown_and_can_be_planned(resdeg, swept: Path, tiny_toml: Path) -> None:
+    assert resdeg("sweep", tiny_toml, *SMALL, "--depths", "14", "--out", "out").returncode == 0
+    note = "note: 1 of the 2 runs lies outside the grid of sweep.toml, and claims are asked about that grid; "
+    note += "`resdeg sweep FOLDER --depths 8,14` makes one grid of all\n"
+    for command in ("status", "plot", "report"):
+        assert resdeg(command).stderr == note
+        assert resdeg("--quiet", command).stderr == ""
+    assert note in (swept / "report.md").read_text() + "\n"
+    assert "plain x depths 8, 14 x 1 seed\n" in resdeg("list", "out").stdout
+    status = json.loads(resdeg("status", "--json").stdout)
+    assert ([row["depth"] for row in status["rows"]], "--depths 8,14" in status["unplanned"]) == (
+        [14, 8],
+        True,
+    )
+    assert "nothing to train" in resdeg("sweep", "out", "--depths", "8,14").stderr
+    done = resdeg("status", "--json")
+    assert (done.stderr, "unplanned" in json.loads(done.stdout)) == ("", False)
+    assert resdeg("sweep", "out", "--families", "residual", "--seeds", "1").returncode == 0
+    said = resdeg("plot").stderr
+    assert "2 of the 4 runs lie outside" in said
+    assert (
+        "--families plain,residual --seeds 0,1` makes one grid of all; until then only residual networks"
+        in said
+    )
+
+
 def test_an_arm_that_gets_another_name_is_there_once(resdeg, swept: Path, tiny_toml: Path) -> None:
     for name in ("wide", "twice"):
         done = resdeg("sweep", tiny_toml, *SMALL, "--set", f"arms.{name}.model.width=0.5", "--out", "out")

@@ -53,6 +53,26 @@ def test_a_refusal_is_in_words_and_writes_nothing(
     assert sorted(folder.parents[1].rglob("*")) == before
 
 
+def test_the_picture_of_the_sweep_is_drawn_without_choices(resdeg, folder: Path) -> None:
+    """A choice gets a file of its own, which it names; several sweeps say what they replaced."""
+    assert resdeg("plot", folder).stdout == f"{folder}/curve.png\n"
+    before = (folder / "curve.png").read_bytes()
+    for options, name in (
+        (("--theme", "dark"), "curve-dark"),
+        (("--theme", "light", "--evaluation", "running"), "curve-running"),
+        (("--title", "", "--font-size", "9", "--y", "error"), "curve-title-font-size-y"),
+        (("--kind", "training", "--dpi", "80"), "training-dpi"),
+    ):
+        done = resdeg("plot", folder, *options)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{folder}/{name}.png\n", "")
+    assert (folder / "curve.png").read_bytes() == before
+    planted(folder.parent / "other", CELLS)
+    said = resdeg("plot", folder, folder.parent / "other").stderr
+    assert f"note: curve.png, curve.csv and runs.csv in {folder} show 2 sweeps now" in said
+    assert resdeg("plot", folder).stderr == ""
+    assert (folder / "curve.png").read_bytes() == before
+
+
 def test_equal_folder_names_differ_in_tables_and_schedules_are_overlaid(
     resdeg, folder: Path, tmp_path: Path
 ) -> None:

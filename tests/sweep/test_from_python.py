@@ -75,7 +75,7 @@ def test_its_settings_are_those_of_the_command(
     ("arguments", "says"),
     [
         ({"depths": [9]}, r"^resdeg.sweep: depth=9 is not 6n\+2"),
-        ({"settings": {"training.lrr": 1}}, "unknown key 'training.lrr'\ndid you mean 'lr'"),
+        ({"settings": {"training.lrr": 1}}, "unknown key 'training.lrr'\ndid you mean 'training.lr'"),
         ({"epochs": 1, "steps": 2}, "two ways to give the length"),
         ({"jobs": "many"}, "jobs = many"),
         ({"time_limit": "soon"}, "not a time"),
