@@ -13,7 +13,8 @@ import scipy.special
 from resdeg.analysis.claims import CLAIMS, Claim, list_networks
 from resdeg.analysis.contrasts import Collapse
 from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, locate_peak
-from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned
+from resdeg.analysis.evidence import Evidence
+from resdeg.analysis.lacks import NotAsked, NotPlanned
 from resdeg.config import Family
 
 POWER = 0.8  # the power that `count_seeds_to_decide` asks for

@@ -9,8 +9,9 @@ import numpy as np
 from resdeg.analysis.arms import compare_arms
 from resdeg.analysis.contrasts import compare_depths
 from resdeg.analysis.effects import Sample
-from resdeg.analysis.evidence import OWN, Evidence, NotAsked, Quantity
+from resdeg.analysis.evidence import OWN, Evidence, Quantity
 from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.lacks import NotAsked
 from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Estimate, Unit, mean_interval
 from resdeg.report.chart import Table
 from resdeg.report.units import changed, percent
