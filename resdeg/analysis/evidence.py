@@ -194,6 +194,16 @@ class Evidence:
             and (seeds := sorted(seed for seed, outcome in by_seed.items() if not outcome.alive))
         }
 
+    @cached_property
+    def unlearned(self) -> frozenset[str]:
+        """The kinds of networks of which every one with a block that has ended is dead, so all is noise."""
+        alive: dict[str, bool] = {}
+        for (network, depth, metric), by_seed in self.outcomes.items():
+            if metric == "test" and depth > 2:
+                learnt = any(outcome.alive for outcome in by_seed.values())
+                alive[network] = alive.get(network, False) or learnt
+        return frozenset(network for network, learnt in alive.items() if not learnt)
+
     def contrast(self, weights: Mapping[Quantity, float]) -> tuple[Sample, frozenset[int]]:
         """Returns a weighted sum of accuracies, and the seeds whose runs in it have all ended.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from resdeg.analysis.effects import Peak
+from resdeg.analysis.ended import chance_and_threshold
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.judge import MOST_SEEDS, Finding, PartFinding, Verdict, locate_peaks
@@ -126,6 +127,8 @@ def describe_peak(evidence: Evidence, family: Family = "plain") -> str:
     """Says where the curve of a family has its peak, or why none is named; empty before a depth has ended."""
     if evidence.interim is not None:
         return evidence.interim
+    if family in evidence.unlearned:
+        return f"no {family} network with a block has learnt yet, so their curve is noise"
     peak = locate_peaks(evidence).get(family)
     return "" if peak is None else f"peak of the {family} curve: {_spell_peak(peak)}"
 
@@ -134,8 +137,10 @@ def describe_peaks(evidence: Evidence) -> list[str]:
     """Returns `describe_peak` of every family, and why none is named where that is so."""
     if evidence.interim is not None:
         return [f"{evidence.interim}: nothing is judged before all of them have ended"]
-    lines = [describe_peak(evidence, family) for family in evidence.config.families]
-    return [line for line in lines if line]
+    guess, threshold = (f"{100 * share:.3g} %" for share in chance_and_threshold(evidence.config))
+    noise = f": none is above {threshold} on its training images, and a guess is at {guess}"
+    lines = {family: describe_peak(evidence, family) for family in evidence.config.families}
+    return [line + noise * (family in evidence.unlearned) for family, line in lines.items() if line]
 
 
 def _spell_peak(peak: Peak) -> str:
