@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from resdeg.analysis.contrasts import compare_residual, find_witness
 from resdeg.analysis.effects import Both, Joint, Judgeable, Part, Witness
-from resdeg.analysis.evidence import Evidence, NotPlanned
+from resdeg.analysis.evidence import Evidence
+from resdeg.analysis.lacks import NotPlanned, advise
 from resdeg.analysis.mechanisms import (
     compare_activations,
     compare_constructed,
@@ -50,7 +51,12 @@ def repeat_in_stargan_units(evidence: Evidence) -> Both:
     """
     rule = evidence.rules.claims["C9"]
     if not evidence.is_stargan or rule.numbers["units_depth"] not in evidence.depths:
-        raise NotPlanned(rule.asks)
+        if evidence.is_stargan:
+            lack = f"this sweep does not plan depth {rule.numbers['units_depth']}"
+        else:
+            lack = "this sweep has another block"
+        advice = "`resdeg sweep configs/stargan.toml` trains such networks"
+        raise NotPlanned(f"{rule.asks}; {lack}" + advise(evidence.config, advice))
 
     def named(claim: str) -> Judgeable:
         effect = CLAIMS[claim].effect(evidence)

@@ -6,7 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resdeg.analysis.effects import Joint, Part, Witness
-from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned, Quantity
+from resdeg.analysis.evidence import Evidence, Quantity
+from resdeg.analysis.lacks import (
+    NotAsked,
+    NotPlanned,
+    advise,
+    describe_depths,
+    describe_families,
+    describe_seeds,
+    join_numbers,
+)
+from resdeg.config import FAMILIES
+
+STARTS = {"identity": "as identities", "orthogonal": "with orthogonal values"}
 
 
 def find_witness(claim: str, evidence: Evidence) -> Witness:
@@ -19,11 +31,10 @@ def find_witness(claim: str, evidence: Evidence) -> Witness:
     depths = _planned_depths(claim, evidence)
     candidates = depths[1:-1] if rule.numbers["witness"] == "between" else depths[:-1]
     if not candidates or depths[0] != rule.numbers.get("first_depth", depths[0]):
-        planned = ", ".join(map(str, depths)) or "no depth"
-        raise NotPlanned(f"{rule.asks}; {planned} with a block {'are' if len(depths) > 1 else 'is'} planned")
+        raise NotPlanned(_depths_needed(claim, evidence, depths=depths))
     named = evidence.named_depth
     if named is not None and named not in candidates:
-        raise NotPlanned(f"depth {named}, named before the first step, between the others")
+        raise NotPlanned(_witness_needed(evidence, named, depths=depths))
     parts: dict[int | str, Joint] = {
         depth: Joint(_parts(claim, evidence, depth=depth, depths=depths)) for depth in candidates
     }
@@ -56,11 +67,41 @@ def _planned_depths(claim: str, evidence: Evidence) -> tuple[int, ...]:
         if network in evidence.config.families:
             continue
         if network not in evidence.start_arms:
-            raise NotPlanned(rule.asks)
+            lack = describe_families(evidence.config) if network in FAMILIES else _describe_arms(evidence)
+            raise NotPlanned(f"{rule.asks}; {lack}")
         depths &= {*evidence.planned_arms[evidence.start_arms[network]].depths}
     if depths and evidence.deepest not in depths:
-        raise NotPlanned(f"{rule.asks}, at depth {evidence.deepest}, too")
+        shared = describe_depths(evidence.config, sorted(depths), shares=True)
+        raise NotPlanned(f"{rule.asks}, at depth {evidence.deepest}, too; {shared}")
     return tuple(sorted(depths))
+
+
+def _describe_arms(evidence: Evidence) -> str:
+    """Says which arms of C10 a sweep lacks."""
+    if not evidence.starts_from_he:
+        return "and a sweep whose own networks have He's initial values, which this one has not"
+    missing = " or ".join(words for network, words in STARTS.items() if network not in evidence.start_arms)
+    return f"this sweep has no arm of networks that start {missing}" + advise(
+        evidence.config, "configs/cifar10.toml has both, as [arms.identity] and [arms.orthogonal]"
+    )
+
+
+def _depths_needed(claim: str, evidence: Evidence, *, depths: tuple[int, ...]) -> str:
+    rule = evidence.rules.claims[claim]
+    networks = {term.network for part in rule.parts for term in part.terms}
+    there = describe_depths(evidence.config, depths, shares=not networks <= {*FAMILIES})
+    return f"{rule.asks}; {there}"
+
+
+def _witness_needed(evidence: Evidence, named: int, *, depths: tuple[int, ...]) -> str:
+    """Says why a named witness cannot bear a claim; `depths` are those that all its networks have."""
+    witness = f"the witness that was named before the first step, depth {named},"
+    if named != depths[0]:
+        return f"{witness} in all of its networks; these have depths {join_numbers(depths)}"
+    return (
+        f"{witness} to lie between the shallowest network with a block and the deepest; it is the "
+        "shallowest, so there is none from which the accuracy could rise to it"
+    ) + advise(evidence.config, "A new sweep that names a deeper one (claims.depth), or none, can ask it")
 
 
 def _parts(claim: str, evidence: Evidence, *, depth: int, depths: tuple[int, ...]) -> tuple[Part, ...]:
@@ -93,8 +134,8 @@ def _has_seeds(evidence: Evidence, joint: Joint) -> bool:
 
 def _seeds_needed(evidence: Evidence, joints: Iterable[Joint]) -> str:
     most = max(min(len(part.ended) for part in joint.shown) for joint in joints)
-    there = "there is 1" if most == 1 else f"there are {most}"
-    return f"{evidence.rules.least_seeds} seeds that have ended at every depth it compares; {there}"
+    needed = "that have ended at every depth it compares"
+    return describe_seeds(evidence.config, evidence.rules.least_seeds, needed=needed, count=most)
 
 
 def _mean_accuracy(evidence: Evidence, depth: int) -> float:
@@ -131,9 +172,9 @@ def compare_residual(evidence: Evidence) -> Collapse:
     Raises:
         NotAsked: fewer than two depths are planned, or too few seeds have ended.
     """
-    depths, claim = _planned_depths("C3", evidence), evidence.rules.claims["C3"]
+    depths = _planned_depths("C3", evidence)
     if len(depths) < 2:
-        raise NotPlanned(claim.asks)
+        raise NotPlanned(_depths_needed("C3", evidence, depths=depths))
     joint = Joint(
         tuple(part for depth in depths[:-1] for part in _parts("C3", evidence, depth=depth, depths=depths))
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from resdeg import data
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.rules import registered_rules
+from resdeg.config import SweepConfig
 from resdeg.records import ENDED
 
 # By the names that rules.toml has for them.
@@ -34,6 +35,12 @@ class EndedRun:
     numbers: Mapping[str, float]
 
 
+def chance_and_threshold(config: SweepConfig) -> tuple[float, float]:
+    """Returns the accuracy of a guess, and the clean training accuracy below which a run is dead."""
+    guess = 1 / data.shape(config.data).classes
+    return guess, guess + registered_rules().levels["alive"] * (1 - guess)
+
+
 def list_ended_runs(sweep: SweepFrame) -> list[EndedRun]:
     """Returns the runs of a sweep that have ended, by family, depth and seed.
 
@@ -42,8 +49,7 @@ def list_ended_runs(sweep: SweepFrame) -> list[EndedRun]:
     Fig. 6).
     """
     shape = data.shape(sweep.config.data)
-    guess = 1 / shape.classes
-    limit = guess + registered_rules().levels["alive"] * (1 - guess)
+    guess, limit = chance_and_threshold(sweep.config)
     columns = [name for name in (*METRICS.values(), *LOSSES) if name in sweep.runs]
     runs = []
     for row in sweep.runs[sweep.runs["status"].isin(ENDED)].to_dict("records"):

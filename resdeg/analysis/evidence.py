@@ -1,4 +1,4 @@
-"""The evidence of a sweep: the tables that claims read, and what the sweep lacks for a claim to be asked."""
+"""The evidence of a sweep: the tables that claims read, each made of its records when it is first read."""
 
 from __future__ import annotations
 
@@ -15,24 +15,13 @@ from resdeg import data
 from resdeg.analysis.effects import Sample
 from resdeg.analysis.ended import METRICS, list_ended_runs
 from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.lacks import NotAsked, describe_probes
 from resdeg.analysis.rules import Rules, Schedule, registered_rules
 from resdeg.config import SweepConfig
 from resdeg.records import ENDED
 
 OWN = "own start"  # the network of C5 that was not constructed
 RELU = "relu"  # the networks of the grid in C8
-
-
-class NotAsked(Exception):  # noqa: N818 - nobody made an error
-    """The sweep lacks what the claim needs."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-
-class NotPlanned(NotAsked):
-    """The configuration of the sweep lacks what the claim needs, whatever came out."""
 
 
 class Outcome(NamedTuple):
@@ -205,6 +194,16 @@ class Evidence:
             and (seeds := sorted(seed for seed, outcome in by_seed.items() if not outcome.alive))
         }
 
+    @cached_property
+    def unlearned(self) -> frozenset[str]:
+        """The kinds of networks of which every one with a block that has ended is dead, so all is noise."""
+        alive: dict[str, bool] = {}
+        for (network, depth, metric), by_seed in self.outcomes.items():
+            if metric == "test" and depth > 2:
+                learnt = any(outcome.alive for outcome in by_seed.values())
+                alive[network] = alive.get(network, False) or learnt
+        return frozenset(network for network, learnt in alive.items() if not learnt)
+
     def contrast(self, weights: Mapping[Quantity, float]) -> tuple[Sample, frozenset[int]]:
         """Returns a weighted sum of accuracies, and the seeds whose runs in it have all ended.
 
@@ -239,7 +238,8 @@ class Evidence:
         depths = [depth for arm in arms.values() for depth in arm.config.depths if depth in self.depths]
         if not depths:
             raise NotAsked(
-                "finished constructed networks beside plain ones of their depth from their own start"
+                "constructed networks that have finished, and plain ones of the same depth from their own "
+                "start; there are none of both yet"
             )
         deepest = max(depths)
         constructed = {
@@ -258,12 +258,12 @@ class Evidence:
         The networks are the plain ones of depth dk that are alive.
 
         Raises:
-            NotAsked: none was measured.
+            NotAsked: none is measured.
         """
         rows = self._measured("", ("plain", self.deepest), kind="probes", name="accuracy")
         rows = rows[(rows["state"] == "final") & rows["value"].notna()]
         if rows.empty:
-            raise NotAsked(f"probes of plain-{self.deepest}, measured (resdeg diagnose --kinds probes)")
+            raise NotAsked(describe_probes(self.deepest, self.test_images, measured=0))
         last = rows[(rows["stage"] == rows["stage"].max()) & (rows["block"] > 0)].sort_values("block")
         table = last.pivot(index="seed", columns="block", values="value")
         by_seed = {int(str(seed)): list(map(float, row.dropna())) for seed, row in table.iterrows()}

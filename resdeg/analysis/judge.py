@@ -13,7 +13,8 @@ import scipy.special
 from resdeg.analysis.claims import CLAIMS, Claim, list_networks
 from resdeg.analysis.contrasts import Collapse
 from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, locate_peak
-from resdeg.analysis.evidence import Evidence, NotAsked, NotPlanned
+from resdeg.analysis.evidence import Evidence
+from resdeg.analysis.lacks import NotAsked, NotPlanned
 from resdeg.config import Family
 
 POWER = 0.8  # the power that `count_seeds_to_decide` asks for
@@ -232,9 +233,14 @@ def _seeds_needed(sample: Sample, margin: float, *, side: int, error: float) -> 
 
 
 def locate_peaks(evidence: Evidence) -> dict[Family, Peak]:
-    """Returns where test accuracy has its maximum over the trained depths, by family."""
+    """Returns where test accuracy has its maximum over the trained depths, by family.
+
+    A family of which no network with a block has learnt has none, because its curve is noise at chance.
+    """
     curves: dict[Family, Peak] = {}
     for family in evidence.config.families:
+        if family in evidence.unlearned:
+            continue
         by_depth = evidence.accuracies(family, "test")
         with_block = {depth: by_seed for depth, by_seed in by_depth.items() if depth > 2}
         peak = locate_peak(with_block, list(by_depth))

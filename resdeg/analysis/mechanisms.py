@@ -5,7 +5,16 @@ from __future__ import annotations
 import statistics
 
 from resdeg.analysis.effects import Joint, Part, Sample, Witness
-from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked, NotPlanned
+from resdeg.analysis.evidence import OWN, RELU, Evidence
+from resdeg.analysis.lacks import (
+    NotAsked,
+    NotPlanned,
+    advise,
+    describe_depths,
+    describe_families,
+    describe_probes,
+    describe_seeds,
+)
 
 LOSSES = {"own start less constructed": "train_loss", "with recomputed statistics": "recomputed_train_loss"}
 
@@ -17,8 +26,12 @@ def compare_constructed(evidence: Evidence) -> Witness:
         NotAsked: no constructed network is planned, or too few seeds have ended.
     """
     rule = evidence.rules.claims["C5"]
-    if not evidence.starts_from_he or not evidence.arms_that_change("constructed"):
-        raise NotPlanned(rule.asks)
+    if not evidence.starts_from_he:
+        start = "a sweep whose own networks have He's initial values, which this one has not"
+        raise NotPlanned(f"{rule.asks}, and {start}")
+    if not evidence.arms_that_change("constructed"):
+        advice = "configs/causes-demo.toml has one, as [arms.constructed]"
+        raise NotPlanned(f"{rule.asks}; this sweep has none" + advise(evidence.config, advice))
     parts: dict[str, list[Part]] = {}
     columns: dict[str, dict[int, float]] = {}
     for name, metric in LOSSES.items():
@@ -45,17 +58,16 @@ def compare_probes(evidence: Evidence) -> Witness:
     """
     rule = evidence.rules.claims["C6"]
     least = rule.numbers["least_images"]
-    if (
-        "plain" not in evidence.config.families
-        or evidence.blocks_of_last_stage < 2
-        or evidence.test_images < least
-    ):
-        raise NotPlanned(rule.asks)
+    if "plain" not in evidence.config.families:
+        raise NotPlanned(f"{rule.asks}; {describe_families(evidence.config)}")
+    if evidence.blocks_of_last_stage < 2:
+        raise NotPlanned(f"{rule.asks}; {describe_depths(evidence.config, evidence.depths)}")
+    if evidence.test_images < least:
+        there = f"there are {evidence.test_images:,} test images. CIFAR-10 has 10,000"
+        raise NotPlanned(f"{rule.asks}; {there}")
     by_seed, images = evidence.probes()
     if images < evidence.test_images:
-        raise NotAsked(
-            f"probes on all {evidence.test_images:,} test images, not on {images:,} (diagnose --images)"
-        )
+        raise NotAsked(describe_probes(evidence.deepest, evidence.test_images, measured=images))
     last = min(map(len, by_seed.values())) - 1
     first = evidence.last_block - last
     candidates: dict[int | str, Joint] = {}
@@ -76,15 +88,20 @@ def measure_branches(evidence: Evidence) -> Joint:
         NotAsked: there are no such networks, or they were not measured at both ends.
     """
     rule = evidence.rules.claims["C7"]
-    if "residual" not in evidence.config.families or not evidence.depths:
-        raise NotPlanned(rule.asks)
+    _require_residual_blocks(rule.asks, evidence)
     decrease = {
         seed: states["initial"] - states["final"]
         for seed, states in evidence.branches("", evidence.deepest).items()
         if {"initial", "final"} <= {*states}
     }
     if not decrease:
-        raise NotAsked(f"blocks of residual-{evidence.deepest}, measured at both ends (resdeg diagnose)")
+        there = "there is no such measurement. `resdeg diagnose` makes it"
+        if evidence.config.adopted is not None:
+            there = "adopted weights come without their initial values"
+        raise NotAsked(
+            f"the blocks of residual-{evidence.deepest}, measured before the first step and after the last; "
+            f"{there}"
+        )
     return _join(evidence, [Part("decrease", Sample(decrease), rule.numbers["margin"], frozenset(decrease))])
 
 
@@ -95,9 +112,11 @@ def compare_activations(evidence: Evidence) -> Joint:
         NotAsked: there is no such arm, or too few snapshots were measured.
     """
     rule = evidence.rules.claims["C8"]
+    _require_residual_blocks(rule.asks, evidence)
     arms = list_activation_arms(evidence)
-    if not arms or "residual" not in evidence.config.families:
-        raise NotPlanned(rule.asks)
+    if not arms:
+        advice = "configs/cifar10.toml has both, as [arms.linear] and execution.snapshots"
+        raise NotPlanned(f"{rule.asks}; this sweep has no such arm" + advise(evidence.config, advice))
     own = average_decreases(evidence, "")
     parts = []
     for arm in arms:
@@ -107,7 +126,12 @@ def compare_activations(evidence: Evidence) -> Joint:
         parts.append(Part(name, Sample(difference), rule.numbers["margin"], frozenset(difference)))
     if not any(part.ended for part in parts):
         least = rule.numbers["least_snapshots"]
-        raise NotAsked(f"residual-{evidence.deepest} with ReLU and without, measured at {least} snapshots")
+        fewest = min(_count_snapshots(evidence, arm) for arm in ("", *arms))
+        raise NotAsked(
+            f"residual-{evidence.deepest} with ReLU and with another activation, both measured at {least} "
+            f"snapshots on the way; they were measured at {fewest or 'none'}. A new sweep with "
+            f"execution.snapshots={least} takes them, and `resdeg diagnose` measures them"
+        )
     return _join(evidence, parts)
 
 
@@ -124,6 +148,14 @@ def list_activation_arms(evidence: Evidence) -> list[str]:
     ]
 
 
+def _count_snapshots(evidence: Evidence, arm: str) -> int:
+    """Returns at how many snapshots on the way the deepest residual networks were measured, at most."""
+    if arm and arm not in evidence.arms:
+        return 0
+    by_seed = evidence.branches(arm, evidence.deepest).values()
+    return max((len({*states} - {"initial", "final"}) for states in by_seed), default=0)
+
+
 def average_decreases(evidence: Evidence, arm: str) -> dict[int, float]:
     """Returns the decrease of log2 norm(F) / norm(x), mean over snapshots and the end, by seed."""
     least = evidence.rules.claims["C8"].numbers["least_snapshots"]
@@ -133,6 +165,14 @@ def average_decreases(evidence: Evidence, arm: str) -> dict[int, float]:
         if "initial" in states and "final" in later and len(later) > least:
             decreases[seed] = states["initial"] - sum(later.values()) / len(later)
     return decreases
+
+
+def _require_residual_blocks(asks: str, evidence: Evidence) -> None:
+    """Raises NotPlanned where no residual network with a block is planned."""
+    if "residual" not in evidence.config.families:
+        raise NotPlanned(f"{asks}; {describe_families(evidence.config)}")
+    if not evidence.depths:
+        raise NotPlanned(f"{asks}; {describe_depths(evidence.config, ())}")
 
 
 def _fewest(parts: list[Part]) -> int:
@@ -145,7 +185,7 @@ def _have_seeds(evidence: Evidence, parts: list[Part]) -> bool:
 
 def _join(evidence: Evidence, parts: list[Part]) -> Joint:
     if not _have_seeds(evidence, parts):
-        fewest = _fewest(parts)
-        there = "there is 1" if fewest == 1 else f"there are {fewest}"
-        raise NotAsked(f"{evidence.rules.least_seeds} seeds that ended and were measured; {there}")
+        needed = "that have ended and were measured"
+        least = evidence.rules.least_seeds
+        raise NotAsked(describe_seeds(evidence.config, least, needed=needed, count=_fewest(parts)))
     return Joint(tuple(parts))

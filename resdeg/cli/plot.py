@@ -158,7 +158,7 @@ def draw(
     from resdeg.report.options import DEFAULTS
     from resdeg.report.style import FORMATS, find_theme, render
     from resdeg.report.table_files import FORMS, Dialect, write_csv
-    from resdeg.report.text import describe_peak
+    from resdeg.report.verdict_text import describe_peak
 
     chosen = DEFAULTS if figure_options is None else figure_options
     if kind not in FIGURES:

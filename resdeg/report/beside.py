@@ -9,8 +9,9 @@ import numpy as np
 from resdeg.analysis.arms import compare_arms
 from resdeg.analysis.contrasts import compare_depths
 from resdeg.analysis.effects import Sample
-from resdeg.analysis.evidence import OWN, Evidence, NotAsked, Quantity
+from resdeg.analysis.evidence import OWN, Evidence, Quantity
 from resdeg.analysis.frame import SweepFrame
+from resdeg.analysis.lacks import NotAsked
 from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Estimate, Unit, mean_interval
 from resdeg.report.chart import Table
 from resdeg.report.units import changed, percent
@@ -48,7 +49,7 @@ def _means(evidence: Evidence, network: str, *, metric: str) -> dict[int, float]
 def _fall(evidence: Evidence) -> list[str]:
     """Describes, for C1, the fall from the best depth with a block, whatever the grid."""
     means = _means(evidence, "plain", metric="test")
-    if evidence.deepest not in means or len(means) < 2:
+    if evidence.deepest not in means or len(means) < 2 or "plain" in evidence.unlearned:
         return []
     deepest = evidence.deepest
     best = max(means, key=lambda depth: means[depth])
@@ -64,7 +65,7 @@ def _fall(evidence: Evidence) -> list[str]:
 def _best_training_depth(evidence: Evidence) -> list[str]:
     """Describes, for C2, the depth of the best clean training accuracy."""
     means = _means(evidence, "plain", metric="train")
-    if not means:
+    if not means or "plain" in evidence.unlearned:
         return []
     best = max(means, key=lambda depth: means[depth])
     return [f"The best clean training accuracy of plain networks is at depth {best}: {percent(means[best])}."]

@@ -34,7 +34,8 @@ from resdeg.report.scales import (
     set_value_axis,
 )
 from resdeg.report.style import STROKES, Stroke, Theme, applied
-from resdeg.report.text import describe_peak, describe_runs, name_data
+from resdeg.report.text import describe_runs, name_data
+from resdeg.report.verdict_text import describe_peak
 
 TRAINING: Stroke = "--"
 PANELS = ("accuracy", "error")

@@ -8,7 +8,8 @@ import numpy as np
 
 from resdeg.analysis.curve import read_points
 from resdeg.analysis.diagnostics import summarise_blocks
-from resdeg.analysis.evidence import OWN, RELU, Evidence, NotAsked
+from resdeg.analysis.evidence import OWN, RELU, Evidence
+from resdeg.analysis.lacks import NotAsked
 from resdeg.analysis.mechanisms import average_decreases, list_activation_arms
 from resdeg.analysis.stats import Estimate, mean_interval
 from resdeg.config import Family

@@ -28,17 +28,20 @@ from resdeg.report.style import THEMES
 from resdeg.report.svg import Picture, colour_variables, embed
 from resdeg.report.text import (
     describe_budget,
-    describe_finding,
-    describe_numbers,
-    describe_peaks,
     describe_registration,
     describe_runs,
-    describe_seeds,
     join_words,
     name_data,
     spell_cell,
 )
 from resdeg.report.units import duration
+from resdeg.report.verdict_text import (
+    describe_finding,
+    describe_numbers,
+    describe_peaks,
+    describe_seeds,
+    describe_terms,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Report:
     Args:
         generated: whether the images were generated. about: what the runs are.
         peaks: where each family's curve has its peak; empty while the sweep is interim. peak_lines: in words.
-        networks: what each depth costs. made_with: properties and their values. seconds: of one worker.
+        terms: what f and the levels of the intervals are. networks: what each depth costs.
+        made_with: properties and their values. seconds: of one worker.
         published: a sentence on the published errors, and ours beside them where they can be compared.
         missing: what the verdicts do without.
     """
@@ -107,6 +111,7 @@ class Report:
     peaks: Mapping[Family, Peak]
     peak_lines: list[str]
     registration: str
+    terms: str
     sections: list[Section]
     arms: ArmSection | None
     blocks: BlockSection | None
@@ -148,6 +153,7 @@ def make_report(sweep: SweepFrame) -> Report:
         peaks={} if evidence.interim else locate_peaks(evidence),
         peak_lines=describe_peaks(evidence),
         registration=describe_registration(sweep),
+        terms=describe_terms(evidence, (section.finding for section in sections)),
         sections=sections,
         arms=make_arm_section(evidence),
         blocks=make_block_section(sweep),

@@ -13,16 +13,8 @@ from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.judge import judge_claims
 from resdeg.analysis.stats import Estimate
-from resdeg.report.text import (
-    count_seeds,
-    describe_budget,
-    describe_missing,
-    describe_outcome,
-    describe_peaks,
-    name_data,
-    spell_cell,
-    spell_half,
-)
+from resdeg.report.text import describe_budget, describe_missing, name_data, spell_cell, spell_half
+from resdeg.report.verdict_text import count_seeds, describe_outcome, describe_peaks
 
 Curves = Mapping[str, Mapping[int, Estimate]]  # points by family and depth
 

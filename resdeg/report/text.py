@@ -1,17 +1,14 @@
-"""Runs, findings and estimates in words, the same in figures, in the report and on the terminal."""
+"""Runs and estimates in words, the same in figures, in the report and on the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from resdeg import data
-from resdeg.analysis.effects import Peak
-from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.judge import MOST_SEEDS, Finding, Verdict, locate_peaks
 from resdeg.analysis.rules import registered_rules
 from resdeg.analysis.stats import Estimate
-from resdeg.config import Family, ModelConfig, SweepConfig
+from resdeg.config import ModelConfig, SweepConfig
 from resdeg.report.units import changed, percent
 
 DEMO_EPOCHS = 5
@@ -28,7 +25,8 @@ def join_words(items: Iterable[object], last: str = "and") -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _count(count: int, noun: str) -> str:
+def spell_count(count: int, noun: str) -> str:
+    """Returns a number of things, as in "1 seed" and "3 seeds"."""
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
@@ -179,125 +177,5 @@ def describe_registration(sweep: SweepFrame) -> str:
     if begun.depth is not None:
         line += f" Depth {begun.depth} was named before the first step."
     if begun.extended_after is not None:
-        line += f" The sweep was extended after a look at {_count(begun.extended_after, 'seed')}."
+        line += f" The sweep was extended after a look at {spell_count(begun.extended_after, 'seed')}."
     return line
-
-
-# ---------------------------------------------------------------- findings
-
-
-def describe_finding(finding: Finding, sweep: SweepFrame) -> str:
-    """Returns the verdict of a claim as a sentence, with the data set, budget and seeds it holds for."""
-    if finding.needs is not None:
-        needs = finding.needs if finding.needs.startswith("interim") else f"it needs {finding.needs}"
-        return f"Not asked: {needs}."
-    scope = f"{name_data(sweep.config)}, {describe_budget(sweep.config)}, {count_seeds(finding)}"
-    return f"{describe_outcome(finding).removesuffix('.')} ({scope})."
-
-
-def count_seeds(finding: Finding) -> str:
-    """Returns how many seeds a verdict holds for, and whether they are few."""
-    return _count(finding.seeds, "seed") + (", few seeds" if finding.few_seeds else "")
-
-
-def describe_outcome(finding: Finding) -> str:
-    """Returns what came out for a claim that was asked, in a sentence."""
-    claim = finding.claim
-    outcome = f"{claim.title}: these runs do not decide it."
-    if finding.verdict is Verdict.SUPPORTED:
-        outcome = claim.outcomes[0]
-    elif finding.verdict is Verdict.REFUTED:
-        outcome = claim.outcomes[1]
-    elif _has_no_fall(finding):
-        outcome = f"{claim.title}: no fall to explain."
-    return outcome
-
-
-def _has_no_fall(finding: Finding) -> bool:
-    guard = registered_rules().claims[finding.claim.id].numbers.get("guard")
-    return any(
-        part.name == guard and part.effect is not None and part.effect <= part.margin
-        for part in finding.parts
-    )
-
-
-def describe_numbers(finding: Finding) -> str:
-    """Returns parts, interval, seeds and deaths; empty where the claim was not asked."""
-    if finding.needs is not None:
-        return ""
-    unit = finding.claim.unit
-    witness = "" if finding.witness is None else f"At {finding.witness}: "
-    effects = ("-" if part.effect is None else unit.spell(part.effect) for part in finding.parts)
-    parts = (
-        f"{part.name} {effect} (margin {unit.spell(part.margin)})"
-        for part, effect in zip(finding.parts, effects, strict=True)
-    )
-    smallest = "" if finding.smallest is None else f", smallest {unit.spell(finding.smallest)}"
-    lines = [
-        f"{witness}{'; '.join(parts)}; in {unit.name}.",
-        _describe_interval(finding),
-        f"In {finding.beyond} of {_count(finding.seeds, 'seed')}{smallest}.",
-    ]
-    if finding.dead:
-        lines.append(f"Did not train: {join_words(finding.dead)}.")
-    if finding.collapse_bound is not None:
-        lines.append(f"No deepest one died; up to {100 * finding.collapse_bound:.0f} % of seeds may (95 %).")
-    return " ".join(line for line in lines if line)
-
-
-def _describe_interval(finding: Finding) -> str:
-    """Returns the interval of the excess, as far as it has ends."""
-    if finding.confidence is None or (finding.low is None and finding.high is None):
-        return ""
-    unit = finding.claim.unit
-    confidence = f"{100 * finding.confidence:.2f}".rstrip("0").rstrip(".")
-    low, high = (None if end is None else unit.spell(end) for end in (finding.low, finding.high))
-    if low is None or high is None:
-        ends = f"up to {high}" if low is None else f"from {low} up"
-    else:
-        ends = f"{low} to {high}"
-    return f"Beyond the margin{'s' * (len(finding.parts) > 1)} by {ends} ({confidence} % interval)."
-
-
-def describe_seeds(finding: Finding) -> str:
-    """Says how many seeds would decide a claim; empty where it is decided or cannot be asked."""
-    if finding.verdict is not Verdict.UNDECIDED:
-        return ""
-    if finding.deciding is None:
-        return f"If effect and spread are what they seem, not even {MOST_SEEDS} seeds will decide it."
-    if finding.deciding <= finding.seeds:
-        return ""
-    return (
-        f"If effect and spread are what they seem, {finding.deciding} seeds, "
-        f"{finding.deciding - finding.seeds} more, will probably decide it."
-    )
-
-
-# ---------------------------------------------------------------- peaks
-
-
-def describe_peak(evidence: Evidence, family: Family = "plain") -> str:
-    """Says where the curve of a family has its peak, or that the sweep is interim; empty without a peak."""
-    if evidence.interim is not None:
-        return evidence.interim
-    peak = locate_peaks(evidence).get(family)
-    return "" if peak is None else f"peak of the {family} curve: {_spell_peak(peak)}"
-
-
-def describe_peaks(evidence: Evidence) -> list[str]:
-    """Returns `describe_peak` of every family, once where the sweep is interim."""
-    lines = [describe_peak(evidence, family) for family in evidence.config.families]
-    return [line for line in dict.fromkeys(lines) if line]
-
-
-def _spell_peak(peak: Peak) -> str:
-    seeds = _count(peak.seeds, "seed")
-    if peak.seeds < registered_rules().least_seeds:
-        return f"best trained: {peak.best} ({seeds}: no interval)"
-    if peak.low is None and peak.high is None:
-        where = "not located"
-    elif peak.low is None:
-        where = f"below {peak.high}"
-    else:
-        where = f"above {peak.low}" if peak.high is None else f"between {peak.low} and {peak.high}"
-    return f"{where}; best trained: {peak.best} ({100 * peak.confidence:.0f} %, {seeds})"

@@ -39,8 +39,8 @@ def test_the_report_says_them_to_programs(resdeg, tmp_path: Path) -> None:
 def test_a_cause_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None:
     said = judged(planted(tmp_path / "s", PLANTS[Verdict.SUPPORTED]["accuracy"]))
     for name, needs in (
-        ("C5", "arm of constructed networks"), ("C6", "probes of plain-56, measured"),
-        ("C7", "blocks of residual-56, measured at both ends"), ("C8", "residual networks with another"),
+        ("C5", "arm of constructed networks"), ("C6", "probes behind the blocks of plain-56"),
+        ("C7", "blocks of residual-56, measured before the first"), ("C8", "residual networks with another"),
         ("C9", "StarGAN's unit"), ("C10", "start as identities (dirac 1) and with orthogonal values"),
     ):  # fmt: skip
         assert said[name].verdict is Verdict.NOT_ASKED
@@ -137,7 +137,7 @@ def test_probes_on_fewer_images_than_there_are_decide_nothing(tmp_path: Path) ->
     probes(store, {7: [0.6] * 5, 8: [0.7, 0.71, 0.7, 0.72, 0.7], 9: [0.6] * 5}, images=1_000)
     said = judged(store)["C6"]
     assert said.verdict is Verdict.NOT_ASKED
-    assert "on all 10,000 test images, not on 1,000" in str(said.needs)
+    assert "on all 10,000 test images; they were measured on 1,000" in str(said.needs)
 
 
 def test_the_block_that_does_better_is_named(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_block_that_does_better_is_named(tmp_path: Path) -> None:
 
 def test_a_data_set_of_few_test_images_cannot_be_asked(tmp_path: Path) -> None:
     store = causes(tmp_path / "s", Verdict.SUPPORTED, data={"name": "hierarchy"})
-    assert "5,000 test images" in str(judged(store)["C6"].needs)
+    assert "5,000 test images; there are 2,000 test images" in str(judged(store)["C6"].needs)
 
 
 # ---------------------------------------------------------------- C7, C8
@@ -169,7 +169,7 @@ def test_two_snapshots_are_too_few(tmp_path: Path) -> None:
         diagnostics.write_text("\n".join(lines) + "\n")
     said = judged(store)["C8"]
     assert said.verdict is Verdict.NOT_ASKED
-    assert "measured at 3 snapshots" in str(said.needs)
+    assert "both measured at 3 snapshots on the way; they were measured at 2." in str(said.needs)
 
 
 def test_a_branch_that_starts_smaller_is_no_merit_of_training(tmp_path: Path) -> None:

@@ -215,7 +215,10 @@ def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
     planted(tmp_path / "s", **two)
     judged = judge_claims(Evidence(load_sweep(tmp_path / "s")))
     assert {finding.verdict for finding in judged} == {Verdict.NOT_ASKED}
-    assert judged[0].needs == "3 seeds that have ended at every depth it compares; there are 2"
+    assert judged[0].needs == (
+        "3 seeds that have ended at every depth it compares; there are 2. "
+        "The same command with --seeds 0-2 trains them"
+    )
 
 
 def test_a_claim_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None:
@@ -223,9 +226,13 @@ def test_a_claim_that_cannot_be_asked_says_what_it_needs(tmp_path: Path) -> None
     evidence = Evidence(load_sweep(tmp_path / "s"))
     by_id = {finding.claim.id: finding for finding in judge_claims(evidence)}
     assert by_id["C1"].needs == (
-        "a plain network of depth 8, a deeper one, and one between them; 8, 20 with a block are planned"
+        "a plain network of depth 8, a deeper one, and one between them; the depths with a block that this "
+        "sweep plans are 8 and 20. For example, --depths 8,20,56 trains such networks"
     )
-    assert by_id["C3"].needs == "residual networks of two depths with a block"
+    assert by_id["C3"].needs == (
+        "residual networks of two depths with a block; this sweep has plain networks only. "
+        "Without --families it trains both families"
+    )
     assert by_id["C2"].verdict is Verdict.SUPPORTED
     assert locate_peaks(evidence)["plain"].possible == (8,)
 
@@ -252,6 +259,19 @@ def test_a_named_depth_stands_alone_for_the_claim(tmp_path: Path) -> None:
         assert said(tmp_path / str(depth))["C1"] is state, depth
 
 
+def test_a_witness_that_nothing_lies_below_is_said_to_be_the_shallowest(tmp_path: Path) -> None:
+    """It was named, so "it needs depth 8" would send the reader to look for what is there."""
+    rules = registered_rules()
+    registration = {
+        "version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3, "depth": 8,
+    }  # fmt: skip
+    planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED], registration=registration)
+    first = judge_claims(Evidence(load_sweep(tmp_path / "s")))[0]
+    assert (first.claim.id, first.verdict) == ("C1", Verdict.NOT_ASKED)
+    assert str(first.needs).startswith("the witness that was named before the first step, depth 8, to lie ")
+    assert "it is the shallowest" in str(first.needs)
+
+
 def test_a_registered_sweep_that_is_not_whole_gives_no_verdict(tmp_path: Path, resdeg) -> None:
     rules = registered_rules()
     registration = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3}
@@ -260,7 +280,8 @@ def test_a_registered_sweep_that_is_not_whole_gives_no_verdict(tmp_path: Path, r
     lines = [line for line in done.stdout.splitlines() if line.startswith("C")]
     assert all("NOT ASKED" in line for line in lines)
     assert sum("Not asked: interim, 2 of 3 seeds." in line for line in lines) >= 4
-    assert done.stdout.splitlines().count("interim, 2 of 3 seeds") == 1
+    line = "interim, 2 of 3 seeds: nothing is judged before all of them have ended"
+    assert done.stdout.splitlines().count(line) == 1
     assert "peak" not in done.stdout
     assert "falls from" not in done.stdout, "nothing is read off an interim curve"
     planted(tmp_path / "whole", **PLANTS[Verdict.SUPPORTED], registration=registration)

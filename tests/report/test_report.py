@@ -33,6 +33,17 @@ def test_bytes_repeat(supported: Path) -> None:
     assert render_markdown(make_report(sweep)) == render_markdown(make_report(load_sweep(supported)))
 
 
+def test_f_and_intervals_of_more_than_95_percent_are_explained(supported: Path, tmp_path: Path) -> None:
+    share = "a claim that gets half of it has an interval of 97.5 %"
+    planted(tmp_path / "none", **PLANTS[Verdict.NOT_ASKED])
+    for folder, shares in ((supported, True), (tmp_path / "none", False)):
+        report = make_report(load_sweep(folder))
+        for page in (render_markdown(report), render_html(report)):
+            assert "f, what a fall must exceed, is 2 points." in page
+            assert (share in page) is shares
+            assert ("97.5 % interval" in page or "98.75 % interval" in page) is shares
+
+
 class Outline(HTMLParser):
     """Opening and closing tags, and whatever refers outside of the file."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +62,43 @@ def test_a_sweep_that_is_not_whole_has_no_verdict_and_no_peak(tmp_path: Path) ->
     assert "peak" not in text
     assert "17 of 18 points finished; 1 missing" in text
     assert "o plain" in text, "the curve so far is drawn"
+
+
+def test_noise_at_chance_has_no_peak(tmp_path: Path, resdeg) -> None:
+    """Depth 2 has learnt, and no plain network with a block; the residual ones have."""
+    accuracy = {
+        ("plain", 2): [0.4, 0.41, 0.42], ("plain", 8): [0.11, 0.1, 0.12], ("plain", 20): [0.1, 0.09, 0.1],
+        ("residual", 2): [0.4, 0.41, 0.42], ("residual", 8): [0.7, 0.71, 0.7],
+        ("residual", 20): [0.75, 0.74, 0.75],
+    }  # fmt: skip
+    planted(tmp_path / "s", accuracy, diverged={("plain", 20): {1}})
+    noise = (
+        "no plain network with a block has learnt yet, so their curve is noise: none is above 23.5 % on its "
+        "training images, and a guess is at 10 %"
+    )
+    lines = summarize_sweep(load_sweep(tmp_path / "s"), width=200)
+    assert [line for line in lines if "peak" in line or "noise" in line] == [
+        noise, "peak of the residual curve: above 8; best trained: 20 (95 %, 3 seeds)",
+    ]  # fmt: skip
+    done = resdeg("report", tmp_path / "s")
+    assert noise in done.stdout.splitlines()
+    for form in ("report.md", "report.html"):
+        text = (tmp_path / "s" / form).read_text()
+        assert f"N{noise[1:]}." in text
+        assert "Peak of the plain" not in text
+        assert "best clean training accuracy" not in text, "the best of noise"
+        assert "the best with a block" not in text
+    assert set(json.loads(resdeg("report", tmp_path / "s", "--json").stdout)["peaks"]) == {"residual"}
+    drawn = json.loads(resdeg("plot", tmp_path / "s", "--json").stdout)
+    assert drawn["peak"] == noise.partition(":")[0], "short enough for the title of a figure"
+
+
+def test_one_network_that_has_learnt_is_no_noise(tmp_path: Path) -> None:
+    accuracy = {("plain", 8): [0.11, 0.1, 0.3], ("plain", 20): [0.1, 0.09, 0.1]}
+    (line,) = (
+        line for line in summarize_sweep(load(tmp_path / "s", accuracy), width=200) if "plain c" in line
+    )
+    assert line.startswith("peak of the plain curve")
 
 
 def test_the_table_has_the_numbers_of_the_curve(tmp_path: Path) -> None:
