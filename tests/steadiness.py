@@ -1,7 +1,7 @@
 """How steady the demo's verdicts are: `python -m tests.steadiness` writes results/demo/steadiness.csv.
 
 Networks of 25 seeds that had no part in the choice of the demo were trained once, on its grammar and on two
-others; fresh-runs.csv holds them. Any five of the seeds might have been a user's demo, and the share of each
+others; fresh-runs.csv holds them. Any seven of the seeds might have been a user's demo, and the share of each
 verdict among them is counted.
 """
 

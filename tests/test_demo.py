@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 METRICS = ("test_accuracy", "train_accuracy")
 TABLES = {
     "published": lambda: load_sweep(FOLDER).runs,
-    "fresh": lambda: pd.read_csv(FOLDER / "fresh-runs.csv").query("grammar == 0"),
+    "fresh": lambda: pd.read_csv(FOLDER / "fresh-runs.csv").query("grammar == 2"),
 }
 
 
@@ -67,12 +67,10 @@ def test_no_network_with_a_block_is_untrainable(runs: pd.DataFrame) -> None:
 
 @pytest.mark.slow
 def test_the_demo_s_verdicts_are_steady() -> None:
-    """Any five of 25 fresh seeds give the same four verdicts, nearly always."""
+    """Any seven of 25 fresh seeds give the same four verdicts, nearly always, on each of three grammars."""
     published = pd.read_csv(FOLDER / "steadiness.csv")
     pd.testing.assert_frame_equal(count_verdicts(DRAWS), published)
     assert set(published["grammar"]) == {0, 1, 2}
     most = published.groupby(["claim", "grammar"])["share"].max()
     assert len(most) == len(CLAIMS) * 3
-    assert (
-        most.xs(0, level="grammar").min() >= 0.95
-    )  # on the others it is not; README of results/demo says so
+    assert most.min() >= 0.95

@@ -157,8 +157,8 @@ def test_a_published_folder_goes_on_as_it_was(resdeg, tmp_path: Path) -> None:
     for arguments in (("demo/sweep.toml", "--out", "demo"), ("demo",), ("demo/sweep.toml",)):
         done = resdeg("sweep", *arguments)
         assert done.returncode == 0, done.stderr
-        assert "all 65 runs are finished: nothing to train" in done.stderr
-    assert json.loads(resdeg("status", "demo", "--json").stdout)["counts"] == {"finished": 65}
+        assert "all 91 runs are finished: nothing to train" in done.stderr
+    assert json.loads(resdeg("status", "demo", "--json").stdout)["counts"] == {"finished": 91}
     assert (tmp_path / "demo" / "sweep.toml").read_bytes().startswith(before[:40])
 
 
