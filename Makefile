@@ -28,7 +28,7 @@ demo: $(STAMP) ## the degradation curve on the built-in data, about 3 minutes wi
 	$(BIN)/resdeg sweep configs/demo.toml --out $(DEMO)
 
 test: $(STAMP) ## the tests, with coverage
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n 3 --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 quick: $(STAMP) ## the fast tests, without coverage: under two minutes on 2 cores
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
