@@ -54,7 +54,7 @@ def describe_seeds(config: SweepConfig, least: int, *, needed: str, count: int) 
     Args:
         needed: what these seeds must have done. count: how many seeds have.
     """
-    there = "there is 1" if count == 1 else f"there are {count or 'none'}"
+    there = {0: "there are none", 1: "there is 1"}.get(count, f"there are {count}")
     planned = len(config.seeds) >= least
     more = "" if planned else advise(config, f"The same command with --seeds 0-{least - 1} trains them")
     return f"{least} seeds {needed}; {there}{more}"

@@ -129,7 +129,7 @@ def compare_activations(evidence: Evidence) -> Joint:
         fewest = min(_count_snapshots(evidence, arm) for arm in ("", *arms))
         raise NotAsked(
             f"residual-{evidence.deepest} with ReLU and with another activation, both measured at {least} "
-            f"snapshots on the way; they were measured at {fewest or 'none'}. A new sweep with "
+            f"snapshots on the way; they were measured at {fewest}. A new sweep with "
             f"execution.snapshots={least} takes them, and `resdeg diagnose` measures them"
         )
     return _join(evidence, parts)
