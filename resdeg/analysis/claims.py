@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from resdeg.analysis.contrasts import compare_residual, find_witness
 from resdeg.analysis.effects import Both, Joint, Judgeable, Part, Witness
 from resdeg.analysis.evidence import Evidence
-from resdeg.analysis.lacks import NotPlanned, advise
+from resdeg.analysis.lacks import NotPlanned, advise, advise_settings
 from resdeg.analysis.mechanisms import (
     compare_activations,
     compare_constructed,
@@ -51,12 +51,19 @@ def repeat_in_stargan_units(evidence: Evidence) -> Both:
     """
     rule = evidence.rules.claims["C9"]
     if not evidence.is_stargan or rule.numbers["units_depth"] not in evidence.depths:
+        depth = rule.numbers["units_depth"]
+        lack = "this sweep has another block" + advise_settings(
+            evidence.config,
+            "model.block=stargan",
+            "model.layout=isotropic",
+            anew=True,
+            trains="such networks",
+        )
         if evidence.is_stargan:
-            lack = f"this sweep does not plan depth {rule.numbers['units_depth']}"
-        else:
-            lack = "this sweep has another block"
-        advice = "`resdeg sweep configs/stargan.toml` trains such networks"
-        raise NotPlanned(f"{rule.asks}; {lack}" + advise(evidence.config, advice))
+            depths = ",".join(map(str, sorted({*evidence.config.depths, depth})))
+            command = f"The same command with --depths {depths} trains them"
+            lack = f"this sweep does not plan depth {depth}" + advise(evidence.config, command)
+        raise NotPlanned(f"{rule.asks}; {lack}")
 
     def named(claim: str) -> Judgeable:
         effect = CLAIMS[claim].effect(evidence)

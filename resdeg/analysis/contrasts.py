@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from resdeg.analysis.effects import Joint, Part, Witness
 from resdeg.analysis.evidence import Evidence, Quantity
@@ -11,6 +12,7 @@ from resdeg.analysis.lacks import (
     NotAsked,
     NotPlanned,
     advise,
+    advise_settings,
     describe_depths,
     describe_families,
     describe_seeds,
@@ -18,7 +20,18 @@ from resdeg.analysis.lacks import (
 )
 from resdeg.config import FAMILIES
 
-STARTS = {"identity": "as identities", "orthogonal": "with orthogonal values"}
+
+class Start(NamedTuple):
+    """Initial values that C10 compares with He's: in words, and the settings of an arm that has them."""
+
+    words: str
+    settings: tuple[str, ...]
+
+
+STARTS = {
+    "identity": Start("as identities", ("families=plain", "model.init=dirac-mixed", "model.dirac=1")),
+    "orthogonal": Start("with orthogonal values", ("families=plain", "model.init=orthogonal")),
+}
 
 
 def find_witness(claim: str, evidence: Evidence) -> Witness:
@@ -80,9 +93,11 @@ def _describe_arms(evidence: Evidence) -> str:
     """Says which arms of C10 a sweep lacks."""
     if not evidence.starts_from_he:
         return "and a sweep whose own networks have He's initial values, which this one has not"
-    missing = " or ".join(words for network, words in STARTS.items() if network not in evidence.start_arms)
-    return f"this sweep has no arm of networks that start {missing}" + advise(
-        evidence.config, "configs/cifar10.toml has both, as [arms.identity] and [arms.orthogonal]"
+    missing = [start for start in STARTS if start not in evidence.start_arms]
+    words = " or ".join(STARTS[start].words for start in missing)
+    settings = (f"arms.{start}.{setting}" for start in missing for setting in STARTS[start].settings)
+    return f"this sweep has no arm of networks that start {words}" + advise_settings(
+        evidence.config, *settings
     )
 
 

@@ -24,6 +24,18 @@ def advise(config: SweepConfig, advice: str) -> str:
     return "" if config.adopted is not None else f". {advice}"
 
 
+def advise_settings(config: SweepConfig, *settings: str, anew: bool = False, trains: str = "them") -> str:
+    """Returns a further sentence that says which settings train what is missing; empty for adopted weights.
+
+    Args:
+        settings: as `--set` takes them. anew: whether a larger grid of this sweep would not do.
+        trains: what these settings train.
+    """
+    command = "A new sweep" if anew else "The same command"
+    options = " ".join(f"--set {setting}" for setting in settings)
+    return advise(config, f"{command} with {options} trains {trains}")
+
+
 def describe_families(config: SweepConfig) -> str:
     """Says which family the sweep has, where it lacks the other one."""
     return f"this sweep has {config.families[0]} networks only" + advise(

@@ -9,7 +9,7 @@ from resdeg.analysis.evidence import OWN, RELU, Evidence
 from resdeg.analysis.lacks import (
     NotAsked,
     NotPlanned,
-    advise,
+    advise_settings,
     describe_depths,
     describe_families,
     describe_probes,
@@ -29,9 +29,10 @@ def compare_constructed(evidence: Evidence) -> Witness:
     if not evidence.starts_from_he:
         start = "a sweep whose own networks have He's initial values, which this one has not"
         raise NotPlanned(f"{rule.asks}, and {start}")
+    if "plain" not in evidence.config.families:
+        raise NotPlanned(f"{rule.asks}; {describe_families(evidence.config)}")
     if not evidence.arms_that_change("constructed"):
-        advice = "configs/causes-demo.toml has one, as [arms.constructed]"
-        raise NotPlanned(f"{rule.asks}; this sweep has none" + advise(evidence.config, advice))
+        raise NotPlanned(f"{rule.asks}; {_describe_constructed(evidence)}")
     parts: dict[str, list[Part]] = {}
     columns: dict[str, dict[int, float]] = {}
     for name, metric in LOSSES.items():
@@ -48,6 +49,19 @@ def compare_constructed(evidence: Evidence) -> Witness:
         _join(evidence, max(parts.values(), key=_fewest, default=[]))
     best = min(candidates, key=lambda arm: statistics.fmean(columns[str(arm)].values()))
     return Witness(candidates, "arm", best)
+
+
+def _describe_constructed(evidence: Evidence) -> str:
+    """Says that a sweep has no constructed networks, and how it gets them."""
+    if len(evidence.depths) < 2:
+        return describe_depths(evidence.config, evidence.depths)
+    *_, shallower, deepest = evidence.depths
+    return "this sweep has none" + advise_settings(
+        evidence.config,
+        "arms.constructed.families=plain",
+        f"arms.constructed.depths={deepest}",
+        f"arms.constructed.constructed.from_depth={shallower}",
+    )
 
 
 def compare_probes(evidence: Evidence) -> Witness:
@@ -115,8 +129,17 @@ def compare_activations(evidence: Evidence) -> Joint:
     _require_residual_blocks(rule.asks, evidence)
     arms = list_activation_arms(evidence)
     if not arms:
-        advice = "configs/cifar10.toml has both, as [arms.linear] and execution.snapshots"
-        raise NotPlanned(f"{rule.asks}; this sweep has no such arm" + advise(evidence.config, advice))
+        least = rule.numbers["least_snapshots"]
+        settings = ["arms.linear.families=residual", "arms.linear.model.inner_activation=none"]
+        anew = evidence.config.execution.snapshots < least
+        advice = advise_settings(
+            evidence.config,
+            *settings,
+            *[f"execution.snapshots={least}"] * anew,
+            anew=anew,
+            trains="such networks",
+        )
+        raise NotPlanned(f"{rule.asks}; this sweep has no such arm{advice}")
     own = average_decreases(evidence, "")
     parts = []
     for arm in arms:

@@ -36,10 +36,10 @@ from resdeg.report.text import (
 )
 from resdeg.report.units import duration
 from resdeg.report.verdict_text import (
+    describe_deciding_seeds,
     describe_finding,
     describe_numbers,
     describe_peaks,
-    describe_seeds,
     describe_terms,
 )
 
@@ -211,7 +211,7 @@ def _make_section(evidence: Evidence, finding: Finding) -> Section:
         finding,
         sentence=describe_finding(finding, evidence.sweep),
         numbers=describe_numbers(finding),
-        seeds=describe_seeds(finding),
+        seeds=describe_deciding_seeds(finding),
         beside=describe_beside(claim.id, evidence),
         bar=Bar.from_finding(finding),
         figure=chart if chart is None else embed(chart, name=claim.id, title=f"{claim.id}: {claim.title}"),

@@ -106,7 +106,7 @@ def _describe_interval(finding: Finding) -> str:
     return f"Beyond the margin{'s' * (len(finding.parts) > 1)} by {ends} ({confidence} % interval)."
 
 
-def describe_seeds(finding: Finding) -> str:
+def describe_deciding_seeds(finding: Finding) -> str:
     """Says how many seeds would decide a claim; empty where it is decided or cannot be asked."""
     if finding.verdict is not Verdict.UNDECIDED:
         return ""

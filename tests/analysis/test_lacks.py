@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,8 +46,30 @@ def test_seeds_that_are_planned_are_not_asked_for_again() -> None:
 def test_a_sweep_of_one_family(tmp_path: Path) -> None:
     needs = read_needs(tmp_path / "s", {("residual", 8): GOOD, ("residual", 20): GOOD})
     lack = "this sweep has residual networks only. Without --families it trains both families"
-    for claim in ("C1", "C2", "C4", "C6", "C10"):
+    for claim in ("C1", "C2", "C4", "C5", "C6", "C10"):
         assert needs[claim].endswith(f"; {lack}"), claim
+
+
+@pytest.mark.parametrize("claim", ["C5", "C8", "C9", "C10"])
+def test_the_settings_that_are_named_are_enough(claim: str, tmp_path: Path) -> None:
+    """A sweep that was planned as the reason says is asked: what it lacks then is runs, and no plan."""
+    accuracy = {(family, depth): GOOD for family in ("plain", "residual") for depth in (8, 14, 20)}
+    needs = read_needs(tmp_path / "s", accuracy)[claim]
+    settings = re.findall(r"--set (\S+)", needs)
+    assert settings
+    config = resolve(None, {}, settings, {"depths": [8, 14, 20], "training": {"epochs": 2}})
+    with_them = replace(load_sweep(tmp_path / "s"), config=config)
+    (finding,) = (finding for finding in judge_claims(Evidence(with_them)) if finding.claim.id == claim)
+    assert "--set" not in str(finding.needs)
+
+
+def test_six_units_are_added_to_the_depths_of_a_sweep(tmp_path: Path) -> None:
+    accuracy = {(family, depth): GOOD for family in ("plain", "residual") for depth in (2, 8, 20)}
+    unit = {"block": "stargan", "layout": "isotropic"}
+    needs = read_needs(tmp_path / "s", accuracy, model=unit)
+    assert needs["C9"].endswith(
+        "; this sweep does not plan depth 14. The same command with --depths 2,8,14,20 trains them"
+    )
 
 
 def test_weights_of_others_are_not_to_be_trained(tmp_path: Path) -> None:
