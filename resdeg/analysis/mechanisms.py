@@ -128,10 +128,10 @@ def compare_activations(evidence: Evidence) -> Joint:
     rule = evidence.rules.claims["C8"]
     _require_residual_blocks(rule.asks, evidence)
     arms = list_activation_arms(evidence)
+    least = rule.numbers["least_snapshots"]
+    anew = evidence.config.execution.snapshots < least
     if not arms:
-        least = rule.numbers["least_snapshots"]
         settings = ["arms.linear.families=residual", "arms.linear.model.inner_activation=none"]
-        anew = evidence.config.execution.snapshots < least
         advice = advise_settings(
             evidence.config,
             *settings,
@@ -148,12 +148,11 @@ def compare_activations(evidence: Evidence) -> Joint:
         name = f"{RELU} less {arm}"
         parts.append(Part(name, Sample(difference), rule.numbers["margin"], frozenset(difference)))
     if not any(part.ended for part in parts):
-        least = rule.numbers["least_snapshots"]
         fewest = min(_count_snapshots(evidence, arm) for arm in ("", *arms))
+        how = f"A new sweep with --set execution.snapshots={least} takes them, and " if anew else ""
         raise NotAsked(
             f"residual-{evidence.deepest} with ReLU and with another activation, both measured at {least} "
-            f"snapshots on the way; they were measured at {fewest}. A new sweep with "
-            f"execution.snapshots={least} takes them, and `resdeg diagnose` measures them"
+            f"snapshots on the way; they were measured at {fewest}. {how}`resdeg diagnose` measures them"
         )
     return _join(evidence, parts)
 

@@ -72,6 +72,22 @@ def test_six_units_are_added_to_the_depths_of_a_sweep(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("snapshots", "advice"),
+    [
+        (3, "`resdeg diagnose` measures them"),
+        (2, "A new sweep with --set execution.snapshots=3 takes them, and `resdeg diagnose` measures them"),
+    ],
+)
+def test_snapshots_that_the_sweep_takes_are_not_asked_for(
+    snapshots: int, advice: str, tmp_path: Path
+) -> None:
+    accuracy = {("residual", depth): GOOD for depth in (8, 20)}
+    arms = {"linear": {"families": "residual", "model": {"inner_activation": "none"}}}
+    needs = read_needs(tmp_path / "s", accuracy, arms=arms, execution={"snapshots": snapshots})
+    assert needs["C8"].endswith(f"; they were measured at 0. {advice}")
+
+
 def test_weights_of_others_are_not_to_be_trained(tmp_path: Path) -> None:
     """Nobody can add a depth, a seed or an arm to them by a command."""
     needs = read_needs(tmp_path / "s", {("plain", 20): [0.7], ("plain", 32): [0.6]}, adopted=ADOPTED)
