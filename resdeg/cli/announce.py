@@ -115,9 +115,9 @@ def show_dry_run(priced: Priced, as_json: bool) -> None:
     announce(priced)
     if free is not None and free < needed:
         screen.say(f"note    only {size(free)} are free there, so this sweep would be refused")
-    emit(f"{'run':32} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>12} {'disk':>9}")
+    emit(f"{'run':26} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>10} {'disk':>9}")
     for row in rows:
         emit(
-            f"{row['run_id']:32} {row['state']:>11} {row['parameters']:>10,} {row['pflop']:>8.3f} "
-            f"{duration(float(str(row['seconds']))):>12} {size(float(str(row['bytes']))):>9}"
+            f"{row['run_id']:26} {row['state']:>11} {row['parameters']:>10,} {row['pflop']:>8.3f} "
+            f"{duration(float(str(row['seconds']))):>10} {size(float(str(row['bytes']))):>9}"
         )

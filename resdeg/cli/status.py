@@ -42,14 +42,14 @@ def status(
     )
     arms = any(row.arm for row in overview.rows)
     emit(
-        f"{'run':32} {'state':>11} {'step':>16} {'test':>7} {'training':>8} {'time':>12}"
+        f"{'run':26} {'state':>11} {'step':>13} {'test':>7} {'training':>8} {'time':>10}"
         + ("  arm" if arms else "")
     )
     for row in overview.rows:
         emit(
-            f"{row.run_id:32} {row.state:>11} {f'{row.step:,}/{row.steps:,}' if row.steps else '-':>16} "
+            f"{row.run_id:26} {row.state:>11} {f'{row.step:,}/{row.steps:,}' if row.steps else '-':>13} "
             f"{percent(row.test_accuracy):>7} {percent(row.train_accuracy):>8} "
-            f"{duration(row.seconds) if row.seconds else '-':>12}" + (f"  {row.arm}" if row.arm else "")
+            f"{duration(row.seconds) if row.seconds else '-':>10}" + (f"  {row.arm}" if row.arm else "")
         )
     for row in overview.rows:
         if row.reason and row.state in ("diverged", "failed"):

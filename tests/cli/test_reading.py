@@ -92,6 +92,17 @@ def test_status_shows_the_curve_on_request(resdeg, tmp_path: Path) -> None:
     assert json.loads(resdeg("status", "s", "--curve", "--json").stdout)["curve"] == []
 
 
+def test_tables_of_runs_fit_a_terminal_of_eighty_columns(resdeg, tmp_path: Path) -> None:
+    """Names of depth 110 are the longest that are usual, and their forecasts are hours."""
+    longest = {(family, 110): [0.9123] for family in ("plain", "residual")}
+    planted(tmp_path / "s", longest, training={"recipe": "he2015"})
+    planned = resdeg("sweep", "s", "--seeds", "10", "--dry-run", "--out", "new")
+    for output, rows in ((resdeg("status", "s"), 2), (planned, 2)):
+        table = output.stdout.splitlines()[-rows - 1 :]
+        assert table[0].startswith("run ")
+        assert max(map(len, table)) <= 80, table
+
+
 def test_status_loads_pandas_for_the_curve_only(tmp_path: Path) -> None:
     planted(tmp_path / "s", CELLS)
     script = (
