@@ -16,7 +16,7 @@ help: ## list the targets
 $(STAMP): pyproject.toml constraints.txt setup.py resdeg/models/norm_relu.cpp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "resdeg needs Python >= 3.11; try make PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian: apt install python3-venv)" >&2; exit 2; }
-	@# torch first and only if it is missing: an open requirement would fetch gigabytes of CUDA packages
+	@# torch is installed first, and only if it is missing, so that a build for the CPU that is there stays
 	@echo "installing resdeg, torch and what the tests need into $(VENV): some minutes, without output"
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check "$(TORCH)"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'

@@ -25,10 +25,10 @@ def anchors(
     sweep: Annotated[
         Path | None, typer.Argument(metavar="[SWEEP]", help="A sweep under the paper's full protocol.")
     ] = None,
-    published: Annotated[bool, typer.Option("--published", help="The published numbers alone.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Only the published numbers.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Set a sweep beside the published errors; without one, the last here, or they alone."""
+    """Compare a sweep, by default the last one here, with the published errors."""
     from resdeg.analysis.anchors import export_fields, load_anchors
 
     if published and sweep is not None:

@@ -40,8 +40,8 @@ def diagnose(
             "Not given: 1000, and what was measured on more stays.",
         ),
     ] = None,
-    depths: Annotated[str | None, typer.Option(help="Of these depths alone, e.g. 20,56.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Of these seeds alone, e.g. 0-2.")] = None,
+    depths: Annotated[str | None, typer.Option(help="Only these depths, e.g. 20,56.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Only these seeds, e.g. 0-2.")] = None,
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Also runs that were stopped, at their newest checkpoint.")
     ] = False,

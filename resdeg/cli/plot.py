@@ -60,7 +60,7 @@ def plot(
     theme: Annotated[
         str, typer.Option(help="light or dark.", autocompletion=options.one_of("light", "dark"))
     ] = "light",
-    arm: Annotated[str | None, typer.Option(help="Of this arm instead of the grid it is set beside.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Draw this arm instead of the grid.")] = None,
     evaluation: options.Evaluation = None,
     size: Annotated[str | None, typer.Option(help="Width and height: 3.25x2.4 (inches), 8cmx6cm.")] = None,
     dpi: Annotated[int | None, typer.Option(help="Pixels per inch of a PNG [160].")] = None,

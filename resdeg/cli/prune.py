@@ -24,7 +24,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Free them without asking.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Free the checkpoints of ended runs, whose records stay. Without --yes a pipe only hears how much."""
+    """Free the checkpoints of ended runs, whose records stay. A pipe needs --yes, else it prints how much."""
     from resdeg.analysis.reader import list_runs
     from resdeg.store import SweepStore, find_prunable
     from resdeg.store import prune as free_weights
