@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -37,3 +38,23 @@ def test_the_readme_says_what_the_report_of_the_demo_says() -> None:
         told = line.replace("+", "").replace(" of the depth", "")
         for part in effect.strip().replace("+", "").rstrip(")").split(" ("):
             assert part in told, (claim, part)
+
+
+def test_the_list_of_results_has_each_folder_and_its_verdicts() -> None:
+    rows = re.findall(
+        r"^\| \[(.+?)\]\(.+?\) \|.*\| (yes|no) \| (.+?) \|$",
+        (RESULTS / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    listed = {name: (fixed, told) for name, fixed, told in rows}
+    pages = {
+        name: [path.read_text() for path in sorted((RESULTS / name).rglob("report.md"))] for name in listed
+    }
+    assert sum(map(len, pages.values())) == len(SWEEPS)
+    for name, (fixed, told) in listed.items():
+        verdicts = []
+        for page in pages[name]:
+            assert ("The rules were fixed before the first step" in page) == (fixed == "yes"), name
+            reached = re.findall(r"^\| (C\d+) .*?\*\*(SUPPORTED|REFUTED|UNDECIDED)\*\*", page, re.MULTILINE)
+            verdicts += [f"{claim} {verdict}" for claim, verdict in reached]
+        assert told == ", ".join(verdicts) or (told.startswith("none") and not verdicts), name
