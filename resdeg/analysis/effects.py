@@ -14,6 +14,8 @@ import scipy.special
 from resdeg.analysis.rules import registered_rules
 from resdeg.analysis.stats import student_quantile
 
+ROUNDING = 1e-12  # A smaller deviation, relative to numbers above 1, is that of their last digits.
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -39,12 +41,13 @@ class Sample:
 
     @cached_property
     def deviation(self) -> float:
-        """Standard deviation over seeds; NaN with one."""
+        """Standard deviation over seeds, 0 where it is rounding only; NaN with one."""
         if self.seeds < 2:
             return math.nan
-        if len({*self.by_seed.values()}) == 1:
-            return 0.0  # Rounding of the mean would hide it.
-        return math.sqrt(sum((value - self.mean) ** 2 for value in self.by_seed.values()) / (self.seeds - 1))
+        values = self.by_seed.values()
+        deviation = math.sqrt(sum((value - self.mean) ** 2 for value in values) / (self.seeds - 1))
+        # Equal differences of accuracies differ by rounding, and a spread of 1e-17 would be certainty.
+        return deviation if deviation > ROUNDING * max(1.0, *map(abs, values)) else 0.0
 
     @cached_property
     def _decides(self) -> bool:
@@ -197,11 +200,12 @@ class Witness:
         return self.candidates[self.best].shown
 
     @property
-    def _standing(self) -> list[Joint]:
+    def standing(self) -> list[Joint]:
+        """The parts of the candidates that can support the claim."""
         return [self.candidates[self.named]] if self.named is not None else [*self.candidates.values()]
 
     def p_above(self) -> float:
-        return simes([joint.p_above() for joint in self._standing])
+        return simes([joint.p_above() for joint in self.standing])
 
     def p_below(self) -> float:
         if not self.refutable:
@@ -216,9 +220,9 @@ class Witness:
 
     def lower(self, error: float) -> float:
         """Returns the largest over j of the j-th largest bound at error · j / c, as in Simes' test."""
-        count = len(self._standing)
+        count = len(self.standing)
         bounds = [
-            sorted((joint.lower(error * j / count) for joint in self._standing), reverse=True)[j - 1]
+            sorted((joint.lower(error * j / count) for joint in self.standing), reverse=True)[j - 1]
             for j in range(1, count + 1)
         ]
         return max(bounds)

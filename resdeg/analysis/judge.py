@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,13 +12,13 @@ import scipy.special
 
 from resdeg.analysis.claims import CLAIMS, Claim, list_networks
 from resdeg.analysis.contrasts import Collapse
-from resdeg.analysis.effects import Judgeable, Peak, Sample, Witness, locate_peak
+from resdeg.analysis.effects import Both, Judgeable, Part, Peak, Witness, locate_peak
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.lacks import NotAsked, NotPlanned
 from resdeg.config import Family
 
 POWER = 0.8  # the power that `count_seeds_to_decide` asks for
-MOST_SEEDS = 200  # A larger number is printed as "more than" this one.
+MOST_SEEDS = 200  # A larger number is only said to be larger.
 
 
 class Verdict(StrEnum):
@@ -30,9 +30,9 @@ class Verdict(StrEnum):
 
 RULE = (
     "A claim is one part or several, each an effect and a margin. All parts lie above their margins, with "
-    "the error that the claim is given: SUPPORTED. Some part lies below its margin, at every depth that "
-    "could bear the claim: REFUTED. Otherwise: UNDECIDED. What the sweep holds too little for, three seeds "
-    "among it: NOT ASKED."
+    "the error that the claim is given: SUPPORTED. Some part lies below its margin, at every candidate "
+    "depth: REFUTED. Otherwise: UNDECIDED. NOT ASKED: the sweep lacks what the claim needs, for example "
+    "three seeds."
 )
 
 
@@ -67,10 +67,11 @@ class Finding:
         confidence: that of the interval; Holm's share of the family's error makes it more than 95 %.
         seeds: how many have ended in every part; beyond: in how many of them every part exceeds its margin.
         smallest: the least number of the part nearest to its margin.
-        few_seeds: whether no test without Student's assumptions could give a p below .05.
+        few_seeds: whether some printed part has too few for a p below .05 without Student's assumptions.
         dead: the networks that it reads and that did not train.
         collapse_bound: the rate of collapse that these seeds do not exclude (C3).
-        deciding: seeds with which it would probably be decided; None if it is decided, or above MOST_SEEDS.
+        deciding: seeds with which it would probably be decided, MOST_SEEDS + 1 for any number above; None if
+            it is decided, or if no number of seeds would decide it.
     """
 
     claim: Claim
@@ -94,10 +95,10 @@ class Finding:
 
 
 def reach_verdict(effect: Judgeable, alpha: float) -> Verdict:
-    """Applies RULE, each way with half of a two-sided error of `alpha`."""
-    if effect.p_above() < alpha / 2:
-        return Verdict.SUPPORTED
-    return Verdict.REFUTED if effect.collapsed or effect.p_below() < alpha / 2 else Verdict.UNDECIDED
+    """Applies RULE, each way with half of a two-sided error of `alpha`; a collapse comes before any test."""
+    if effect.collapsed or effect.p_below() < alpha / 2:
+        return Verdict.REFUTED
+    return Verdict.SUPPORTED if effect.p_above() < alpha / 2 else Verdict.UNDECIDED
 
 
 def share_error(p_values: Mapping[str, float], level: float) -> dict[str, float]:
@@ -137,7 +138,9 @@ def judge_family(evidence: Evidence, family: str) -> dict[str, Judged | str]:
             planned[name] = 1.0
         else:
             effects[name] = effect if evidence.interim is None else evidence.interim
-            planned[name] = min(1.0, 2 * min(effect.p_above(), effect.p_below()))
+            # What has collapsed cannot be supported, so its p above decides nothing.
+            p_above = 1.0 if effect.collapsed else effect.p_above()
+            planned[name] = min(1.0, 2 * min(p_above, effect.p_below()))
     shares = share_error(planned, evidence.rules.levels["family"])
     return {
         name: effect
@@ -182,7 +185,7 @@ def _finding(claim: Claim, evidence: Evidence, *, judged: Judged | str) -> Findi
             all(part.sample.by_seed.get(seed, -math.inf) > part.margin for part in parts) for seed in seeds
         ),
         smallest=min(nearest.sample.by_seed.values(), default=None),
-        few_seeds=2 / 2 ** len(seeds) >= evidence.rules.levels["family"],
+        few_seeds=2 / 2 ** min(part.sample.seeds for part in parts) >= evidence.rules.levels["family"],
         dead=tuple(_dead_networks(claim.id, evidence)),
         collapse_bound=effect.bound if isinstance(effect, Collapse) else None,
         deciding=count_seeds_to_decide(effect, alpha) if undecided else None,
@@ -201,24 +204,62 @@ def _dead_networks(claim: str, evidence: Evidence) -> Iterator[str]:
 
 
 def count_seeds_to_decide(effect: Judgeable, alpha: float) -> int | None:
-    """Returns with how many seeds the printed parts would decide with probability POWER.
+    """Returns with how many seeds the claim would be decided with probability POWER.
 
-    Effect and spread are taken to be what they seem. None stands for more than MOST_SEEDS.
+    Effect and spread are taken to be what they seem. MOST_SEEDS + 1 stands for any number above MOST_SEEDS.
+    None stands for a claim that no number of seeds would decide: some part is not above its margin, and
+    either the claim cannot be refuted, or it holds at a candidate that cannot support it.
     """
-    shown = effect.shown
-    error = (
-        alpha / 2 / (len(effect.candidates) if isinstance(effect, Witness) and effect.named is None else 1)
-    )
-    if all(part.excess > 0 for part in shown):
-        needed = [_seeds_needed(part.sample, part.margin, side=1, error=error) for part in shown]
-        return None if None in needed else max(seeds for seeds in needed if seeds is not None)
-    below = [_seeds_needed(part.sample, part.margin, side=-1, error=alpha / 2 / len(shown)) for part in shown]
-    return min((seeds for seeds in below if seeds is not None), default=None)
+    above = _count_seeds_above(effect, alpha / 2)
+    return _count_seeds_below(effect, alpha / 2) if above is None else above
 
 
-def _seeds_needed(sample: Sample, margin: float, *, side: int, error: float) -> int | None:
-    distance = side * (sample.mean - margin)
-    if sample.seeds < 2 or not distance > 0:
+def _count_seeds_above(effect: Judgeable, error: float) -> int | None:
+    """Returns with how many seeds all parts would lie above their margins, at some candidate.
+
+    Simes' test asks at most this of it, because a single candidate may have 1/c of the error.
+    """
+    if isinstance(effect, Witness):
+        joints = effect.standing
+        return _least(_count_seeds_above(joint, error / len(joints)) for joint in joints)
+    if isinstance(effect, Both):
+        return _greatest(_count_seeds_above(claim, error) for claim in effect.claims)
+    return _greatest(_seeds_needed(part, side=1, error=error) for part in effect.shown)
+
+
+def _count_seeds_below(effect: Judgeable, error: float, guard: str = "") -> int | None:
+    """Returns with how many seeds some part but `guard` would lie below its margin, at every candidate."""
+    if isinstance(effect, Both):
+        return _least(_count_seeds_below(claim, error / len(effect.claims)) for claim in effect.claims)
+    if not isinstance(effect, Witness):
+        share = error / len(effect.shown)
+        return _least(
+            _seeds_needed(part, side=-1, error=share) for part in effect.shown if part.name != guard
+        )
+    if not effect.refutable:
+        return None
+    joints = effect.candidates.values()
+    needed = [_count_seeds_below(joint, error, effect.guard) for joint in joints]
+    if effect.guard:
+        guards = [part for joint in joints for part in joint.shown if part.name == effect.guard]
+        needed.append(_least(_seeds_needed(part, side=1, error=error / len(guards)) for part in guards))
+    return _greatest(needed)
+
+
+def _least(counts: Iterable[int | None]) -> int | None:
+    """Returns the least number of seeds; None, that no number is enough, is more than any."""
+    return min((count for count in counts if count is not None), default=None)
+
+
+def _greatest(counts: Iterable[int | None]) -> int | None:
+    """Returns the greatest number of seeds, see `_least`."""
+    numbers = [*counts]
+    return None if None in numbers else max(count for count in numbers if count is not None)
+
+
+def _seeds_needed(part: Part, *, side: int, error: float) -> int | None:
+    sample, distance = part.sample, side * part.excess
+    if sample.seeds < 2 or not distance > 0 or sample.deviation == sample.binomial == 0:
         return None
     seeds = np.arange(3, MOST_SEEDS + 1)
     critical = scipy.special.stdtrit(seeds - 1, 1 - error)
@@ -229,7 +270,7 @@ def _seeds_needed(sample: Sample, margin: float, *, side: int, error: float) -> 
         shift > critical + 30, 1.0, 1 - scipy.special.nctdtr(seeds - 1, np.minimum(shift, 40.0), critical)
     )
     enough = seeds[power >= POWER]
-    return int(enough[0]) if len(enough) else None
+    return int(enough[0]) if len(enough) else MOST_SEEDS + 1
 
 
 def locate_peaks(evidence: Evidence) -> dict[Family, Peak]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from resdeg.analysis.arms import compare_arms
 from resdeg.analysis.contrasts import compare_depths
-from resdeg.analysis.effects import Sample
+from resdeg.analysis.curve import read_by_seed
+from resdeg.analysis.ended import list_ended_runs
 from resdeg.analysis.evidence import OWN, Evidence, Quantity
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.lacks import NotAsked
 from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Estimate, Unit, mean_interval
+from resdeg.config import FAMILIES
 from resdeg.report.chart import Table
+from resdeg.report.text import spell_count
 from resdeg.report.units import changed, percent
 
 LENGTHS = {"training.epochs", "training.steps"}
@@ -33,56 +36,83 @@ def _spell(estimate: Estimate, unit: Unit) -> str:
     return f"{unit.spell(estimate.mean)} ({unit.spell(estimate.low)} to {unit.spell(estimate.high)})"
 
 
-def _estimate(sample: Sample) -> Estimate | None:
-    return mean_interval(list(sample.by_seed.values())) if sample.by_seed else None
+def _list_diverged(sweep: SweepFrame, family: str) -> set[tuple[int, int]]:
+    """Returns depth and seed of the runs that diverged: they are in no mean here, as in the curve."""
+    runs = [run for run in list_ended_runs(sweep) if run.family == family]
+    return {(run.depth, run.seed) for run in runs if run.diverged}
 
 
-def _means(evidence: Evidence, network: str, *, metric: str) -> dict[int, float]:
-    """Returns mean accuracy by depth, for depths with a block."""
-    return {
-        depth: float(np.mean(list(by_seed.values())))
-        for depth, by_seed in evidence.accuracies(network, metric).items()
-        if depth in evidence.depths
+def _left_out(count: int) -> str:
+    """Says how many runs that diverged a number leaves out; empty where there are none."""
+    verb = "is" if count == 1 else "are"
+    return f" {spell_count(count, 'run')} that diverged {verb} left out." if count else ""
+
+
+def _read_finished(
+    evidence: Evidence, family: str, *, metric: str, depths: Collection[int]
+) -> tuple[dict[int, dict[int, float]], int]:
+    """Returns one accuracy of the runs that finished, by depth and seed, and how many runs diverged."""
+    diverged = _list_diverged(evidence.sweep, family)
+    ended = {
+        (depth, seed): value
+        for depth, by_seed in evidence.accuracies(family, metric).items()
+        for seed, value in by_seed.items()
+        if depth in depths
     }
+    table: dict[int, dict[int, float]] = {}
+    for (depth, seed), value in ended.items():
+        if (depth, seed) not in diverged:
+            table.setdefault(depth, {})[seed] = value
+    return table, len(ended.keys() & diverged)
+
+
+def _plain_means(evidence: Evidence, *, metric: str) -> tuple[dict[int, float], str]:
+    """Returns mean accuracy of plain networks by depth with a block, and how many runs it leaves out."""
+    finished, lost = _read_finished(evidence, "plain", metric=metric, depths=evidence.depths)
+    means = {depth: float(np.mean([*by_seed.values()])) for depth, by_seed in finished.items()}
+    return means, _left_out(lost)
 
 
 def _fall(evidence: Evidence) -> list[str]:
     """Describes, for C1, the fall from the best depth with a block, whatever the grid."""
-    means = _means(evidence, "plain", metric="test")
+    means, left_out = _plain_means(evidence, metric="test")
     if evidence.deepest not in means or len(means) < 2 or "plain" in evidence.unlearned:
         return []
     deepest = evidence.deepest
     best = max(means, key=lambda depth: means[depth])
     if best == deepest:
-        return [f"The deepest plain network, {deepest}, is the best of those with a block."]
+        return [f"The deepest plain network, {deepest}, is the best of those with a block.{left_out}"]
     fall = POINTS.spell(means[best] - means[deepest], signed=False)
     return [
         f"Plain test accuracy falls from {percent(means[best])} at depth {best}, the best with a block, to "
-        f"{percent(means[deepest])} at {deepest}: by {fall} points."
+        f"{percent(means[deepest])} at {deepest}: by {fall} points.{left_out}"
     ]
 
 
 def _best_training_depth(evidence: Evidence) -> list[str]:
     """Describes, for C2, the depth of the best clean training accuracy."""
-    means = _means(evidence, "plain", metric="train")
+    means, left_out = _plain_means(evidence, metric="train")
     if not means or "plain" in evidence.unlearned:
         return []
     best = max(means, key=lambda depth: means[depth])
-    return [f"The best clean training accuracy of plain networks is at depth {best}: {percent(means[best])}."]
+    return [
+        f"The best clean training accuracy of plain networks is at depth {best}: {percent(means[best])}."
+        f"{left_out}"
+    ]
 
 
 def _gain(evidence: Evidence) -> list[str]:
     """Describes, for C3, what the deepest residual network gains over the shallowest."""
     first, deepest = evidence.depths[0], evidence.deepest
-    if first == deepest:
+    if first == deepest or "residual" in evidence.unlearned:
         return []
-    sample, _ = evidence.contrast(
-        {Quantity("residual", deepest, "test"): 1, Quantity("residual", first, "test"): -1}
-    )
-    gain = _estimate(sample)
-    if gain is None:
+    finished, lost = _read_finished(evidence, "residual", metric="test", depths=(first, deepest))
+    shallow, deep = finished.get(first, {}), finished.get(deepest, {})
+    gains = [deep[seed] - shallow[seed] for seed in sorted(deep.keys() & shallow)]
+    if not gains:
         return []
-    return [f"Residual-{deepest} less residual-{first}: {_spell(gain, POINTS)} points."]
+    gain = _spell(mean_interval(gains), POINTS)
+    return [f"Residual-{deepest} less residual-{first}: {gain} points.{_left_out(lost)}"]
 
 
 def _gap(evidence: Evidence) -> list[str]:
@@ -91,38 +121,49 @@ def _gap(evidence: Evidence) -> list[str]:
     depths = [
         depth
         for depth in evidence.depths
-        if all(Quantity(family, depth, "test") in evidence.outcomes for family in ("plain", "residual"))
+        if all(Quantity(family, depth, "test") in evidence.outcomes for family in FAMILIES)
     ]
     if len(depths) > 1:
         doublings = np.log2(depths)
         weights = (doublings - doublings.mean()) / ((doublings - doublings.mean()) ** 2).sum()
-        gaps = {
-            Quantity(family, depth, "test"): float(sign * weight)
-            for depth, weight in zip(depths, weights, strict=True)
-            for family, sign in (("residual", 1), ("plain", -1))
-        }
-        by_seed = {quantity: evidence.outcomes[quantity] for quantity in gaps}
-        seeds = set.intersection(*map(set, by_seed.values()))
+        plain, lost_plain = _read_finished(evidence, "plain", metric="test", depths=depths)
+        residual, lost_residual = _read_finished(evidence, "residual", metric="test", depths=depths)
+        cells = [table.get(depth, {}) for depth in depths for table in (plain, residual)]
         slopes = [
-            sum(weight * by_seed[quantity][seed].value for quantity, weight in gaps.items())
-            for seed in sorted(seeds)
+            sum(
+                float(weight) * (residual[depth][seed] - plain[depth][seed])
+                for depth, weight in zip(depths, weights, strict=True)
+            )
+            for seed in sorted(set.intersection(*map(set, cells)))
         ]
         if slopes:
             slope = _spell(mean_interval(slopes), POINTS)
-            lines.append(f"The gap, residual less plain, grows by {slope} points per doubling of the depth.")
-    scaled = evidence.arms_that_change("model.shortcut_scale")
-    accuracies = {
-        arm.model.shortcut_scale: evidence.arms[name].runs
-        for name, arm in scaled.items()
+            lines.append(
+                f"The gap, residual less plain, grows by {slope} points per doubling of the depth."
+                f"{_left_out(lost_plain + lost_residual)}"
+            )
+    return lines + _compare_scales(evidence)
+
+
+def _compare_scales(evidence: Evidence) -> list[str]:
+    """Describes accuracy at dk against lambda, where arms change it."""
+    planned = evidence.arms_that_change("model.shortcut_scale")
+    if not planned:
+        return []
+    arms = {
+        arm.model.shortcut_scale: evidence.arms[name]
+        for name, arm in planned.items()
         if name in evidence.arms
-    } | ({evidence.config.model.shortcut_scale: evidence.sweep.runs} if scaled else {})
-    means = []
-    for scale, runs in sorted(accuracies.items()):
-        at_deepest = runs[(runs["family"] == "residual") & (runs["depth"] == evidence.deepest)]
-        finished = at_deepest.loc[at_deepest["status"] == "finished", "test_accuracy"].astype(float)
+    }
+    deepest, means, lost = evidence.deepest, [], 0
+    for scale, sweep in sorted({**arms, evidence.config.model.shortcut_scale: evidence.sweep}.items()):
+        finished = read_by_seed(sweep.runs, "test_accuracy", network=("residual", deepest))
+        lost += sum(depth == deepest for depth, _ in _list_diverged(sweep, "residual"))
         if len(finished):
             means.append(f"{percent(float(finished.mean()))} with lambda {scale:g}")
-    return [*lines, f"Test accuracy of residual-{evidence.deepest}: {', '.join(means)}."] if means else lines
+    if not means:
+        return []
+    return [f"Test accuracy of residual-{deepest}: {', '.join(means)}.{_left_out(lost)}"]
 
 
 def _copy(evidence: Evidence) -> list[str]:
@@ -132,24 +173,40 @@ def _copy(evidence: Evidence) -> list[str]:
     except NotAsked:
         return []
     columns.pop(OWN)
-    arms = evidence.arms_that_change("constructed")
     margin = evidence.rules.claims["C5"].numbers["margin"]
+    deepest = max(
+        depth for name in columns for depth in evidence.arms[name].config.depths if depth in evidence.depths
+    )
     lines = []
     for name, losses in columns.items():
-        construction = arms[name].constructed
-        assert construction is not None
-        shallow = evidence.clean_losses(construction.from_depth)
-        seeds = sorted({*losses} & {*shallow})
-        if seeds:
-            difference = mean_interval([losses[seed] - shallow[seed] for seed in seeds])
-            fate = "kept"
-            if abs(difference.mean) > margin:
-                fate = "improved" if difference.mean < 0 else "spoiled"
-            lines.append(
-                f"{name}: clean training loss less that of plain-{construction.from_depth} after equal steps "
-                f"{_spell(difference, NATS)} nats, so the copy was {fate}."
-            )
+        arm = evidence.arms[name]
+        assert arm.config.constructed is not None
+        depth = arm.config.constructed.from_depth
+        shallow = evidence.clean_losses(depth)
+        diverged, shallow_diverged = (_list_diverged(sweep, "plain") for sweep in (arm, evidence.sweep))
+        seeds = [seed for seed in sorted(losses.keys() & shallow) if (deepest, seed) not in diverged]
+        if not seeds:
+            continue
+        difference = mean_interval([losses[seed] - shallow[seed] for seed in seeds])
+        lost = sum(((deepest, seed) in diverged) + ((depth, seed) in shallow_diverged) for seed in losses)
+        lines.append(
+            f"{name}: clean training loss less that of plain-{depth} trained for the same steps "
+            f"{_spell(difference, NATS)} nats{_compare_copy(difference, margin)}."
+            f"{_left_out(lost)}"
+        )
     return lines
+
+
+def _compare_copy(difference: Estimate, margin: float) -> str:
+    """Says whether a loss is shown to be better or worse; empty with one seed."""
+    low, high = difference.low, difference.high
+    if low is None or high is None:
+        return ""
+    if low <= 0 <= high:
+        return ": no difference is shown"
+    if -margin <= low and high <= margin:
+        return f": as good, to {NATS.spell(margin, signed=False)} nats"
+    return f": it is {'better' if high < 0 else 'worse'}"
 
 
 def _branch_norm(evidence: Evidence) -> list[str]:

@@ -24,29 +24,36 @@ def describe_finding(finding: Finding, sweep: SweepFrame) -> str:
 
 
 def count_seeds(finding: Finding) -> str:
-    """Returns how many seeds a verdict holds for, and whether they are few."""
-    return spell_count(finding.seeds, "seed") + (", few seeds" if finding.few_seeds else "")
+    """Returns how many seeds a verdict holds for, how many its smallest part has, and if they are few."""
+    least = min(part.seeds for part in finding.parts)
+    words = spell_count(finding.seeds, "seed")
+    if least < finding.seeds:
+        words += f", {least} in some part"
+    return words + (", few seeds" if finding.few_seeds else "")
 
 
 def describe_outcome(finding: Finding) -> str:
     """Returns what came out for a claim that was asked, in a sentence."""
     claim = finding.claim
-    outcome = f"{claim.title}: these runs do not decide it."
+    margins = [claim.unit.spell(abs(part.margin), signed=False) for part in finding.parts]
     if finding.verdict is Verdict.SUPPORTED:
-        outcome = claim.outcomes[0]
-    elif finding.verdict is Verdict.REFUTED:
-        outcome = claim.outcomes[1]
-    elif (fall := _find_small_fall(finding)) is not None:
-        margin = claim.unit.spell(fall.margin, signed=False)
-        outcome = (
-            f"{claim.title}: plain networks fall by no more than {margin} {claim.unit.name}, so there is no "
-            "fall to explain."
-        )
-    return outcome
+        return claim.outcomes[0].format(*margins)
+    if finding.verdict is Verdict.REFUTED:
+        # Where the interval reaches beyond the margins no test refutes the claim, so deaths do.
+        tested = finding.high is not None and finding.high < 0
+        return (claim.outcomes[1] if tested or not claim.collapse else claim.collapse).format(*margins)
+    fall = _find_small_fall(finding)
+    if fall is None or fall.effect is None:
+        return f"{claim.title}: these runs do not decide it."
+    mean, margin = (claim.unit.spell(number, signed=False) for number in (fall.effect, fall.margin))
+    return (
+        f"{claim.title}: at {finding.witness} the mean fall is {mean} {claim.unit.name}, not above {margin}, "
+        "so there is no fall to explain there."
+    )
 
 
 def _find_small_fall(finding: Finding) -> PartFinding | None:
-    """Returns the fall that a claim explains, where it is within its margin; else None."""
+    """Returns the fall that a claim explains, where its mean is not above its margin; else None."""
     guard = registered_rules().claims[finding.claim.id].numbers.get("guard")
     for part in finding.parts:
         if part.name == guard and part.effect is not None and part.effect <= part.margin:
@@ -75,9 +82,12 @@ def describe_numbers(finding: Finding) -> str:
     unit = finding.claim.unit
     witness = "" if finding.witness is None else f"At {finding.witness}: "
     effects = ("-" if part.effect is None else unit.spell(part.effect) for part in finding.parts)
+    fewer = (
+        f", {spell_count(part.seeds, 'seed')}" if part.seeds < finding.seeds else "" for part in finding.parts
+    )
     parts = (
-        f"{part.name} {effect} (margin {unit.spell(part.margin)})"
-        for part, effect in zip(finding.parts, effects, strict=True)
+        f"{part.name} {effect} (margin {unit.spell(part.margin)}{seeds})"
+        for part, effect, seeds in zip(finding.parts, effects, fewer, strict=True)
     )
     smallest = "" if finding.smallest is None else f", smallest {unit.spell(finding.smallest)}"
     lines = [
@@ -100,17 +110,17 @@ def _describe_interval(finding: Finding) -> str:
     confidence = f"{100 * finding.confidence:.2f}".rstrip("0").rstrip(".")
     low, high = (None if end is None else unit.spell(end) for end in (finding.low, finding.high))
     if low is None or high is None:
-        ends = f"up to {high}" if low is None else f"from {low} up"
+        ends = f"at most {high}" if low is None else f"at least {low}"
     else:
         ends = f"{low} to {high}"
     return f"Beyond the margin{'s' * (len(finding.parts) > 1)} by {ends} ({confidence} % interval)."
 
 
 def describe_deciding_seeds(finding: Finding) -> str:
-    """Says how many seeds would decide a claim; empty where it is decided or cannot be asked."""
-    if finding.verdict is not Verdict.UNDECIDED:
-        return ""
+    """Says how many seeds would decide a claim; empty where it was not asked, is decided or cannot be."""
     if finding.deciding is None:
+        return ""
+    if finding.deciding > MOST_SEEDS:
         return f"If effect and spread are what they seem, not even {MOST_SEEDS} seeds will decide it."
     if finding.deciding <= finding.seeds:
         return ""

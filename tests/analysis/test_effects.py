@@ -46,6 +46,17 @@ def test_a_contrast_of_accuracies_must_pass_a_normal_test_too() -> None:
     assert noisy.p_above(0.0) == pytest.approx(sample(0.1, -0.1, 0.03).p_above(0.0)), "the larger p counts"
 
 
+def test_a_spread_of_rounding_is_no_spread() -> None:
+    """Probes that are 201 of 10,000 images apart in each of three seeds: the differences differ by 1e-16."""
+    gaps = [(hits + 201) / 10_000 - hits / 10_000 for hits in (3000, 3002, 3006)]
+    assert len({*gaps}) == 2
+    equal = sample(*gaps)
+    assert equal.deviation == 0.0
+    assert (equal.p_above(0.01), equal.lower(0.025)) == (1.0, -math.inf), "equal numbers decide nothing"
+    assert sample(*(1e6 + gap for gap in (0.0, 1e-9, 2e-9))).deviation == 0.0, "relative to large numbers"
+    assert sample(0.0201, 0.0201, 0.0202).deviation == pytest.approx(1e-4 / 3**0.5), "one image is a spread"
+
+
 @given(numbers, st.floats(-1, 1), st.floats(0.001, 0.5), st.floats(0, 0.2))
 def test_a_bound_leaves_out_what_p_refuses(
     values: list[float], margin: float, error: float, binomial: float

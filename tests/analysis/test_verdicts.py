@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from resdeg.analysis.claims import CLAIMS
-from resdeg.analysis.effects import Joint, Part, Sample
+from resdeg.analysis.effects import Both, Joint, Part, Sample, Witness
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.judge import (
+    MOST_SEEDS,
     Verdict,
     count_seeds_to_decide,
     judge_claims,
+    judge_family,
     locate_peaks,
     reach_verdict,
     share_error,
@@ -131,7 +133,50 @@ def test_the_seeds_that_would_decide_decide_as_often_as_promised() -> None:
     assert 0.78 < decided < 0.97
     fewer = [reach_verdict(single(list(row[: count - 1])), LEVEL) is Verdict.SUPPORTED for row in drawn]
     assert np.mean(fewer) < 0.82
-    assert count_seeds_to_decide(single([0.001, -0.001, 0.0001]), LEVEL) is None
+    assert count_seeds_to_decide(single([0.001, -0.001, 0.0001]), LEVEL) == MOST_SEEDS + 1
+    assert count_seeds_to_decide(single([0.1, 0.1, 0.1]), LEVEL) is None, "equal numbers have no spread"
+
+
+UP, DOWN, BARELY_DOWN = [0.03, 0.01, 0.02], [-0.03, -0.01, -0.02], [-0.02, 0.005, -0.006]
+
+
+def joint(fall: list[float], other: list[float]) -> Joint:
+    parts = {"fall": fall, "other": other}
+    return Joint(
+        tuple(Part(name, Sample(dict(enumerate(v))), 0.0, frozenset(range(3))) for name, v in parts.items())
+    )
+
+
+def test_every_candidate_must_fail_before_a_claim_is_decided() -> None:
+    """The one that fails most narrowly needs the most seeds, printed or not."""
+    clear, narrow = joint(DOWN, DOWN), joint(BARELY_DOWN, BARELY_DOWN)
+    counts = [
+        count_seeds_to_decide(Witness(dict(enumerate(joints)), "depth", best=0), LEVEL)
+        for joints in ([clear], [narrow], [clear, narrow])
+    ]
+    assert counts[0] is not None
+    assert counts[1] is not None
+    assert counts[0] < counts[1] == counts[2]
+
+
+def test_what_cannot_be_refuted_is_decided_by_no_number_of_seeds() -> None:
+    def count(
+        *joints: Joint, guard: str = "", named: int | None = None, refutable: bool = True
+    ) -> int | None:
+        effect = Witness(dict(enumerate(joints)), "depth", 0, named, guard=guard, refutable=refutable)
+        return count_seeds_to_decide(effect, LEVEL)
+
+    assert count(joint(DOWN, UP)) is not None
+    assert count(joint(DOWN, UP), guard="fall") is None, "there is nothing to explain"
+    assert count(joint(DOWN, DOWN), guard="fall") is None, "the same, although another part fails"
+    assert count(joint(UP, DOWN), guard="fall") is not None
+    assert count(joint(UP, DOWN), joint(DOWN, UP), guard="fall") is None, "at 1 no part but the fall fails"
+    assert count(joint(UP, DOWN), refutable=False) is None
+    assert count(joint(UP, DOWN), joint(UP, UP)) is not None, "1 supports it"
+    assert count(joint(UP, DOWN), joint(UP, UP), named=0) is None, "1 holds and may not support it"
+    both = Both((joint(UP, UP), Witness({0: joint(UP, DOWN)}, "depth", 0, refutable=False)))
+    assert count_seeds_to_decide(both, LEVEL) is None
+    assert count_seeds_to_decide(Both((joint(UP, UP), joint(UP, UP))), LEVEL) is not None
 
 
 # ---------------------------------------------------------------- all states, through the command line
@@ -184,6 +229,30 @@ def test_networks_of_stargan_s_unit_are_asked_too(outcome: Verdict, tmp_path: Pa
 def test_stargan_s_unit_without_six_of_them_is_not_asked(tmp_path: Path) -> None:
     planted(tmp_path / "s", PLANTS[Verdict.SUPPORTED]["accuracy"], model={"block": "stargan"})
     assert said(tmp_path / "s")["C9"] is Verdict.NOT_ASKED
+
+
+WOBBLE = (0.0, 0.004, -0.004, 0.002, -0.002, 0.003, -0.003)
+
+
+def test_a_collapse_comes_before_any_test(tmp_path: Path) -> None:
+    """Residual-56 is dead in all seeds, and within the margin of shallower ones that are barely alive."""
+    test = {
+        ("residual", depth): [accuracy + WOBBLE[(seed + depth) % 7] for seed in range(7)]
+        for depth, accuracy in {8: 0.24, 20: 0.24, 56: 0.235}.items()
+    }
+    trained = {cell: [0.22 if cell[1] == 56 else 0.25] * 7 for cell in test}
+    for turn, (depth, accuracy) in enumerate({8: 0.7, 20: 0.8, 56: 0.5}.items()):
+        test["plain", depth] = [accuracy + WOBBLE[(seed + turn) % 7] for seed in range(7)]
+    planted(tmp_path / "s", test, trained=trained)
+    evidence = Evidence(load_sweep(tmp_path / "s"))
+    effect = CLAIMS["C3"].effect(evidence)
+    assert effect.p_above() < 0.001
+    shares = {name: judged.alpha for name, judged in judge_family(evidence, "primary").items()}
+    assert [*shares] == ["C1", "C2", "C3", "C4"]
+    assert shares["C3"] == LEVEL > max(shares[name] for name in ("C1", "C2", "C4")), "its p above is none"
+    finding = {finding.claim.id: finding for finding in judge_claims(evidence)}["C3"]
+    assert finding.verdict is Verdict.REFUTED
+    assert finding.dead == ("residual-56 seeds 0, 1, 2, 3, 4, 5, 6",)
 
 
 # ---------------------------------------------------------------- what is said beside a verdict

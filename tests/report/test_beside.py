@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from resdeg.analysis.evidence import Evidence
@@ -46,6 +47,70 @@ def test_the_slope_of_the_gap_and_accuracy_against_lambda(tmp_path: Path) -> Non
     assert scaled == (
         "Test accuracy of residual-20: 61.0 % with lambda 0, 71.0 % with lambda 0.5, 81.0 % with lambda 1."
     )
+
+
+SEVEN = {
+    (family, depth): [accuracy + 0.001 * ((seed + depth) % 5) for seed in range(7)]
+    for family, accuracies in {"plain": (0.78, 0.83, 0.56), "residual": (0.78, 0.85, 0.87)}.items()
+    for depth, accuracy in zip((8, 20, 56), accuracies, strict=True)
+}
+
+
+def test_runs_that_diverged_are_in_no_line_and_are_counted(tmp_path: Path) -> None:
+    """The lines have the numbers of the curve, where a guess of 10 % for each lost run would move them."""
+    lost = {("plain", 56): {1, 3, 5}, ("residual", 56): {2}}
+    store = planted(tmp_path / "s", SEVEN, diverged=lost)
+    deep = [SEVEN["plain", 56][seed] for seed in (0, 2, 4, 6)]
+    best = sum(SEVEN["plain", 20]) / 7
+    (fall,) = describe_beside("C1", evidence(store))
+    assert f"at depth 20, the best with a block, to {100 * sum(deep) / 4:.1f} % at 56: by " in fall
+    assert fall.endswith(f"by {100 * (best - sum(deep) / 4):.1f} points. 3 runs that diverged are left out.")
+    (training,) = describe_beside("C2", evidence(store))
+    assert training.endswith(" %. 3 runs that diverged are left out.")
+    (gain,) = describe_beside("C3", evidence(store))
+    gains = [SEVEN["residual", 56][seed] - SEVEN["residual", 8][seed] for seed in (0, 1, 3, 4, 5, 6)]
+    assert gain.startswith(f"Residual-56 less residual-8: +{100 * sum(gains) / 6:.1f} (")
+    assert gain.endswith("1 run that diverged is left out.")
+    (slope,) = describe_beside("C4", evidence(store))
+    doublings = np.log2([8, 20, 56])
+    slopes = [
+        np.polyfit(doublings, [SEVEN["residual", d][s] - SEVEN["plain", d][s] for d in (8, 20, 56)], 1)[0]
+        for s in (0, 4, 6)
+    ]
+    assert f"grows by +{100 * np.mean(slopes):.1f} (" in slope
+    assert slope.endswith("per doubling of the depth. 4 runs that diverged are left out.")
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ([0.5, 0.51, 0.49], "nats: it is better."),
+        ([1.5, 1.51, 1.49], "nats: it is worse."),
+        ([1.005, 1.0051, 1.0049], "nats: as good, to 0.010 nats."),
+        ([0.3, 1.6, 0.9], "nats: no difference is shown."),
+        ([0.5], "\N{MINUS SIGN}0.500 nats."),
+    ],
+)
+def test_a_copy_is_set_beside_the_shallow_network(losses: list[float], words: str, tmp_path: Path) -> None:
+    """Its clean training loss is known to an interval only, and that of plain-8 is 1 in every seed."""
+    plain = {("plain", depth): [0.8] * len(losses) for depth in (8, 20)}
+    arms = {"copy": {"families": "plain", "depths": [20], "constructed": {"from_depth": 8}}}
+    own = {"accuracy": plain, "losses": {("plain", 20): losses}}
+    store = planted(tmp_path / "s", plain, arms=arms, of_arms={"copy": own})
+    (line,) = describe_beside("C5", evidence(store))
+    assert line.startswith("copy: clean training loss less that of plain-8 trained for the same steps ")
+    assert line.endswith(words)
+
+
+def test_a_copy_that_diverged_is_left_out(tmp_path: Path) -> None:
+    plain = {("plain", depth): [0.8] * 4 for depth in (8, 20)}
+    arms = {"copy": {"families": "plain", "depths": [20], "constructed": {"from_depth": 8}}}
+    losses = {("plain", 20): [0.5, 0.51, 0.49, 0.5]}
+    own = {"accuracy": plain, "losses": losses, "diverged": {("plain", 20): {1}}}
+    store = planted(tmp_path / "s", plain, arms=arms, of_arms={"copy": own}, diverged={("plain", 8): {3}})
+    (line,) = describe_beside("C5", evidence(store))
+    assert "\N{MINUS SIGN}0.505 (" in line
+    assert line.endswith("nats: it is better. 2 runs that diverged are left out.")
 
 
 def test_the_branch_without_its_input(tmp_path: Path) -> None:
