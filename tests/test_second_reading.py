@@ -151,13 +151,21 @@ class Reading:
             return np.inf
         return max(min(part.bound(1, error / len(parts)) for part in parts) for parts in self.parts.values())
 
-    def words(self) -> tuple[str, str]:
+    @property
+    def ended(self) -> set[int]:
+        """The seeds whose runs have ended in every part."""
+        return set.intersection(*({*part.ended} for part in self.parts[self.shown]))
+
+    def words(self) -> str:
         """In k of n seeds, and the smallest number of the part that is nearest to its margin."""
-        parts = self.parts[self.shown]
-        ended = set.intersection(*({*part.ended} for part in parts))
+        parts, ended = self.parts[self.shown], self.ended
         beyond = sum(all(part.values.get(seed, -np.inf) > part.margin for part in parts) for seed in ended)
-        nearest = min(parts, key=lambda part: part.excess)
-        return f"{beyond} of {len(ended)}", points(nearest.by_seed.min())
+        counted = [part for part in parts if part.values]
+        words = f"In {beyond} of {len(ended)} seeds"
+        if counted:
+            nearest = min(counted, key=lambda part: part.excess)
+            words += f", smallest {points(nearest.by_seed.min())}"
+        return words
 
 
 def points(fraction: float) -> str:
@@ -177,6 +185,8 @@ def read_numbers(folder: Path) -> Numbers:
                 continue
             for metric in ("test", "train", "recomputed"):
                 column = {"recomputed": "recomputed_train_accuracy"}.get(metric, f"{metric}_accuracy")
+                if column not in row:
+                    continue
                 # A diverged run counts as a guess.
                 value = CHANCE if row["status"] == "diverged" else row.get(column)
                 if value not in (None, ""):
@@ -314,7 +324,9 @@ def compare_with_page(folder: Path) -> dict[str, str]:
         line, reading = lines[claim], claims[claim]
         assert f"**{verdict}**" in line, claim
         for part in reading.parts[reading.shown]:
-            assert f"{points(part.by_seed.mean())} (margin {points(part.margin)}" in line, claim
+            mean = points(part.by_seed.mean()) if part.values else "-"
+            fewer = f", {len(part.values)} seed" if len(part.values) < len(reading.ended) else ")"
+            assert f"{mean} (margin {points(part.margin)}{fewer}" in line, claim
         low, high = reading.lower(error / 2), reading.upper(error / 2)
         level = f"{100 * (1 - error):.2f}".rstrip("0").rstrip(".")
         if np.isfinite(low) and np.isfinite(high):
@@ -322,8 +334,7 @@ def compare_with_page(folder: Path) -> dict[str, str]:
         elif np.isfinite(low) or np.isfinite(high):
             assert points(low if np.isfinite(low) else high) in line, claim
             assert f"({level} % interval)" in line, claim
-        count, smallest = reading.words()
-        assert f"In {count} seeds, smallest {smallest}" in line, claim
+        assert reading.words() in line, claim
     return {claim: verdict for claim, (verdict, _) in judged.items()}
 
 
@@ -343,6 +354,10 @@ PLANTED = {
     ),
     "five plain-56 diverged": (
         {("plain", 56): {10, 11, 12, 13, 14}},
+        {"C1": "UNDECIDED", "C2": "UNDECIDED", "C3": "SUPPORTED", "C4": "UNDECIDED"},
+    ),
+    "all plain-56 diverged": (
+        {("plain", 56): {*range(10, 17)}},
         {"C1": "UNDECIDED", "C2": "UNDECIDED", "C3": "SUPPORTED", "C4": "UNDECIDED"},
     ),
     "four residual-56 diverged": (
