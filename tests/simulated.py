@@ -102,6 +102,9 @@ class Simulated(Evidence):
         numbers = self.measured[arm or "relu"]
         return {seed: dict(zip(states, map(float, row), strict=True)) for seed, row in enumerate(numbers)}
 
+    def uneven_branches(self, arm: str, depth: int) -> dict[int, int]:
+        return {}
+
 
 def simulated(
     means: Means, seeds: int, generator: np.random.Generator, noise: Noise = normal, named: int | None = None
@@ -122,7 +125,13 @@ def simulated(
             outcomes[Quantity(network, depth, metric)] = {
                 seed: Outcome(value, True, IMAGES[metric]) for seed, value in enumerate(values)
             }
-    vars(evidence).update(outcomes=outcomes, arms=dict.fromkeys(ARMS), interim=None, schedule="short")
+    vars(evidence).update(
+        outcomes=outcomes,
+        arms=dict.fromkeys(ARMS),
+        interim=None,
+        schedule="short",
+        deeper_plain_died=False,
+    )
     return evidence
 
 

@@ -17,6 +17,7 @@ from resdeg.analysis.mechanisms import (
     compare_activations,
     compare_constructed,
     compare_probes,
+    list_measured_networks,
     measure_branches,
 )
 from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Unit
@@ -86,13 +87,18 @@ def _with_prefix(claim: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple(replace(part, name=f"{claim} {part.name}") for part in parts)
 
 
-def list_networks(claim: str, evidence: Evidence) -> set[str]:
-    """Returns the networks whose deaths are named in the verdict of a claim."""
+def list_networks(claim: str, evidence: Evidence) -> set[tuple[str, int]]:
+    """Returns the networks whose deaths are named in the verdict of a claim, each with its depth."""
     rule = evidence.rules.claims[claim]
     if "claims" in rule.numbers:
         return set.union(*(list_networks(other, evidence) for other in rule.numbers["claims"]))
-    measured = {"C5": {"plain"}, "C6": {"plain"}, "C7": {"residual"}, "C8": {"residual"}}
-    return measured.get(claim, {term.network for part in rule.parts for term in part.terms})
+    if rule.parts:
+        networks = {term.network for part in rule.parts for term in part.terms}
+        return {(network, depth) for network in networks for depth in evidence.depths}
+    return {
+        (evidence.name_network(network.arm, network.family), network.depth)
+        for network in list_measured_networks(claim, evidence)
+    }
 
 
 CLAIMS: dict[str, Claim] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,23 +48,22 @@ def find_witness(claim: str, evidence: Evidence) -> Witness:
     named = evidence.named_depth
     if named is not None and named not in candidates:
         raise NotPlanned(_witness_needed(evidence, named, depths=depths))
+    networks = {term.network for part in rule.parts for term in part.terms}
+    evidence.require_arms(arm for network, arm in evidence.start_arms.items() if network in networks)
     parts: dict[int | str, Joint] = {
         depth: Joint(_parts(claim, evidence, depth=depth, depths=depths)) for depth in candidates
     }
-    asked = [
-        depth
-        for depth in ([named] if named is not None else candidates)
-        if _has_seeds(evidence, parts[depth])
-    ]
+    standing = [named] if named is not None else candidates
+    asked = [depth for depth in standing if _has_seeds(evidence, parts[depth])]
     if not asked:
-        raise NotAsked(_seeds_needed(evidence, parts.values()))
+        raise NotAsked(_seeds_needed(claim, evidence, joints=[parts[depth] for depth in standing]))
     return Witness(
         parts,
         "depth",
         max(asked, key=lambda depth: _mean_accuracy(evidence, depth)),
         named,
         guard=rule.numbers.get("guard", ""),
-        refutable=not _deep_plain_is_dead(evidence, depths[-1]),
+        refutable=("plain", depths[-1]) not in evidence.dead and not evidence.deeper_plain_died,
     )
 
 
@@ -147,26 +146,25 @@ def _has_seeds(evidence: Evidence, joint: Joint) -> bool:
     return min(len(part.ended) for part in joint.shown) >= evidence.rules.least_seeds
 
 
-def _seeds_needed(evidence: Evidence, joints: Iterable[Joint]) -> str:
-    most = max(min(len(part.ended) for part in joint.shown) for joint in joints)
-    needed = "that have ended at every depth it compares"
-    return describe_seeds(evidence.config, evidence.rules.least_seeds, needed=needed, count=most)
+def _seeds_needed(claim: str, evidence: Evidence, *, joints: Sequence[Joint]) -> str:
+    """Says how many seeds the best of some candidates has, and what the others lack."""
+    rule = evidence.rules.claims[claim]
+    optional = {part.name for part in rule.parts if part.optional}
+
+    def fewest(joint: Joint, *, required: bool) -> int:
+        return min(len(part.ended) for part in joint.shown if not (required and part.name in optional))
+
+    count, needed = max(fewest(joint, required=True) for joint in joints), "that have ended"
+    if count >= evidence.rules.least_seeds:
+        count = max(fewest(joint, required=False) for joint in joints)
+        needed = "with recomputed batch-norm statistics, which some of these networks have,"
+    needed += " at every depth it compares"
+    return describe_seeds(evidence.config, evidence.rules.least_seeds, needed=needed, count=count)
 
 
 def _mean_accuracy(evidence: Evidence, depth: int) -> float:
     accuracies = evidence.accuracies("plain", "test")[depth].values()
     return sum(accuracies) / len(accuracies)
-
-
-def _deep_plain_is_dead(evidence: Evidence, deepest: int) -> bool:
-    """Returns whether a plain network at dk was left out, or every network of a deeper plain depth died."""
-    if ("plain", deepest) in evidence.dead:
-        return True
-    return any(
-        len(evidence.dead.get(("plain", depth), ())) == len(by_seed)
-        for depth, by_seed in evidence.accuracies("plain", "test").items()
-        if depth > deepest
-    )
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ def compare_residual(evidence: Evidence) -> Collapse:
         tuple(part for depth in depths[:-1] for part in _parts("C3", evidence, depth=depth, depths=depths))
     )
     if not _has_seeds(evidence, joint):
-        raise NotAsked(_seeds_needed(evidence, [joint]))
+        raise NotAsked(_seeds_needed("C3", evidence, joints=[joint]))
     deaths = {depth: len(seeds) for (network, depth), seeds in evidence.dead.items() if network == "residual"}
     deaths.pop(2, None)  # Depth 2 has no block, and so no shortcut.
     seeds = len(evidence.outcomes[Quantity("residual", depths[-1], "test")])

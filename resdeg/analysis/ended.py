@@ -67,6 +67,15 @@ def list_ended_runs(sweep: SweepFrame) -> list[EndedRun]:
     return runs
 
 
+def list_whole_seeds(sweep: SweepFrame) -> list[int]:
+    """Returns the planned seeds of a sweep, or of an arm, whose planned networks have all ended."""
+    plan, runs = sweep.config, sweep.runs
+    planned = runs["depth"].isin(plan.depths) & runs["family"].isin(plan.families)
+    networks = len(plan.depths) * len(plan.families)
+    ended = runs.loc[planned & runs["status"].isin(ENDED), "seed"].value_counts()
+    return [seed for seed in plan.seeds if int(ended.get(seed, 0)) >= networks]
+
+
 def find_untrainable(sweep: SweepFrame) -> list[tuple[str, int]]:
     """Returns each (family, depth) whose ended runs are all dead, which is another thing than degraded."""
     runs = list_ended_runs(sweep)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from resdeg import data
 from resdeg.analysis.effects import Sample
-from resdeg.analysis.ended import METRICS, list_ended_runs
-from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.lacks import NotAsked, describe_probes
+from resdeg.analysis.ended import METRICS, find_untrainable, list_ended_runs, list_whole_seeds
+from resdeg.analysis.frame import SweepFrame, keep_planned
+from resdeg.analysis.lacks import NotAsked
+from resdeg.analysis.measured import list_uneven, read_branches, read_losses, read_probes
 from resdeg.analysis.rules import Rules, Schedule, registered_rules
 from resdeg.config import SweepConfig
-from resdeg.records import ENDED
 
 OWN = "own start"  # the network of C5 that was not constructed
 RELU = "relu"  # the networks of the grid in C8
@@ -35,7 +34,7 @@ class Outcome(NamedTuple):
 class Quantity(NamedTuple):
     """An accuracy that networks of one depth have.
 
-    network: plain, residual, identity or orthogonal. metric: one of METRICS.
+    network: see `Evidence.name_network`. metric: one of METRICS.
     """
 
     network: str
@@ -125,7 +124,7 @@ class Evidence:
 
     @cached_property
     def start_arms(self) -> dict[str, str]:
-        """The names of the arms that start as identities (the largest a in a · Dirac) and orthogonal."""
+        """The names of the arms that start as identities (a = 1 in a · Dirac) and orthogonal."""
         if not self.starts_from_he:
             return {}
         plain = {
@@ -133,17 +132,29 @@ class Evidence:
             for name, arm in self.arms_that_change("model.init", "model.dirac").items()
             if "plain" in arm.families
         }
-        dirac = {name: model.dirac for name, model in plain.items() if model.dirac}
-        orthogonal = [name for name, model in plain.items() if model.init == "orthogonal"]
-        names = {"identity": max(dirac, key=lambda name: dirac[name])} if dirac else {}
-        return names | ({"orthogonal": orthogonal[0]} if orthogonal else {})
+        starts = {
+            "identity": [name for name, model in plain.items() if model.dirac == 1],
+            "orthogonal": [name for name, model in plain.items() if model.init == "orthogonal"],
+        }
+        return {network: names[0] for network, names in starts.items() if names}
+
+    def name_network(self, arm: str, family: str) -> str:
+        """Returns what outcomes call a network: plain, residual, identity, orthogonal, linear residual."""
+        if family == "plain" and arm in self.start_arms.values():
+            return next(network for network, name in self.start_arms.items() if name == arm)
+        return f"{arm} {family}" if arm else family
 
     # ------------------------------------------------------------ what has ended
 
     @cached_property
+    def grid(self) -> SweepFrame:
+        """The planned runs of the grid; no claim counts another run that is in the folder."""
+        return keep_planned(self.sweep)
+
+    @cached_property
     def whole_seeds(self) -> list[int]:
         """The planned seeds whose runs in the grid have all ended."""
-        return _whole_seeds(self.sweep)
+        return list_whole_seeds(self.grid)
 
     @cached_property
     def interim(self) -> str | None:
@@ -157,24 +168,46 @@ class Evidence:
 
     @cached_property
     def arms(self) -> dict[str, SweepFrame]:
-        """The arms with a record; in a registered sweep, those that are whole."""
+        """The planned runs of the arms with a record; in a registered sweep, of those that are whole."""
+        arms = {name: keep_planned(arm) for name, arm in self.sweep.arms.items()}
         if self.config.registration is None:
-            return self.sweep.arms
+            return arms
         return {
-            name: arm
-            for name, arm in self.sweep.arms.items()
-            if len(_whole_seeds(arm)) == len(arm.config.seeds)
+            name: arm for name, arm in arms.items() if len(list_whole_seeds(arm)) == len(arm.config.seeds)
         }
+
+    def require_arms(self, names: Iterable[str]) -> None:
+        """Refuses a claim of a registered sweep that reads arms of which one is not whole.
+
+        Raises:
+            NotAsked: says how many seeds of that arm have ended.
+        """
+        for name in names:
+            if self.config.registration is not None and name not in self.arms:
+                arm = self.sweep.arms.get(name)
+                whole = 0 if arm is None else len(list_whole_seeds(arm))
+                planned = len(self.planned_arms[name].seeds)
+                raise NotAsked(f"interim, {whole} of {planned} seeds of the arm {name}")
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """The accuracies of the runs that have ended, by quantity and seed."""
+        """The accuracies of the planned runs that have ended, by quantity and seed."""
         outcomes: dict[Quantity, dict[int, Outcome]] = {}
-        _collect(outcomes, self.sweep, networks={family: family for family in self.config.families})
-        for network, arm in self.start_arms.items():
-            if arm in self.arms:
-                _collect(outcomes, self.arms[arm], networks={"plain": network})
+        for arm, sweep in {"": self.grid, **self.arms}.items():
+            shape = data.shape(sweep.config.data)
+            images = {"test": shape.test, "train": shape.train, "recomputed": shape.train}
+            for run in list_ended_runs(sweep):
+                network = self.name_network(arm, run.family)
+                for metric in [name for name, column in METRICS.items() if column in run.numbers]:
+                    outcome = Outcome(run.numbers[METRICS[metric]], run.alive, images[metric])
+                    outcomes.setdefault(Quantity(network, run.depth, metric), {})[run.seed] = outcome
         return outcomes
+
+    def list_ended(self, arm: str, network: tuple[str, int]) -> dict[int, bool]:
+        """Returns the planned seeds of a (family, depth) that have ended: whether each is alive."""
+        family, depth = network
+        by_seed = self.outcomes.get(Quantity(self.name_network(arm, family), depth, "test"), {})
+        return {seed: outcome.alive for seed, outcome in by_seed.items()}
 
     def accuracies(self, network: str, metric: str) -> dict[int, dict[int, float]]:
         """Returns one kind of accuracy by depth, rising, and seed."""
@@ -193,6 +226,12 @@ class Evidence:
             if quantity.metric == "test"
             and (seeds := sorted(seed for seed, outcome in by_seed.items() if not outcome.alive))
         }
+
+    @cached_property
+    def deeper_plain_died(self) -> bool:
+        """Whether all plain networks of some depth in the folder that is deeper than dk are dead."""
+        dead = find_untrainable(self.sweep)  # No plan names such a depth, so these are all of its runs.
+        return any(family == "plain" and depth > self.deepest for family, depth in dead)
 
     @cached_property
     def unlearned(self) -> frozenset[str]:
@@ -225,6 +264,12 @@ class Evidence:
 
     # ------------------------------------------------------------ what was measured
 
+    @cached_property
+    def constructed_depth(self) -> int | None:
+        """The deepest depth of constructed networks that the grid plans, too; None where there is none."""
+        arms = [self.planned_arms[name] for name in self.arms_that_change("constructed") if name in self.arms]
+        return max((depth for arm in arms for depth in arm.depths if depth in self.depths), default=None)
+
     def losses(self, metric: str) -> dict[str, dict[int, float]]:
         """Returns the clean training losses of OWN and of each constructed network, in nats by seed.
 
@@ -234,93 +279,45 @@ class Evidence:
         Raises:
             NotAsked: there is no such pair of networks.
         """
-        arms = {name: self.arms[name] for name in self.arms_that_change("constructed") if name in self.arms}
-        depths = [depth for arm in arms.values() for depth in arm.config.depths if depth in self.depths]
-        if not depths:
+        depth = self.constructed_depth
+        if depth is None:
             raise NotAsked(
                 "constructed networks that have finished, and plain ones of the same depth from their own "
                 "start; there are none of both yet"
             )
-        deepest = max(depths)
-        constructed = {
-            name: _clean_losses(arm, deepest, metric=metric, only_alive=False) for name, arm in arms.items()
+        columns = {
+            name: column
+            for name in self.arms_that_change("constructed")
+            if name in self.arms
+            and (column := read_losses(self.arms[name], depth, metric=metric, only_alive=False))
         }
-        columns = {name: column for name, column in constructed.items() if column}
-        return {OWN: _clean_losses(self.sweep, deepest, metric=metric, only_alive=True)} | columns
+        return {OWN: read_losses(self.grid, depth, metric=metric, only_alive=True)} | columns
 
     def clean_losses(self, depth: int) -> dict[int, float]:
         """Returns clean training losses in nats by seed, of the plain networks of the grid that are alive."""
-        return _clean_losses(self.sweep, depth, metric="train_loss", only_alive=True)
+        return read_losses(self.grid, depth, metric="train_loss", only_alive=True)
 
     def probes(self) -> tuple[dict[int, list[float]], int]:
-        """Returns the accuracies of probes behind the blocks of the last stage by seed, and their images.
-
-        The networks are the plain ones of depth dk that are alive.
-
-        Raises:
-            NotAsked: none is measured.
-        """
-        rows = self._measured("", ("plain", self.deepest), kind="probes", name="accuracy")
-        rows = rows[(rows["state"] == "final") & rows["value"].notna()]
-        if rows.empty:
-            raise NotAsked(describe_probes(self.deepest, self.test_images, measured=0))
-        last = rows[(rows["stage"] == rows["stage"].max()) & (rows["block"] > 0)].sort_values("block")
-        table = last.pivot(index="seed", columns="block", values="value")
-        by_seed = {int(str(seed)): list(map(float, row.dropna())) for seed, row in table.iterrows()}
-        return by_seed, int(rows["images"].min())
+        """Returns what `read_probes` does of the plain networks of depth dk that are alive."""
+        return read_probes(self._measures("", ("plain", self.deepest), kind="probes", name="accuracy"))
 
     def branches(self, arm: str, depth: int, *, name: str = "branch") -> dict[int, dict[object, float]]:
-        """Returns log2 of the median over residual blocks of norm(F(x)) / norm(x), by seed and state.
+        """Returns what `read_branches` does of the residual networks of one depth that are alive.
 
         Args:
-            arm: "" for the grid. name: the number, see `resdeg diagnose`. Dead networks are left out.
+            arm: "" for the grid. name: the number, see `resdeg diagnose`.
         """
-        rows = self._measured(arm, ("residual", depth), kind="identity", name=name)
-        medians = rows.groupby(["seed", "state"], sort=False)["value"].median().reset_index()
-        table: dict[int, dict[object, float]] = {}
-        for row in medians[medians["value"] > 0].to_dict("records"):
-            table.setdefault(int(row["seed"]), {})[row["state"]] = float(np.log2(row["value"]))
-        return table
+        return read_branches(self._measures(arm, ("residual", depth), kind="identity", name=name))
 
-    def _measured(self, arm: str, network: tuple[str, int], *, kind: str, name: str) -> pd.DataFrame:
+    def uneven_branches(self, arm: str, depth: int) -> dict[int, int]:
+        """Returns what `list_uneven` does of the networks of `branches`, which leaves these seeds out."""
+        return list_uneven(self._measures(arm, ("residual", depth), kind="identity", name="branch"))
+
+    def _measures(self, arm: str, network: tuple[str, int], *, kind: str, name: str) -> pd.DataFrame:
+        """Returns DIAGNOSTIC_COLUMNS of one number of the networks of one family and depth that are alive."""
         frame, _ = self.sweep.diagnostics
         family, depth = network
-        sweep = self.arms[arm] if arm else self.sweep
-        runs = [run for run in list_ended_runs(sweep) if (run.family, run.depth) == network]
-        alive = {run.seed for run in runs if run.alive}
+        alive = [seed for seed, learnt in self.list_ended(arm, network).items() if learnt]
         chosen = (frame["arm"] == arm) & (frame["family"] == family) & (frame["depth"] == depth)
         chosen &= (frame["kind"] == kind) & (frame["name"] == name) & frame["seed"].isin(alive)
         return frame[chosen]
-
-
-def _whole_seeds(sweep: SweepFrame) -> list[int]:
-    runs = sweep.runs
-    planned = runs["depth"].isin(sweep.config.depths) & runs["family"].isin(sweep.config.families)
-    networks = len(sweep.config.depths) * len(sweep.config.families)
-    ended = runs.loc[planned & runs["status"].isin(ENDED), "seed"].value_counts()
-    return [seed for seed in sweep.config.seeds if int(ended.get(seed, 0)) >= networks]
-
-
-def _clean_losses(sweep: SweepFrame, depth: int, *, metric: str, only_alive: bool) -> dict[int, float]:
-    return {
-        run.seed: run.numbers[metric]
-        for run in list_ended_runs(sweep)
-        if (run.family, run.depth) == ("plain", depth)
-        and metric in run.numbers
-        and (run.alive or not only_alive)
-    }
-
-
-def _collect(
-    outcomes: dict[Quantity, dict[int, Outcome]], sweep: SweepFrame, *, networks: Mapping[str, str]
-) -> None:
-    """Adds the outcomes of a sweep to `outcomes`; `networks` names the network of each family."""
-    shape = data.shape(sweep.config.data)
-    images = {"test": shape.test, "train": shape.train, "recomputed": shape.train}
-    for run in list_ended_runs(sweep):
-        for metric, column in METRICS.items():
-            if run.family in networks and column in run.numbers:
-                quantity = Quantity(networks[run.family], run.depth, metric)
-                outcomes.setdefault(quantity, {})[run.seed] = Outcome(
-                    run.numbers[column], run.alive, images[metric]
-                )

@@ -170,6 +170,17 @@ def load_sweep(folder: Path | str) -> SweepFrame:
     )
 
 
+def keep_planned(sweep: SweepFrame) -> SweepFrame:
+    """Returns a grid, or an arm, without runs that its plan does not name; arms of it stay as they are."""
+    plan = sweep.config
+
+    def keep(table: pd.DataFrame) -> pd.DataFrame:
+        planned = table["depth"].isin(plan.depths) & table["seed"].isin(plan.seeds)
+        return table[planned & table["family"].isin(plan.families)]
+
+    return replace(sweep, runs=keep(sweep.runs), metrics=keep(sweep.metrics))
+
+
 def _has_records(sweep: SweepFrame) -> bool:
     return bool(len(sweep.metrics) or sweep.runs["status"].isin(ENDED).any())
 

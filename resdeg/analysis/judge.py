@@ -199,7 +199,7 @@ def _finite(number: float) -> float | None:
 def _dead_networks(claim: str, evidence: Evidence) -> Iterator[str]:
     networks = list_networks(claim, evidence)
     for (network, depth), seeds in evidence.dead.items():
-        if network in networks and depth > 2:
+        if (network, depth) in networks:
             yield f"{network}-{depth} seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 

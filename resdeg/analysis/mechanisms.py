@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
+from resdeg.analysis.coverage import Network, describe_uneven, has_enough, list_ended_seeds, require_all
 from resdeg.analysis.effects import Joint, Part, Sample, Witness
 from resdeg.analysis.evidence import OWN, RELU, Evidence
 from resdeg.analysis.lacks import (
@@ -33,22 +35,37 @@ def compare_constructed(evidence: Evidence) -> Witness:
         raise NotPlanned(f"{rule.asks}; {describe_families(evidence.config)}")
     if not evidence.arms_that_change("constructed"):
         raise NotPlanned(f"{rule.asks}; {_describe_constructed(evidence)}")
+    evidence.require_arms(evidence.arms_that_change("constructed"))
     parts: dict[str, list[Part]] = {}
     columns: dict[str, dict[int, float]] = {}
+    depth = evidence.constructed_depth
+    own_ended = {} if depth is None else list_ended_seeds(evidence, Network("", "plain", depth))
+    dead = [seed for seed, alive in own_ended.items() if not alive]
     for name, metric in LOSSES.items():
         losses = evidence.losses(metric)
         own = losses.pop(OWN)
         for arm, constructed in losses.items():
             columns.setdefault(arm, constructed)
             gap = {seed: own[seed] - loss for seed, loss in constructed.items() if seed in own}
-            parts.setdefault(arm, []).append(Part(name, Sample(gap), rule.numbers["margin"], frozenset(gap)))
+            ended = frozenset({*constructed} & {*own, *dead})
+            parts.setdefault(arm, []).append(Part(name, Sample(gap), rule.numbers["margin"], ended))
     candidates: dict[int | str, Joint] = {
-        arm: _join(evidence, own) for arm, own in parts.items() if _have_seeds(evidence, own)
+        arm: Joint(tuple(own)) for arm, own in parts.items() if _have_seeds(evidence, own)
     }
     if not candidates:
-        _join(evidence, max(parts.values(), key=_fewest, default=[]))
+        raise NotAsked(_losses_needed(evidence, max(parts.values(), key=_fewest, default=[])))
     best = min(candidates, key=lambda arm: statistics.fmean(columns[str(arm)].values()))
     return Witness(candidates, "arm", best)
+
+
+def _losses_needed(evidence: Evidence, parts: Sequence[Part]) -> str:
+    """Says how many seeds the arm with the most of them has; of its parts, the second may lack statistics."""
+    least = evidence.rules.least_seeds
+    needed, count = "that have ended and were measured", _fewest(parts[:1])
+    if count >= least:
+        needed = "with recomputed batch-norm statistics, which some of these networks have"
+        count = _fewest(parts)
+    return describe_seeds(evidence.config, least, needed=needed, count=count)
 
 
 def _describe_constructed(evidence: Evidence) -> str:
@@ -80,17 +97,29 @@ def compare_probes(evidence: Evidence) -> Witness:
         there = f"there are {evidence.test_images:,} test images. CIFAR-10 has 10,000"
         raise NotPlanned(f"{rule.asks}; {there}")
     by_seed, images = evidence.probes()
-    if images < evidence.test_images:
-        raise NotAsked(describe_probes(evidence.deepest, evidence.test_images, measured=images))
-    last = min(map(len, by_seed.values())) - 1
+    network = Network("", "plain", evidence.deepest)
+    whole = by_seed if images >= evidence.test_images else {}
+    how = (
+        f"on all {evidence.test_images:,} test images. `resdeg diagnose --kinds probes --images "
+        f"{evidence.test_images}` measures the rest"
+    )
+    require_all(evidence, network, measured=whole, how=how)
+    if not has_enough(evidence, measured=whole, ended=list_ended_seeds(evidence, network)):
+        if not whole:
+            raise NotAsked(describe_probes(evidence.deepest, evidence.test_images, measured=images))
+        on = f"that have ended and were measured on all {evidence.test_images:,} test images"
+        raise NotAsked(
+            describe_seeds(evidence.config, evidence.rules.least_seeds, needed=on, count=len(whole))
+        )
+    last = min(map(len, whole.values()), default=evidence.blocks_of_last_stage) - 1
     first = evidence.last_block - last
     candidates: dict[int | str, Joint] = {}
     for number in range(last):
-        gap = {seed: accuracies[number] - accuracies[last] for seed, accuracies in by_seed.items()}
+        gap = {seed: accuracies[number] - accuracies[last] for seed, accuracies in whole.items()}
         part = Part(
             "probe behind it less behind the last", Sample(gap), rule.numbers["margin"], frozenset(gap)
         )
-        candidates[first + number] = _join(evidence, [part])
+        candidates[first + number] = Joint((part,))
     best = max(candidates, key=lambda block: candidates[block].excess)
     return Witness(candidates, "block", best)
 
@@ -108,15 +137,21 @@ def measure_branches(evidence: Evidence) -> Joint:
         for seed, states in evidence.branches("", evidence.deepest).items()
         if {"initial", "final"} <= {*states}
     }
-    if not decrease:
-        there = "there is no such measurement. `resdeg diagnose` makes it"
+    network = Network("", "residual", evidence.deepest)
+    uneven = describe_uneven(evidence, [network])
+    how = f"before the first step and after the last{uneven}. `resdeg diagnose` measures the rest"
+    require_all(evidence, network, measured=decrease, how=how)
+    if not has_enough(evidence, measured=decrease, ended=list_ended_seeds(evidence, network)):
+        if decrease:
+            raise NotAsked(_seeds_needed(evidence, len(decrease)) + uneven)
+        there = f"there is no such measurement{uneven}. `resdeg diagnose` makes it"
         if evidence.config.adopted is not None:
             there = "adopted weights come without their initial values"
         raise NotAsked(
             f"the blocks of residual-{evidence.deepest}, measured before the first step and after the last; "
             f"{there}"
         )
-    return _join(evidence, [Part("decrease", Sample(decrease), rule.numbers["margin"], frozenset(decrease))])
+    return Joint((Part("decrease", Sample(decrease), rule.numbers["margin"], frozenset(decrease)),))
 
 
 def compare_activations(evidence: Evidence) -> Joint:
@@ -140,21 +175,38 @@ def compare_activations(evidence: Evidence) -> Joint:
             trains="such networks",
         )
         raise NotPlanned(f"{rule.asks}; this sweep has no such arm{advice}")
-    own = average_decreases(evidence, "")
-    parts = []
-    for arm in arms:
+    evidence.require_arms(arms)
+    networks = [Network(arm, "residual", evidence.deepest) for arm in ("", *arms)]
+    uneven = describe_uneven(evidence, networks)
+    takes = f"A new sweep with --set execution.snapshots={least} takes them, and " if anew else ""
+    remedy = f"{takes}`resdeg diagnose` measures {'them' if anew else 'the rest'}"
+    how = f"at {least} snapshots on the way and at both ends{uneven}. {remedy}"
+    own, ended = average_decreases(evidence, ""), list_ended_seeds(evidence, networks[0])
+    parts, enough = [], True
+    for network in networks[1:]:
+        arm = network.arm
         other = average_decreases(evidence, arm) if arm in evidence.arms else {}
+        require_all(evidence, networks[0], measured=own, how=how, seeds=evidence.planned_arms[arm].seeds)
+        require_all(evidence, network, measured=other, how=how)
         difference = {seed: own[seed] - other[seed] for seed in own if seed in other}
         name = f"{RELU} less {arm}"
         parts.append(Part(name, Sample(difference), rule.numbers["margin"], frozenset(difference)))
-    if not any(part.ended for part in parts):
+        pairs = {
+            seed: learnt and ended[seed]
+            for seed, learnt in list_ended_seeds(evidence, network).items()
+            if seed in ended
+        }
+        enough = enough and has_enough(evidence, measured=difference, ended=pairs)
+    if not enough and any(part.ended for part in parts):
+        raise NotAsked(_seeds_needed(evidence, _fewest(parts)) + uneven)
+    if not enough:
         fewest = min(_count_snapshots(evidence, arm) for arm in ("", *arms))
-        how = f"A new sweep with --set execution.snapshots={least} takes them, and " if anew else ""
         raise NotAsked(
             f"residual-{evidence.deepest} with ReLU and with another activation, both measured at {least} "
-            f"snapshots on the way; they were measured at {fewest}. {how}`resdeg diagnose` measures them"
+            f"snapshots on the way; they were measured at {fewest}{uneven}. {takes}"
+            "`resdeg diagnose` measures them"
         )
-    return _join(evidence, parts)
+    return Joint(tuple(parts))
 
 
 def list_activation_arms(evidence: Evidence) -> list[str]:
@@ -168,6 +220,17 @@ def list_activation_arms(evidence: Evidence) -> list[str]:
         and "residual" in arm.families
         and evidence.deepest in arm.depths
     ]
+
+
+def list_measured_networks(claim: str, evidence: Evidence) -> list[Network]:
+    """Returns the networks that C5, C6, C7 or C8 reads, of the grid and of its arms."""
+    if claim == "C5":
+        depth = evidence.constructed_depth
+        arms = [name for name in evidence.arms_that_change("constructed") if name in evidence.arms]
+        return [] if depth is None else [Network(arm, "plain", depth) for arm in ("", *arms)]
+    arms = list_activation_arms(evidence) if claim == "C8" else []
+    family = "plain" if claim == "C6" else "residual"
+    return [Network(arm, family, evidence.deepest) for arm in ("", *arms)]
 
 
 def _count_snapshots(evidence: Evidence, arm: str) -> int:
@@ -197,17 +260,14 @@ def _require_residual_blocks(asks: str, evidence: Evidence) -> None:
         raise NotPlanned(f"{asks}; {describe_depths(evidence.config, ())}")
 
 
-def _fewest(parts: list[Part]) -> int:
+def _fewest(parts: Sequence[Part]) -> int:
     return min((len(part.ended) for part in parts), default=0)
 
 
-def _have_seeds(evidence: Evidence, parts: list[Part]) -> bool:
+def _have_seeds(evidence: Evidence, parts: Sequence[Part]) -> bool:
     return _fewest(parts) >= evidence.rules.least_seeds
 
 
-def _join(evidence: Evidence, parts: list[Part]) -> Joint:
-    if not _have_seeds(evidence, parts):
-        needed = "that have ended and were measured"
-        least = evidence.rules.least_seeds
-        raise NotAsked(describe_seeds(evidence.config, least, needed=needed, count=_fewest(parts)))
-    return Joint(tuple(parts))
+def _seeds_needed(evidence: Evidence, count: int) -> str:
+    needed = "that have ended and were measured"
+    return describe_seeds(evidence.config, evidence.rules.least_seeds, needed=needed, count=count)

@@ -191,7 +191,8 @@ class Registration(Frozen):
     """What was fixed before the first step of a sweep; it is written once into sweep.toml and never changed.
 
     version, date, sha256: of the rules of the claims. seeds: their number. depth: the witness depth, if it
-    was named. extended_after: the number of whole seeds that a report had shown when seeds were added.
+    was named. extended_after: how many seeds were whole when seeds were added, if a report had been made or
+    the registered number of seeds was whole by then.
     """
 
     version: int

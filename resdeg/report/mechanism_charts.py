@@ -88,9 +88,8 @@ def chart_probes(evidence: Evidence) -> Chart | None:
     """Returns the chart of C6: probes of the last stage of the deepest plain networks, by block."""
     if not evidence.depths:
         return None
-    try:
-        seeds, _ = evidence.probes()
-    except NotAsked:
+    seeds, _ = evidence.probes()
+    if not seeds:
         return None
     first = evidence.last_block - min(map(len, seeds.values())) + 1
     blocks: dict[int, list[float]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from resdeg import files
+from resdeg.analysis.reader import extend_grid, list_runs
 from resdeg.analysis.rules import registered_rules
 from resdeg.config import Registration, SweepConfig, read_toml, validate
 from resdeg.records import ENDED, Share
@@ -19,9 +20,8 @@ def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
     before = store.planned()
     if before is not None and before.registration is not None:
         registration = before.registration
-        added = {*config.seeds} - {*before.seeds}
-        if added and registration.extended_after is None and (store.folder / "report.md").exists():
-            registration = registration.model_copy(update={"extended_after": _whole_seeds(before, store)})
+        if registration.extended_after is None and {*config.seeds} - {*before.seeds}:
+            registration = _note_extension(registration, before, store=store)
     elif store.has_records():
         registration = None
     else:
@@ -82,10 +82,20 @@ def _keep_arms(config: SweepConfig, present: SweepConfig) -> SweepConfig:
     return config.model_copy(update={"arms": {**config.arms, **kept_arms}})
 
 
-def _whole_seeds(config: SweepConfig, store: SweepStore) -> int:
-    states = Plan.load(config, store).states
-    left = {run.seed for run in config.grid() if states[run.run_id] not in ENDED}
-    return len({*config.seeds} - left)
+def _note_extension(registration: Registration, before: SweepConfig, *, store: SweepStore) -> Registration:
+    """Notes that seeds are added to the plan `before`, where their number may follow from a look at results.
+
+    A sweep prints its verdicts at its end, so a look is taken for granted once the registered number of seeds
+    is whole. Seeds count that the plan no longer names, too.
+    """
+    _, runs, _ = list_runs(store)
+    everything = before.model_copy(update={"seeds": extend_grid(before, runs).seeds})
+    states = Plan.load(everything, store).states
+    left = {run.seed for run in everything.grid() if states[run.run_id] not in ENDED}
+    whole = len({*everything.seeds} - left)
+    if whole < registration.seeds and not (store.folder / "report.md").exists():
+        return registration
+    return registration.model_copy(update={"extended_after": whole})
 
 
 def described(config: SweepConfig) -> str:

@@ -105,7 +105,9 @@ def test_a_dead_network_from_its_own_start_helps_no_claim(tmp_path: Path) -> Non
             record = store.run(run.run_id)
             dead = record.summary().model_copy(update={"train_accuracy": 0.1, "train_loss": 2.3})
             (record.folder / "summary.json").write_text(dead.to_json())
-    assert judged(store)["C5"].verdict is Verdict.NOT_ASKED
+    said = judged(store)["C5"]
+    assert (said.verdict, said.seeds, said.parts[0].seeds) == (Verdict.UNDECIDED, 5, 2)
+    assert said.dead == ("plain-20 seeds 0, 1, 2",), "the networks were asked, and these did not train"
     assert set(Evidence(load_sweep(store.folder)).losses("train_loss")[OWN]) == {3, 4}
 
 

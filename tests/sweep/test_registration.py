@@ -16,6 +16,7 @@ from resdeg.analysis.rules import registered_rules
 from resdeg.config import SweepConfig, read_toml, resolve, validate
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import Plan
+from resdeg.sweep.registration import registered
 from tests.planted import CELLS, planted
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def test_a_build_with_another_margin_keeps_what_the_sweep_began_with(
         )
 
     went_on = build("sweep", tiny_toml, *SMALL, "--seeds", "0-1", "--out", "out")
-    assert registration(tmp_path / "out") == begun
+    assert registration(tmp_path / "out") == {**(begun or {}), "extended_after": 1}
     assert "it is kept, although this resdeg has other rules" in went_on.stderr
     assert (
         "This sweep was begun under other rules (version 2, 2026-11-26, SHA-256 "
@@ -95,15 +96,36 @@ def test_a_build_with_another_margin_keeps_what_the_sweep_began_with(
 
 
 def test_seeds_that_are_added_after_a_report_are_named(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
-    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0", "--out", "out")
+    """One of two registered seeds was whole, which ends without a verdict, but with a report of the curve."""
     resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-1", "--out", "out")
-    assert "extended_after" not in registration(tmp_path / "out"), "nobody has looked at a report"
+    shutil.rmtree(next((tmp_path / "out" / "runs").glob("*-s1-*")))
     resdeg("report", "out")
     resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-2", "--out", "out")
-    assert registration(tmp_path / "out")["extended_after"] == 2
-    assert "The sweep was extended after a look at 2 seeds." in resdeg("report", "out").stdout
+    assert registration(tmp_path / "out")["extended_after"] == 1
+
+
+def test_seeds_that_are_added_to_a_whole_sweep_are_named(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
+    """The sweep itself ended with its verdicts, so no report is needed for a look."""
+    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-1", "--out", "out", "--time-limit", "1s")
+    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-2", "--out", "out")
+    assert "extended_after" not in registration(tmp_path / "out"), "there was nothing to look at"
     resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-3", "--out", "out")
-    assert registration(tmp_path / "out")["extended_after"] == 2, "the first look is the one that counts"
+    assert registration(tmp_path / "out")["extended_after"] == 3
+    assert "The sweep was extended after a look at 3 seeds." in resdeg("report", "out").stdout
+    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-4", "--out", "out")
+    assert registration(tmp_path / "out")["extended_after"] == 3, "the first look is the one that counts"
+
+
+def test_a_seed_that_left_the_plan_was_seen_all_the_same(tmp_path: Path) -> None:
+    """Three registered seeds are whole; one is taken out of the plan, and then exchanged for a fourth."""
+    rules = registered_rules()
+    table = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3}
+    store = planted(tmp_path / "s", CELLS, registration=table)
+    config = validate(SweepConfig, {"s": read_toml(store.plan)})
+    store.plan.write_text(config.model_copy(update={"seeds": (0, 1)}).to_toml())
+    exchanged = registered(config.model_copy(update={"seeds": (0, 1, 3)}), store).registration
+    assert exchanged is not None
+    assert exchanged.extended_after == 3
 
 
 def test_a_witness_depth_is_named_before_the_first_step_or_not_at_all(
