@@ -52,7 +52,7 @@ def _read_finished(
     evidence: Evidence, family: str, *, metric: str, depths: Collection[int]
 ) -> tuple[dict[int, dict[int, float]], int]:
     """Returns one accuracy of the runs that finished, by depth and seed, and how many runs diverged."""
-    diverged = _list_diverged(evidence.sweep, family)
+    diverged = _list_diverged(evidence.grid, family)
     ended = {
         (depth, seed): value
         for depth, by_seed in evidence.accuracies(family, metric).items()
@@ -156,7 +156,7 @@ def _compare_scales(evidence: Evidence) -> list[str]:
         if name in evidence.arms
     }
     deepest, means, lost = evidence.deepest, [], 0
-    for scale, sweep in sorted({**arms, evidence.config.model.shortcut_scale: evidence.sweep}.items()):
+    for scale, sweep in sorted({**arms, evidence.config.model.shortcut_scale: evidence.grid}.items()):
         finished = read_by_seed(sweep.runs, "test_accuracy", network=("residual", deepest))
         lost += sum(depth == deepest for depth, _ in _list_diverged(sweep, "residual"))
         if len(finished):
@@ -183,7 +183,7 @@ def _copy(evidence: Evidence) -> list[str]:
         assert arm.config.constructed is not None
         depth = arm.config.constructed.from_depth
         shallow = evidence.clean_losses(depth)
-        diverged, shallow_diverged = (_list_diverged(sweep, "plain") for sweep in (arm, evidence.sweep))
+        diverged, shallow_diverged = (_list_diverged(sweep, "plain") for sweep in (arm, evidence.grid))
         seeds = [seed for seed in sorted(losses.keys() & shallow) if (deepest, seed) not in diverged]
         if not seeds:
             continue
