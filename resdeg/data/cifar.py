@@ -56,18 +56,7 @@ CIFAR10 = Distribution(
     title="CIFAR-10",
     classes=10,
     content="d54fdbe975162000ba5ac3c9c96dadb4d7321e3a27848046f08db01a8e39f4a7",
-    class_names=(
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     layouts=CIFAR10_LAYOUTS,
 )
 CIFAR100 = Distribution(
