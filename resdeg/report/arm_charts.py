@@ -13,9 +13,9 @@ from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D
 from resdeg.report.chart import Chart, Table, narrate, read_lines
-from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title
+from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title, title_figure
 from resdeg.report.marks import draw_chance, draw_points, draw_seeds, draw_unfinished, make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
 from resdeg.report.scales import WIDE, NetworkAxis, read_axes, set_network_axis, set_value_axis

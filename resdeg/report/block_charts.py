@@ -14,9 +14,9 @@ from resdeg.analysis.diagnostics import Blocks, Lost, follow_training, summarise
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks
 from resdeg.report.chart import Chart, Table
-from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
+from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title, title_figure
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, choose_panels
 from resdeg.report.panels import PAGES, Page, Trace

@@ -10,9 +10,9 @@ from resdeg.analysis.curve import add_errors, read_points
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D
 from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
-from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
+from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title, title_figure
 from resdeg.report.marks import (
     TEST,
     draw_chance,

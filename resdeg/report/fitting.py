@@ -190,11 +190,19 @@ def list_texts(figure: Figure) -> list[Text]:
     ]
 
 
+def title_figure(figure: Figure, text: str, **style: Any) -> None:
+    """Sets the title of a figure at its left edge, broken to fit."""
+    _set_lines(figure.suptitle("", x=0.01, ha="left", **style), text, 0.98 * figure.bbox.width)
+
+
 def fit_panel_title(axes: Axes, text: str, *, width: float, **style: Any) -> None:
     """Sets the title of a panel that is `width` inches wide, broken to fit."""
-    title = axes.set_title("", loc="left", **style)
-    pixels = width * axes.figure.dpi
-    title.set_text("\n".join(part for line in text.split("\n") for part in break_lines(title, line, pixels)))
+    _set_lines(axes.set_title("", loc="left", **style), text, width * axes.figure.dpi)
+
+
+def _set_lines(title: Text, text: str, width: float) -> None:
+    """Sets `title` to the lines of `text`, each broken to `width` pixels."""
+    title.set_text("\n".join(part for line in text.split("\n") for part in break_lines(title, line, width)))
 
 
 def _lay_out(figure: Figure, tried: str) -> None:

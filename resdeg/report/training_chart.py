@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from resdeg.analysis.frame import SweepFrame
-from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks, title_figure
-from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks
+from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title, title_figure
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
 from resdeg.report.scales import set_count_axis, set_value_axis
