@@ -255,7 +255,6 @@ def get(
     *,
     say: Callable[[str], None] = lambda text: None,
     progress: download.Progress = lambda done, total: None,
-    patience: download.Patience = download.PATIENT,
 ) -> Dataset:
     """Downloads the data set into the cache; `mirrors` are asked before the usual sources.
 
@@ -272,10 +271,8 @@ def get(
     file = download.RemoteFile(layout.archive, layout.archive_bytes, layout.archive_sha256, urls)
     folder = cache_folder() / "downloads"
     size = distribution.shape
-    archive = download.download(
-        file, folder, say=say, progress=progress, patience=patience,
-        beside=(size.train + size.test) * 3 * SIDE**2,
-    )  # fmt: skip
+    room = (size.train + size.test) * 3 * SIDE**2
+    archive = download.download(file, folder, say=say, progress=progress, beside=room)
     dataset = keep(archive, distribution)
     files.remove(archive)  # its verified arrays replace it
     return dataset
