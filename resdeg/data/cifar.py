@@ -186,7 +186,7 @@ def read(location: Location, distribution: Distribution) -> Dataset:
     """
     if location.layout is None:  # no files are left, so the content of the arrays is hashed again
         dataset = load(None, distribution)
-        dataset = replace(dataset, hash=content_hash(records_of(dataset.train), records_of(dataset.test)))
+        dataset = replace(dataset, hash=dataset.hash_content())
     else:
         records = batches.read(
             location.path,

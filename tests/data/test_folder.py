@@ -61,7 +61,7 @@ def test_every_image_is_read_with_the_class_of_its_folder(tmp_path: Path) -> Non
         assert dataset.hash == config.folder.hash == content_hash(
             records_of(dataset.train), records_of(dataset.test)
         )  # fmt: skip
-        assert (dataset.name, dataset.classes, dataset.side) == ("folder", 3, 7)
+        assert (dataset.name, dataset.classes, dataset.shape.side) == ("folder", 3, 7)
         for split, count in ((dataset.train, 5), (dataset.test, 3)):
             own = {
                 (bytes(image), int(label)) for image, label in zip(split.images, split.labels, strict=True)
