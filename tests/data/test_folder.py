@@ -407,8 +407,8 @@ def test_only_the_hash_of_the_images_is_part_of_the_identity(tmp_path: Path) -> 
     assert run_id() == run_id(name="renamed")
     assert run_id() != run_id(hash="b" * 64)
     first = resolve(None, {}, [], {"data": {"name": "folder", "folder": described(NOTHING)}}).runs()[0]
-    assert first.identity()["data.folder.hash"] == "a" * 64
-    assert "data.folder.hash" not in resolve(None, {}, [], {}).runs()[0].identity()
+    assert first.identity["data.folder.hash"] == "a" * 64
+    assert "data.folder.hash" not in resolve(None, {}, [], {}).runs()[0].identity
 
 
 def test_the_label_of_a_line_tells_data_sets_apart() -> None:
