@@ -48,7 +48,8 @@ def execute(
         error.txt.
 
     Raises:
-        BusyError, StorageError, UsageError: the run could not be opened; nothing was stored.
+        BusyError, StorageError: the run could not be opened.
+        UsageError: the device is not there, or `check` refuses the run; at most config.json was stored.
         ResdegError: the run failed for a reason that a user can mend, and is stored as failed; a run that is
             out of memory raises LostError.
     """
