@@ -80,10 +80,10 @@ def test_a_setting_that_came_later_is_no_part_of_an_identity_until_it_is_used() 
     elsewhere = {"data.folder.hash", "model.dirac", "model.last_scale", "constructed", "adopted"}
     assert set(others) | elsewhere == set(NEUTRAL)
     for name, value in others.items():
-        assert name not in base.runs()[0].identity()
+        assert name not in base.runs()[0].identity
         room, setting = name.split(".")
         changed = resolve(None, {}, [], {"depths": "20", "seeds": "0", room: {setting: value}})
-        assert changed.runs()[0].identity()[name] == value
+        assert changed.runs()[0].identity[name] == value
         assert changed.settings_id != base.settings_id
 
 

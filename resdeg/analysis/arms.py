@@ -102,7 +102,7 @@ class ChosenRate:
     """The learning rate that validation accuracy chooses for one network, among those that were tried.
 
     Args:
-        tried: the rates, the recipe's first.
+        tried: the rates, the recipe's first. chosen: one of them.
         seeds: those that were trained with every rate; all numbers are over them.
         recipe: test accuracy with the recipe's rate; None where no seed is finished.
         validation, test: accuracy with the chosen rate.
@@ -122,7 +122,8 @@ class ChosenRate:
 class ChosenFall:
     """Test accuracy from the best depth, by validation, to the deepest, each with the rate that it chose.
 
-    recipe: between the same depths with the recipe's rate; None where one of them has no such number.
+    chosen: the fall with the chosen rates, as a fraction; negative where accuracy rises.
+    recipe: that with the recipe's rate, between the same depths; None where one of them has no such number.
     """
 
     family: Family

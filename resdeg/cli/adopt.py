@@ -270,7 +270,7 @@ def _store_run(
         check_folder(config, store)  # another process may have begun a sweep there
         _write_grid(config, store)
         screen.say(f"{run.run_id}: measuring {weights.path.name} ({network.layout} layout)")
-        data_dir = None if config.execution.data_dir is None else Path(config.execution.data_dir)
+        data_dir = config.execution.data_path
         summary = measure_run(run, weights, store=store.run(run.run_id), data_dir=data_dir, **origin)
         return store.folder, summary
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdeg.cli import options
-from resdeg.cli.console import emit, emit_json, printable, screen
+from resdeg.cli.console import count_columns, emit, emit_json, printable, screen
 from resdeg.report.units import size
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def list_sweeps(
         screen.say(f"no sweep in {folder} or below")
     else:
         # A pipe gets a line for each sweep, however long it is.
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        width = count_columns(sys.stdout) if sys.stdout.isatty() else None
         rows = [("sweep", "ended", "changed", "size", "what"), *map(_row, entries)]
         for line in _arrange(rows, width):
             emit(line)

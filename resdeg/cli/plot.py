@@ -104,24 +104,24 @@ def plot(
     if not as_json:
         emit(str(drawn.figure))
         return
-    written = "table" if drawn.is_table else "figure"
-    shown = {written: str(drawn.figure), "kind": kind, "evaluation": drawn.evaluation, "peak": drawn.peak}
+    from resdeg.analysis.evidence import Evidence
+    from resdeg.report.verdict_text import describe_peak
+
+    written, peak = "table" if drawn.is_table else "figure", describe_peak(Evidence(drawn.sweep))
+    shown = {written: str(drawn.figure), "kind": kind, "evaluation": drawn.sweep.evaluation, "peak": peak}
     emit_json({**shown, "curve": json.loads(drawn.curve.to_json(orient="records"))})
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What `draw` wrote: the path of the figure, the evaluation in it, the table of all evaluations.
+    """What `draw` wrote: the path of the figure, and the table of all evaluations.
 
     figure: the path of the figure, or that of its table if `is_table`.
-    peak: where the plain curve of the first sweep has its maximum, in words; empty where it has none.
     sweep: the first sweep, as it was drawn.
     """
 
     figure: Path
-    evaluation: str
     curve: pd.DataFrame
-    peak: str
     sweep: SweepFrame
     is_table: bool = False
 
@@ -150,7 +150,6 @@ def draw(
             table cannot follow, sweeps of different schedules, or a kind that has no table.
     """
     from resdeg import files
-    from resdeg.analysis.evidence import Evidence
     from resdeg.analysis.frame import load_sweep
     from resdeg.analysis.naming import name_apart
     from resdeg.report.figures import draw_sweeps
@@ -158,7 +157,6 @@ def draw(
     from resdeg.report.options import DEFAULTS
     from resdeg.report.style import FORMATS, find_theme, render
     from resdeg.report.table_files import FORMS, Dialect, write_csv
-    from resdeg.report.verdict_text import describe_peak
 
     chosen = DEFAULTS if figure_options is None else figure_options
     if kind not in FIGURES:
@@ -199,8 +197,7 @@ def draw(
                 f"note: {path.name}, curve.csv and runs.csv in {path.parent} show {len(folders)} sweeps now; "
                 "`resdeg plot` with this folder only writes its own again"
             )
-    peak = describe_peak(Evidence(shown[0]))
-    return Drawn(path, shown[0].evaluation, curve, peak, shown[0], is_table=form in FORMS)
+    return Drawn(path, curve, shown[0], is_table=form in FORMS)
 
 
 def _name_figure(

@@ -146,12 +146,9 @@ class RunConfig(Frozen):
         assert self.constructed is not None
         return self.model_copy(update={"depth": self.constructed.from_depth, "constructed": None})
 
-    def identity(self) -> Settings:
-        """Returns the settings that affect the result, by dotted name."""
-        return dict(self._identity)
-
     @cached_property
-    def _identity(self) -> Settings:
+    def identity(self) -> Settings:
+        """The settings that affect the result, by dotted name."""
         tree = self.model_dump(mode="json")
         values = {name: _value_at(tree, name) for name in AFFECTS_RESULT}
         return {
@@ -165,7 +162,7 @@ class RunConfig(Frozen):
         its neutral value.
         """
         pairs = {
-            name: (self._identity.get(name, NEUTRAL.get(name)), other._identity.get(name, NEUTRAL.get(name)))
+            name: (self.identity.get(name, NEUTRAL.get(name)), other.identity.get(name, NEUTRAL.get(name)))
             for name in AFFECTS_RESULT
             if name not in VARIED
         }
@@ -174,12 +171,12 @@ class RunConfig(Frozen):
     @cached_property
     def run_id(self) -> str:
         """A readable name and 8 hex digits of the SHA-256 of `identity`."""
-        return f"{self.family}-d{self.depth}-s{self.seed}-{_digest(self._identity)}"
+        return f"{self.family}-d{self.depth}-s{self.seed}-{_digest(self.identity)}"
 
     @cached_property
     def settings_id(self) -> str:
         """The digest that runs of one curve share: `identity` without family, depth and seed."""
-        return _digest({name: value for name, value in self._identity.items() if name not in VARIED})
+        return _digest({name: value for name, value in self.identity.items() if name not in VARIED})
 
 
 def _value_at(tree: Settings, dotted: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -228,6 +229,11 @@ class ExecutionConfig(Frozen):
     def captures(self, device: str) -> bool:
         """Says whether steps are to be replayed as CUDA graphs on a device of this type."""
         return device == "cuda" if self.graph == "auto" else self.graph
+
+    @property
+    def data_path(self) -> Path | None:
+        """The path of the data set; None stands for the cache."""
+        return Path(self.data_dir) if self.data_dir else None
 
     @property
     def runs_per_process(self) -> int:

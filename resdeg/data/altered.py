@@ -54,7 +54,7 @@ def alter(dataset: Dataset, config: DataConfig) -> Dataset:
     Raises:
         UsageError: see `alter_shape`.
     """
-    alter_shape(Shape(dataset.classes, dataset.side, len(dataset.train), len(dataset.test)), config)
+    alter_shape(dataset.shape, config)
     dataset = dataset.hold_out(config.validation)
     if config.subset is None and not config.label_noise:
         return dataset

@@ -56,18 +56,7 @@ CIFAR10 = Distribution(
     title="CIFAR-10",
     classes=10,
     content="d54fdbe975162000ba5ac3c9c96dadb4d7321e3a27848046f08db01a8e39f4a7",
-    class_names=(
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     layouts=CIFAR10_LAYOUTS,
 )
 CIFAR100 = Distribution(
@@ -197,7 +186,7 @@ def read(location: Location, distribution: Distribution) -> Dataset:
     """
     if location.layout is None:  # no files are left, so the content of the arrays is hashed again
         dataset = load(None, distribution)
-        dataset = replace(dataset, hash=content_hash(records_of(dataset.train), records_of(dataset.test)))
+        dataset = replace(dataset, hash=dataset.hash_content())
     else:
         records = batches.read(
             location.path,
@@ -266,7 +255,6 @@ def get(
     *,
     say: Callable[[str], None] = lambda text: None,
     progress: download.Progress = lambda done, total: None,
-    patience: download.Patience = download.PATIENT,
 ) -> Dataset:
     """Downloads the data set into the cache; `mirrors` are asked before the usual sources.
 
@@ -283,10 +271,8 @@ def get(
     file = download.RemoteFile(layout.archive, layout.archive_bytes, layout.archive_sha256, urls)
     folder = cache_folder() / "downloads"
     size = distribution.shape
-    archive = download.download(
-        file, folder, say=say, progress=progress, patience=patience,
-        beside=(size.train + size.test) * 3 * SIDE**2,
-    )  # fmt: skip
+    room = (size.train + size.test) * 3 * SIDE**2
+    archive = download.download(file, folder, say=say, progress=progress, beside=room)
     dataset = keep(archive, distribution)
     files.remove(archive)  # its verified arrays replace it
     return dataset

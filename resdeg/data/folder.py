@@ -82,8 +82,7 @@ def load(config: DataConfig, data_dir: Path | None) -> Dataset:
         if listing is None:
             raise _missing(table)
         dataset, _ = _read(listing)
-    sizes = Shape(dataset.classes, dataset.side, len(dataset.train), len(dataset.test))
-    if dataset.hash != table.hash or sizes != shape(config):
+    if dataset.hash != table.hash or dataset.shape != shape(config):
         raise DataError(
             f"{data_dir or table.name}: its data hash is {dataset.hash}, and that of the images of "
             f"{table.name} is {table.hash}: some image or label was changed, added or removed",

@@ -70,8 +70,9 @@ class Dataset:
     hash: str
 
     @property
-    def side(self) -> int:
-        return int(self.train.images.shape[1])
+    def shape(self) -> Shape:
+        held = 0 if self.validation is None else len(self.validation)
+        return Shape(self.classes, int(self.train.images.shape[1]), len(self.train), len(self.test), held)
 
     def hash_content(self) -> str:
         """Returns the SHA-256 over the records of every split, in their order."""
@@ -88,12 +89,10 @@ class Dataset:
     def hold_out(self, count: int) -> Dataset:
         """Holds out the same `count` training images for every seed, so that choices rest on one split.
 
-        Raises:
-            UsageError: no training image would be left.
+        `alter_shape` checks that images are left.
         """
         if not count:
             return self
-        Shape(self.classes, self.side, len(self.train), len(self.test)).hold_out(count)
         generator = np.random.Generator(np.random.Philox(key=derive(0, "validation")))
         order = generator.permutation(len(self.train))
         held, rest = np.sort(order[:count]), np.sort(order[count:])

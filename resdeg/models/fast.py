@@ -71,18 +71,6 @@ class FastNorms:
 
     compiled = False
 
-    def normed(
-        self,
-        norm: nn.Module,
-        activation: nn.Module,
-        x: Tensor,
-        *,
-        added: Tensor | None = None,
-        scale: float = 1.0,
-    ) -> Tensor:
-        """Computes activation(norm(x) + scale · added) of maps (N, C, H, W); `x` is not written into."""
-        return norm_activation(norm, activation, x, added=added, scale=scale, compiled=self.compiled)
-
 
 def norm_activation(
     norm: nn.Module,
@@ -120,7 +108,8 @@ def norm_activation(
 class _FastResidual(FastNorms, Block):
     def second(self, x: Tensor) -> Tensor:
         """Computes what leaves conv2, before its norm."""
-        out: Tensor = self.conv2(self.normed(self.norm1, self.inner_activation, self.conv1(x)))
+        active = norm_activation(self.norm1, self.inner_activation, self.conv1(x), compiled=self.compiled)
+        out: Tensor = self.conv2(active)
         return out
 
     def residual(self, x: Tensor) -> Tensor:
@@ -131,7 +120,9 @@ class _FastResidual(FastNorms, Block):
 class FastBasicBlock(_FastResidual, BasicBlock):
     def forward(self, x: Tensor) -> Tensor:
         added = None if self.shortcut is None else self.shortcut(x)
-        return self.normed(self.norm2, self.activation, self.second(x), added=added, scale=self.scale)
+        return norm_activation(
+            self.norm2, self.activation, self.second(x), added=added, scale=self.scale, compiled=self.compiled
+        )
 
 
 class FastStarganBlock(_FastResidual, StarganBlock):
@@ -140,20 +131,25 @@ class FastStarganBlock(_FastResidual, StarganBlock):
 
 class FastPreactBlock(FastNorms, PreactBlock):
     def preactivated(self, x: Tensor) -> Tensor:
-        return self.normed(self.norm1, self.activation, x)
+        return norm_activation(self.norm1, self.activation, x, compiled=self.compiled)
 
     def convolved(self, active: Tensor) -> Tensor:
-        out: Tensor = self.conv2(self.normed(self.norm2, self.inner_activation, self.conv1(active)))
+        x = norm_activation(self.norm2, self.inner_activation, self.conv1(active), compiled=self.compiled)
+        out: Tensor = self.conv2(x)
         return out
 
 
 class FastNet(FastNorms, CifarNet):
     def entering(self, images: Tensor) -> Tensor:
         x: Tensor = self.stem(images)
-        return self.normed(self.stem_norm, self.activation, x) if self.kind.stem else x
+        if not self.kind.stem:
+            return x
+        return norm_activation(self.stem_norm, self.activation, x, compiled=self.compiled)
 
     def closed(self, x: Tensor) -> Tensor:
-        return self.normed(self.closing_norm, self.activation, x) if self.closes else x
+        if not self.closes:
+            return x
+        return norm_activation(self.closing_norm, self.activation, x, compiled=self.compiled)
 
 
 # The tap that leads from each input position of a 2x2 map to each output position.

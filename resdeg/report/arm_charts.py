@@ -13,9 +13,9 @@ from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D
 from resdeg.report.chart import Chart, Table, narrate, read_lines
-from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title
+from resdeg.report.fitting import add_legend, add_title, count_across, title_panel
 from resdeg.report.marks import draw_chance, draw_points, draw_seeds, draw_unfinished, make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
 from resdeg.report.scales import WIDE, NetworkAxis, read_axes, set_network_axis, set_value_axis
@@ -62,10 +62,7 @@ def draw_arms(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOptions 
         )  # fmt: skip
         word = "error" if options.y in ("error", "log-error") else "accuracy"
         title = f"Test {word} of the arms on {name_data(sweeps[0].config)}"
-        if options.fitted:
-            fit_figure(figure, title, describe_runs(sweeps[0]), look=look, options=options)
-        else:
-            title_figure(figure, f"{title}\n{describe_runs(sweeps[0])}", fontsize=9)
+        add_title(figure, title, describe_runs(sweeps[0]), look=look, options=options)
         return figure
 
 
@@ -112,12 +109,8 @@ def _draw_panels(
         values += _draw_arm(axes, (sweep, arm), positions=pair, y=y, look=look)
         name = arm.name if several else arm.arm
         changes = changed(sweep.config.changes(arm.arm))
-        if options.fitted:
-            fit_panel_title(
-                axes, f"{name}\n{changes}", width=0.8 * size[0] / across, fontsize=look.points(8.5)
-            )
-        else:
-            axes.set_title(f"{name}\n{fill(changes, letters)}", loc="left", fontsize=8.5)
+        lines = changes if options.fitted else fill(changes, letters)
+        title_panel(axes, f"{name}\n{lines}", across=across, options=options, fontsize=look.points(8.5))
     for axes in grid.flat:
         set_network_axis(axes, ticks, options=options, look=look)
         label = axes.get_xlabel() if options.fitted else "depth (log scale)"
@@ -131,10 +124,7 @@ def _draw_panels(
     set_value_axis(grid[0][0], y, values=values, look=look, margins=WIDE if options.fitted else (0.02, 0.05))
     handles = make_family_handles(panels[0][0].config.families, look)
     handles.append(Line2D([], [], color=look.text + _FAINT, linewidth=1.8 * look.weight, label="the grid"))
-    if options.fitted:
-        add_legend(figure, handles, size=look.points(9))
-    else:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    add_legend(figure, handles, columns=len(handles), look=look, options=options)
     return figure
 
 

@@ -14,9 +14,9 @@ from resdeg.analysis.diagnostics import Blocks, Lost, follow_training, summarise
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import POINTS
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks
 from resdeg.report.chart import Chart, Table
-from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
+from resdeg.report.fitting import add_legend, add_title, title_panel
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, choose_panels
 from resdeg.report.panels import PAGES, Page, Trace
@@ -89,11 +89,7 @@ def draw_page(
             axes.set_xlabel(page.x or page.over)
             named = len(sweeps) > 1 or options.labels
             name = f"{sweep.name}: depth {depth}" if named else f"depth {depth}"
-            if options.fitted:
-                width = 0.8 * size[0] / len(columns)
-                fit_panel_title(grid[0][column], name, width=width, weight="bold")
-            else:
-                grid[0][column].set_title(name, loc="left", weight="bold")
+            title_panel(grid[0][column], name, across=len(columns), options=options, weight="bold")
         for row, panel in zip(grid, page.panels, strict=True):
             axes = row[0]
             axes.set_ylabel(panel.label)
@@ -121,12 +117,8 @@ def draw_page(
             + f"\n{images:,} {page.images}\n{page.note}"
             + "".join(f"\nleft out: {problem}" for problem in problems)
         )
-        if options.fitted:
-            add_legend(figure, handles, size=look.points(9))
-            fit_figure(figure, title, details, look=look, options=options)
-        else:
-            figure.legend(handles=handles, loc="outside lower center", ncols=4 if len(handles) < 5 else 3)
-            title_figure(figure, f"{title}\n{details}", fontsize=9)
+        add_legend(figure, handles, columns=4 if len(handles) < 5 else 3, look=look, options=options)
+        add_title(figure, title, details, look=look, options=options)
         return figure
 
 

@@ -67,7 +67,7 @@ __all__ = [
     "Axes", "Axis", "Collection", "FT2Font", "Figure", "FixedLocator", "FontProperties", "Formatter",
     "Line2D", "LogLocator", "MaxNLocator", "NullLocator", "Patch", "PercentTicks", "RendererPgf",
     "Text", "default_settings", "findSystemFonts", "fontManager", "hide_settings", "text_to_path",
-    "title_figure", "to_rgba_array",
+    "to_rgba_array",
 ]  # fmt: skip
 
 
@@ -111,23 +111,3 @@ def default_settings(changes: Mapping[str, Any]) -> Iterator[None]:
             del settings["backend"]  # It would not be set back, and no figure here needs one.
             mpl.rcParams.update(settings | dict(changes))  # type: ignore[arg-type]
         yield
-
-
-def title_figure(figure: Figure, text: str, **style: Any) -> None:
-    """Sets the title of `figure` at its left edge; a line that would leave it is broken between words."""
-    title = figure.suptitle("", x=0.01, ha="left", **style)
-
-    def fits(line: str) -> bool:
-        title.set_text(line)
-        return title.get_window_extent().width <= 0.98 * figure.bbox.width
-
-    lines: list[str] = []
-    for line in text.split("\n"):
-        lines.append("")
-        for word in line.split(" "):
-            longer = f"{lines[-1]} {word}" if lines[-1] else word
-            if not lines[-1] or fits(longer):
-                lines[-1] = longer
-            else:
-                lines.append(word)
-    title.set_text("\n".join(lines))

@@ -10,9 +10,9 @@ from resdeg.analysis.curve import add_errors, read_points
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.errors import UsageError
-from resdeg.report.canvas import Axes, Figure, Line2D, title_figure
+from resdeg.report.canvas import Axes, Figure, Line2D
 from resdeg.report.chart import Chart, make_figure, narrate, read_lines, tabulate
-from resdeg.report.fitting import add_legend, fit_figure, fit_panel_title
+from resdeg.report.fitting import add_legend, add_title, title_figure, title_panel
 from resdeg.report.marks import (
     TEST,
     draw_chance,
@@ -210,13 +210,14 @@ def _fit(figure: Figure, columns: Sequence[Sequence[Panel]], *, look: Theme, opt
     """Gives a figure with options its words: names above columns, one legend below, a title that fits."""
     sweeps = [sweep for panels in columns for sweep, _ in panels[0].sweeps]
     if not options.overlay and (len(columns) > 1 or options.labels):
-        width = 0.8 * figure.get_figwidth() / len(columns)
-        for panels in columns:
-            fit_panel_title(panels[0].axes, panels[0].sweeps[0][0].name, width=width, fontsize=look.points(9))
-    add_legend(figure, _make_handles(columns, look), size=look.points(9))
+        for first, *_ in columns:
+            name = first.sweeps[0][0].name
+            title_panel(first.axes, name, across=len(columns), options=options, fontsize=look.points(9))
+    handles = _make_handles(columns, look)
+    add_legend(figure, handles, columns=len(handles), look=look, options=options)
     peak = "" if len(sweeps) > 1 else describe_peak(Evidence(sweeps[0]))
     details = "\n".join([*list_common_lines(sweeps), peak])
-    fit_figure(figure, _entitle(columns, options), details, look=look, options=options)
+    add_title(figure, _entitle(columns, options), details, look=look, options=options)
 
 
 def _make_handles(columns: Sequence[Sequence[Panel]], look: Theme) -> list[Line2D]:

@@ -86,8 +86,11 @@ def count_across(options: FigureOptions, *, most: int) -> int:
     return max(1, min(most, int(options.size[0] / (PANEL_WIDTH * options.points / 72))))
 
 
-def fit_figure(figure: Figure, head: str, details: str, *, look: Theme, options: FigureOptions) -> None:
-    """Gives a figure the title that `options` ask for, or else `head` and `details`, and settles it."""
+def add_title(figure: Figure, head: str, details: str, *, look: Theme, options: FigureOptions) -> None:
+    """Adds the title that `options` ask for, or else `head` and `details`; a fitted figure is settled."""
+    if not options.fitted:
+        title_figure(figure, f"{head}\n{details}", fontsize=9)
+        return
     if options.title is None:
         fit_title(figure, head, details, fontsize=look.points(9))
     elif options.title:
@@ -121,8 +124,17 @@ def break_lines(text: Text, words: str, width: float) -> list[str]:
     return lines
 
 
-def add_legend(figure: Figure, handles: Sequence[Line2D], *, size: float) -> None:
-    """Adds a legend below the axes, of as many columns as fit; a label that is too long is broken."""
+def add_legend(
+    figure: Figure, handles: Sequence[Line2D], *, columns: int, look: Theme, options: FigureOptions
+) -> None:
+    """Adds a legend of so many columns below the axes.
+
+    In a fitted figure it has as many columns as fit, and a label that is too long is broken.
+    """
+    if not options.fitted:
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        return
+    size = look.points(9)
     room = 0.97 * figure.bbox.width
     style: dict[str, Any] = {"loc": "outside lower center", "fontsize": size, "handlelength": 2.4}
     if len(handles) > 1:
@@ -190,11 +202,21 @@ def list_texts(figure: Figure) -> list[Text]:
     ]
 
 
-def fit_panel_title(axes: Axes, text: str, *, width: float, **style: Any) -> None:
-    """Sets the title of a panel that is `width` inches wide, broken to fit."""
-    title = axes.set_title("", loc="left", **style)
-    pixels = width * axes.figure.dpi
-    title.set_text("\n".join(part for line in text.split("\n") for part in break_lines(title, line, pixels)))
+def title_figure(figure: Figure, text: str, **style: Any) -> None:
+    """Sets the title of a figure at its left edge, broken to fit."""
+    _set_lines(figure.suptitle("", x=0.01, ha="left", **style), text, 0.98 * figure.bbox.width)
+
+
+def title_panel(axes: Axes, text: str, *, across: int, options: FigureOptions, **style: Any) -> None:
+    """Sets the title of a panel, one of `across` side by side, in a fitted figure broken to fit."""
+    title = axes.set_title(text, loc="left", **style)
+    if options.fitted:
+        _set_lines(title, text, 0.8 * axes.figure.bbox.width / across)
+
+
+def _set_lines(title: Text, text: str, width: float) -> None:
+    """Sets `title` to the lines of `text`, each broken to `width` pixels."""
+    title.set_text("\n".join(part for line in text.split("\n") for part in break_lines(title, line, width)))
 
 
 def _lay_out(figure: Figure, tried: str) -> None:

@@ -15,14 +15,14 @@ DEMO_EPOCHS = 5
 EVALUATIONS = {"running": "running statistics", "image": "each image's own statistics"}
 
 
-def join_words(items: Iterable[object], last: str = "and") -> str:
+def join_words(items: Iterable[object]) -> str:
     """Joins items as a sentence does.
 
     >>> join_words([8, 20, 56])
     '8, 20 and 56'
     """
     words = list(map(str, items))
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def spell_count(count: int, noun: str) -> str:

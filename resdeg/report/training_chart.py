@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from resdeg.analysis.frame import SweepFrame
-from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks, title_figure
-from resdeg.report.fitting import add_legend, count_across, fit_figure, fit_panel_title
+from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks
+from resdeg.report.fitting import add_legend, add_title, count_across, title_panel
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
 from resdeg.report.scales import set_count_axis, set_value_axis
@@ -54,11 +54,7 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOpti
                 values += _draw_training_lines(axes, own, ink=look.families[family], y=y)
             named = len(sweeps) > 1 or options.labels
             name = f"{sweep.name}: depth {depth}" if named else f"depth {depth}"
-            if options.fitted:
-                width = 0.8 * figure.get_figwidth() / columns
-                fit_panel_title(axes, name, width=width, weight="bold")
-            else:
-                axes.set_title(name, loc="left", weight="bold")
+            title_panel(axes, name, across=columns, options=options, weight="bold")
             axes.yaxis.set_major_formatter(PercentTicks())
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
@@ -80,12 +76,8 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOpti
             f"{'Accuracy' if y == 'accuracy' else 'Error'} during training on {name_data(sweeps[0].config)}"
         )
         runs = describe_runs(sweeps[0], "thin: each seed, bold: their mean")
-        if options.fitted:
-            add_legend(figure, handles, size=look.points(9))
-            fit_figure(figure, title, runs, look=look, options=options)
-        else:
-            figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-            title_figure(figure, f"{title}\n{runs}", fontsize=9)
+        add_legend(figure, handles, columns=len(handles), look=look, options=options)
+        add_title(figure, title, runs, look=look, options=options)
         return figure
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from pathlib import Path
 
 import torch
 
@@ -49,7 +48,8 @@ def execute(
         error.txt.
 
     Raises:
-        BusyError, StorageError, UsageError: the run could not be opened; nothing was stored.
+        BusyError, StorageError: the run could not be opened.
+        UsageError: the device is not there, or `check` refuses the run; at most config.json was stored.
         ResdegError: the run failed for a reason that a user can mend, and is stored as failed; a run that is
             out of memory raises LostError.
     """
@@ -126,7 +126,7 @@ def _make_trainer(
 ) -> Trainer:
     """Makes the trainer, in the state of the checkpoint if there is one."""
     session = log.session
-    dataset = data.load(config.data, Path(execution.data_dir) if execution.data_dir else None)
+    dataset = data.load(config.data, execution.data_path)
     trainer = Trainer.from_config(config, dataset, device=device, step=session.step)
     segment = describe_segment(config, dataset, device=device, step=session.step)
     log.open(segment, closing=trainer.closing, snapshots=execution.snapshots)

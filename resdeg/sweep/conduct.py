@@ -229,7 +229,7 @@ def find_missing_data(config: SweepConfig) -> Distribution | None:
     """
     data_dir = config.execution.data_dir
     try:
-        data.check_data_dir(config.data, Path(data_dir) if data_dir else None)
+        data.check_data_dir(config.data, config.execution.data_path)
     except DataError:
         if data_dir or config.execution.offline:
             raise

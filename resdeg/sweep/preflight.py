@@ -7,7 +7,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resdeg.config import ExecutionConfig, Family, RunConfig, SweepConfig
@@ -61,11 +60,10 @@ def preflight(config: SweepConfig, *, read_data: bool, probe: Probe | None = Non
     device = resolve_device(config.execution.device)
     if config.execution.captures(device.type) and device.type != "cuda":
         raise UsageError("execution.graph needs a CUDA device", "leave it out, or give --device cuda")
-    data_dir = Path(config.execution.data_dir) if config.execution.data_dir else None
     kinds = {(run.settings_id, run.family, run.depth): run for run in reversed(config.runs())}
     for run in kinds.values():
         check(run, device)
-    dataset = data.load(config.data, data_dir) if read_data else None
+    dataset = data.load(config.data, config.execution.data_path) if read_data else None
     calibrations = [_recall_or_calibrate(grid, device, probe) for grid in config.grids]
     return facts_of_runs(config, calibrations, dataset.hash if dataset else None)
 

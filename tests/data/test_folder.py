@@ -61,7 +61,7 @@ def test_every_image_is_read_with_the_class_of_its_folder(tmp_path: Path) -> Non
         assert dataset.hash == config.folder.hash == content_hash(
             records_of(dataset.train), records_of(dataset.test)
         )  # fmt: skip
-        assert (dataset.name, dataset.classes, dataset.side) == ("folder", 3, 7)
+        assert (dataset.name, dataset.classes, dataset.shape.side) == ("folder", 3, 7)
         for split, count in ((dataset.train, 5), (dataset.test, 3)):
             own = {
                 (bytes(image), int(label)) for image, label in zip(split.images, split.labels, strict=True)
@@ -407,8 +407,8 @@ def test_only_the_hash_of_the_images_is_part_of_the_identity(tmp_path: Path) -> 
     assert run_id() == run_id(name="renamed")
     assert run_id() != run_id(hash="b" * 64)
     first = resolve(None, {}, [], {"data": {"name": "folder", "folder": described(NOTHING)}}).runs()[0]
-    assert first.identity()["data.folder.hash"] == "a" * 64
-    assert "data.folder.hash" not in resolve(None, {}, [], {}).runs()[0].identity()
+    assert first.identity["data.folder.hash"] == "a" * 64
+    assert "data.folder.hash" not in resolve(None, {}, [], {}).runs()[0].identity
 
 
 def test_the_label_of_a_line_tells_data_sets_apart() -> None:

@@ -42,7 +42,6 @@ class RayEngine:
         address: str = "",
         gpus_per_run: float = 0.0,
         stream: bool = False,
-        silence: float = SILENCE,
     ) -> None:
         """Finds out whether the nodes share the folder, and starts the recorder.
 
@@ -50,13 +49,12 @@ class RayEngine:
             address: of the cluster, for the description.
             gpus_per_run: the share of a GPU that each run gets; with 0 it computes on CPUs.
             stream: has records come back by the recorder even where the folder is shared.
-            silence: seconds without a message of a run after which its task is given up.
 
         Raises:
             UsageError: a node lacks resdeg, or has another version; or no lock holds between the hosts.
             BusyError: a driver on another host owns the folder.
         """
-        self._folder, self._gpus, self._silence = folder.resolve(), gpus_per_run, silence
+        self._folder, self._gpus = folder.resolve(), gpus_per_run
         device = "cuda" if gpus_per_run else "cpu"
         self._execution = execution.model_copy(update={"group": 1, "device": device}).model_dump_json()
         self._threads, self._memory = 1, 0
@@ -172,12 +170,12 @@ class RayEngine:
         return Ended(run_id, None, LostError(f"{run_id}: {why}"))
 
     def _give_up_silent_runs(self) -> Iterator[Ended]:
-        late = time.monotonic() - self._silence
+        late = time.monotonic() - SILENCE
         for reference, run_id in list(self._runs.items()):
             if self._heard.get(run_id, late) < late:
                 ray.cancel(reference, force=True)
                 del self._runs[reference], self._heard[run_id]
-                yield self._lose(run_id, f"its task gave no sign of life for {self._silence:.0f} s")
+                yield self._lose(run_id, f"its task gave no sign of life for {SILENCE:.0f} s")
 
     def cancel(self) -> None:
         """Does what `Engine.cancel` says."""

@@ -78,14 +78,12 @@ def train_in_task(
 
 
 @contextlib.contextmanager
-def open_when_left(
-    store: RunStore, config: RunConfig, *, lease: bool, linger: float = LINGER
-) -> Iterator[Session]:
+def open_when_left(store: RunStore, config: RunConfig, *, lease: bool) -> Iterator[Session]:
     """Opens a run as `open_run` does, and waits a while for a process of its last attempt to leave it.
 
     Ray says that a node is lost when it is not heard any more, which its processes may outlive.
     """
-    end = time.monotonic() + linger
+    end = time.monotonic() + LINGER
     with contextlib.ExitStack() as stack:
         while True:
             try:
