@@ -261,6 +261,9 @@ def _recover(session: RunSession) -> None:
         _quarantine(session, metrics)
     else:
         session.manifest, session.tensors = generation
+        newer = folder / "checkpoint" / "manifest.json"
+        if files.read(newer) != sealed(session.manifest):  # else `commit` would move a damaged one over it
+            files.move(newer.with_name("manifest-previous.json"), newer)
         size = session.manifest.metrics_bytes
         session._metrics = metrics[:size]
         session._ahead = metrics[size : metrics.rfind(b"\n") + 1].splitlines(keepends=True)
