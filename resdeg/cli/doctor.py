@@ -66,7 +66,10 @@ def _hardware() -> Iterator[tuple[str, str]]:
         title = torch.cuda.get_device_name(device) if name == "cuda" else name
         devices.append(f"{title} ({precisions})")
     yield "devices", ", ".join(devices)
-    yield "chosen", f"{resolve_device(os.environ.get('RESDEG_DEVICE') or 'auto').type} (--device)"
+    try:
+        yield "chosen", f"{resolve_device(options.given_device()).type} (--device)"
+    except ResdegError as error:
+        yield "chosen", f"{error.what}; {error.remedy}"
 
 
 def _data(data_dir: Path | None) -> Iterator[tuple[str, str]]:
