@@ -131,15 +131,24 @@ class RunLog:
         """Reports a step, and commits it where the last commit is long ago."""
         self._send(state)
         if time.monotonic() - self._saved > self._save_every:
-            self._commit(state, self.session.recorded)
+            self._save(state)
 
     def record_epoch(self, record: EvalRecord, state: TrainState) -> None:
         """Stores the record, the snapshot if one is due, and the state at the end of an epoch; reports it."""
-        self.session.append(record, self.clock.record(record.step))
+        timing = self.clock.record(record.step)
+        if record.step == self.session.step:  # committed before it was scored; only a step's last line counts
+            for line in self.session.timing():
+                timing = timing.joined(line) if line.step == record.step else timing
+        self.session.append(record, timing)
         if record.step in self._snapshot_steps:
             self.session.snapshot(weights_to_bytes(state.model), record.step)
         self._commit(state, record.step)
         self._send(state, record)
+
+    def _save(self, state: TrainState) -> None:
+        """Notes the clock and commits within an epoch; whoever continues from there counts from there."""
+        self.session.note(self.clock.record(state.step))
+        self._commit(state, self.session.recorded)
 
     def _commit(self, state: TrainState, recorded: int) -> None:
         self.session.commit(to_bytes(state), state.step, recorded)
@@ -154,8 +163,7 @@ class RunLog:
     def stop(self, state: TrainState) -> RunSummary:
         """Stores how far a run came that was asked to stop."""
         if state.step != self.session.step:
-            self.session.note(self.clock.record(state.step))
-            self._commit(state, self.session.recorded)
+            self._save(state)
         return self._summarise("stopped", step=state.step, reason="asked to stop")
 
     def diverge(self, divergence: Divergence) -> RunSummary:
