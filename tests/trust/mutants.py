@@ -81,7 +81,7 @@ MUTANTS = [
            "            if owner is not None and owner.token == token:\n", "            if True:\n",
            "tests/test_lease.py"),
     Mutant("a task that was given up writes nothing more", "sweep/cluster/recorder.py",
-           "if claim is None or claim.token != token:", "if claim is None:",
+           "return claim if claim is not None and claim.token == token else None", "return claim",
            "tests/cluster/test_recorder.py"),
     Mutant("data hash", "store/session.py", "if earlier.data_hash != segment.data_hash:", "if False:",
            "tests/test_store.py"),
