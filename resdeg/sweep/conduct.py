@@ -18,11 +18,12 @@ from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts, correct, facts_of_runs, recall_all
 from resdeg.sweep.destination import check_folder
 from resdeg.sweep.engine import Ended, Engine, MakeEngine
-from resdeg.sweep.estimate import Cost, costs, default_jobs, settle_group
+from resdeg.sweep.estimate import Cost, default_jobs, run_cost, settle_group
 from resdeg.sweep.plan import Plan
 from resdeg.sweep.preflight import ask_preflight
 from resdeg.sweep.registration import note_share, write_plan
 from resdeg.sweep.shards import Shard
+from resdeg.sweep.signals import handling
 from resdeg.sweep.supervisor import Retry, StopNow, StopRequests, carry_out
 from resdeg.sweep.workers.launch import start_server
 from resdeg.sweep.workers.pool import Pool
@@ -126,7 +127,8 @@ def price_sweep(
 
 
 def _price(plan: Plan, facts: Facts) -> Priced:
-    return Priced(plan, facts, costs(plan.config.runs(), facts, plan.config.execution.snapshots))
+    snapshots = plan.config.execution.snapshots
+    return Priced(plan, facts, {run.run_id: run_cost(run, facts, snapshots) for run in plan.config.runs()})
 
 
 def run_sweep(
@@ -261,13 +263,13 @@ def find_missing_data(config: SweepConfig) -> Distribution | None:
         DataError: the data is not where the user says, which never falls through to another directory, or
             it is missing and downloads are off.
     """
-    data_dir = config.execution.data_dir
+    data_dir, source = config.execution.data_dir, data.source(config.data.name)
     try:
-        data.check_data_dir(config.data, Path(data_dir) if data_dir else None)
+        source.check(config.data, Path(data_dir) if data_dir else None)
     except DataError:
         if data_dir or config.execution.offline:
             raise
-        return data.source(config.data.name).files
+        return source.files
     return None
 
 
@@ -281,7 +283,7 @@ def _train(
     at_once = False
     events = carry_out(todo, engine, jobs=priced.jobs, requests=requests, deadline=deadline)
     try:
-        with requests, contextlib.closing(events):
+        with handling(requests.hear), contextlib.closing(events):
             for event in events:
                 if isinstance(event, Ended):
                     summary, run_id = event.summary, event.run_id
