@@ -12,7 +12,7 @@ from typing import Any, Literal
 from resdeg.config import RunConfig
 from resdeg.data.batch_plan import snapshot_steps
 from resdeg.models.structure import Census
-from resdeg.records import DiagnosticRecord, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
+from resdeg.records import EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
 from resdeg.store import Session
 from resdeg.training.evaluate import Score, name_scores
 from resdeg.training.loop import Divergence
@@ -122,10 +122,6 @@ class RunLog:
         self.session.notices.append(
             f"{self.config.run_id}: its step cannot be captured, so it trains more slowly: {reason}"
         )
-
-    def record_construction(self, record: DiagnosticRecord) -> None:
-        """Stores how nearly a constructed network computes what the one before it did."""
-        self.session.measure(record)
 
     def follow_step(self, state: TrainState) -> None:
         """Reports a step, and commits it where the last commit is long ago."""
