@@ -112,6 +112,15 @@ class TimingRecord(Record):
     def seconds(self) -> float:
         return self.training_seconds + self.evaluation_seconds + self.clean_seconds
 
+    def joined(self, other: TimingRecord) -> TimingRecord:
+        """Returns the line of this step with the seconds of both."""
+        return TimingRecord(
+            step=self.step,
+            training_seconds=self.training_seconds + other.training_seconds,
+            evaluation_seconds=self.evaluation_seconds + other.evaluation_seconds,
+            clean_seconds=self.clean_seconds + other.clean_seconds,
+        )
+
 
 class Segment(BaseModel):
     """What, besides its settings, determines a run's bits, for one process that worked on it."""

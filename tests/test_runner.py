@@ -13,6 +13,7 @@ import torch
 
 from resdeg import data
 from resdeg.config import ExecutionConfig
+from resdeg.records import Progress, TimingRecord
 from resdeg.runner import Inputs, Trainer, check, execute, initial_model, load_model
 from resdeg.store import RunSession, RunStore, SweepStore, open_run
 from resdeg.training.evaluate import Score
@@ -162,6 +163,51 @@ def test_a_mid_epoch_save_changes_no_bit(tmp_path: Path, tiny_run) -> None:
     store, _ = go(tmp_path / "b", tiny_run(), save_every=0.0)
     assert store.checkpoint()[0].generation > straight.checkpoint()[0].generation
     assert signature(store) == signature(straight)
+
+
+class Killed(BaseException):
+    """The process ends here; nothing catches this."""
+
+
+def read_timing(store) -> list[TimingRecord]:
+    """Every line, also those of a step that a later line replaces."""
+    return [TimingRecord.from_json(line, "timing.jsonl") for line in store.lines("timing.jsonl")]
+
+
+def test_a_run_that_is_killed_within_an_epoch_keeps_its_seconds(tmp_path: Path, tiny_run) -> None:
+    """Every step is committed. The fifth is reported before its commit, and the kill comes then."""
+    config = tiny_run()
+
+    def kill(progress: Progress) -> None:
+        if progress.step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        go(tmp_path, config, save_every=0.0, report=kill)
+    store = SweepStore(tmp_path).run(config.run_id)
+    assert store.checkpoint()[0].step == 4
+    spent = store.timing()
+    assert [line.step for line in spent] == [1, 2, 3, 4]
+    assert all(line.training_seconds > 0 for line in spent)
+    store, summary = go(tmp_path, config)
+    assert [line.step for line in store.timing()] == [1, 2, 3, 4, 8, 16, 24]
+    assert store.timing()[:4] == spent
+    assert summary.training_seconds == pytest.approx(sum(line.training_seconds for line in store.timing()))
+
+
+@pytest.mark.parametrize("way", ["committed", "stopped"])
+def test_an_epoch_that_is_scored_after_its_commit_has_the_seconds_of_its_steps(
+    tmp_path: Path, tiny_run, way: str
+) -> None:
+    config = tiny_run()
+    if way == "stopped":
+        go(tmp_path, config, stop=stopped_at(8))
+    store, _ = go(tmp_path, config, save_every=0.0 if way == "committed" else 600.0)
+    before, after = (line for line in read_timing(store) if line.step == 8)
+    assert (before.evaluation_seconds == 0) == (way == "committed")
+    assert after.evaluation_seconds > before.evaluation_seconds
+    assert after.training_seconds > before.training_seconds > 0
+    assert store.timing()[[line.step for line in store.timing()].index(8)] == after
 
 
 def snapshots(store) -> dict[int, bytes]:

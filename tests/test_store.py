@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from resdeg import files
 from resdeg.errors import BusyError, StorageError, UsageError
 from resdeg.records import DiagnosticRecord, EvalRecord, Manifest, RunSummary, Segment, TimingRecord
 from resdeg.store import RunStore, SweepStore, keep_measured, open_run
+from tests.trust.faults import Operations
 
 CLOCK = TimingRecord(step=0, training_seconds=1.0, evaluation_seconds=0.5)
 SEGMENT = Segment(
@@ -63,6 +67,43 @@ def test_damage_to_the_newest_falls_back_to_the_one_before(run, name: str, damag
     assert (step, tensors) == (1, b"one")
     assert notices or damage == "gone"
     assert [r.step for r in run[0].metrics()] == [1], "what is beyond the checkpoint is cut"
+
+
+class Killed(BaseException):
+    """The process ends here; nothing catches this."""
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "b.safetensors"])
+def test_a_kill_in_the_first_commit_after_a_fallback_costs_no_generation(
+    run, name: str, tmp_path: Path
+) -> None:
+    """The kill comes before the nth operation on the disk, for every n."""
+    original, config = run
+    path = original.folder / "checkpoint" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        store = SweepStore(tmp_path / f"{number}").run(config.run_id)
+        shutil.copytree(original.folder, store.folder)
+
+        def stop(count: int, operation: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+            if count == number:  # noqa: B023
+                raise Killed
+            return call(*arguments)
+
+        try:
+            with open_run(store, config) as session, Operations(stop):
+                session.append(record(2), CLOCK)
+                session.commit(b"again", 2, 2)
+            ended = True
+        except Killed:
+            pass
+        step, tensors, notices = reopened((store, config))
+        assert (step, tensors) in ((1, b"one"), (2, b"again")), f"operation {number}: {notices}"
+        assert not (store.folder / "checkpoint.bad-1").exists()
+    assert number > 10
+    assert (step, tensors) == (2, b"again")
 
 
 def test_every_single_bit_of_a_manifest_counts(run) -> None:

@@ -25,7 +25,7 @@ from resdeg.bench.running import Running
 from resdeg.config import check_depth, parse_depths
 from resdeg.errors import ResdegError
 from resdeg.models import fast
-from resdeg.training.device import check_precision, resolve_device
+from resdeg.training.device import computes_bf16, resolve_device
 
 WARM_UP = 4  # steps that are not counted: the first ones fetch memory from the kernel
 
@@ -147,12 +147,7 @@ def list_precisions(device: DeviceName) -> list[Precision]:
     Raises:
         UsageError: the device is not on this machine.
     """
-    torch_device = resolve_device(device)
-    try:
-        check_precision("bf16", torch_device)
-    except ResdegError:
-        return ["fp32"]
-    return ["fp32", "bf16"]
+    return ["fp32", "bf16"] if computes_bf16(resolve_device(device)) else ["fp32"]
 
 
 def print_lines(lines: Sequence[Line]) -> None:

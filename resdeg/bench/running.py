@@ -14,7 +14,7 @@ from multiprocessing import connection
 from types import MappingProxyType
 
 from resdeg.bench.contenders import LOOPS, Contender, run_config, torch_device
-from resdeg.errors import ResdegError, UsageError
+from resdeg.errors import ResdegError
 from resdeg.sweep.preflight import peak_bytes
 from resdeg.sweep.workers.entry import send
 from resdeg.sweep.workers.messages import pack_error
@@ -34,14 +34,9 @@ def has_bf16(device: str) -> bool:
 
 def answer_bf16(name: str) -> bool:
     """Answers `has_bf16`, in a worker."""
-    from resdeg.training.device import check_precision, resolve_device
+    from resdeg.training.device import computes_bf16, resolve_device
 
-    device = resolve_device(name)
-    try:
-        check_precision("bf16", device)
-    except UsageError:
-        return False
-    return True
+    return computes_bf16(resolve_device(name))
 
 
 def serve_loop(pipe: connection.Connection, contender: str, variables: Mapping[str, str]) -> None:

@@ -42,7 +42,7 @@ def _hardware() -> Iterator[tuple[str, str]]:
 
     from resdeg.models.fast import library
     from resdeg.sweep.machine import count_cores, find_cores, find_memory
-    from resdeg.training.device import check_precision, resolve_device
+    from resdeg.training.device import computes_bf16, resolve_device
 
     yield "torch", torch.__version__
     yield "norms", "with addition and relu, compiled here" if library() else _NOT_COMPILED
@@ -58,15 +58,14 @@ def _hardware() -> Iterator[tuple[str, str]]:
             device = resolve_device(name)
         except ResdegError:
             continue
-        try:
-            check_precision("bf16", device)
-            precisions = "fp32, bf16"
-        except ResdegError:
-            precisions = "fp32"
+        precisions = "fp32, bf16" if computes_bf16(device) else "fp32"
         title = torch.cuda.get_device_name(device) if name == "cuda" else name
         devices.append(f"{title} ({precisions})")
     yield "devices", ", ".join(devices)
-    yield "chosen", f"{resolve_device(os.environ.get('RESDEG_DEVICE') or 'auto').type} (--device)"
+    try:
+        yield "chosen", f"{resolve_device(options.given_device()).type} (--device)"
+    except ResdegError as error:
+        yield "chosen", f"{error.what}; {error.remedy}"
 
 
 def _data(data_dir: Path | None) -> Iterator[tuple[str, str]]:

@@ -162,6 +162,16 @@ def resolve_data_dir(option: Path | None, name: str = "cifar10") -> Path | None:
     return option or (Path(variable) if variable else None)
 
 
+def given_device() -> str:
+    """Reads RESDEG_DEVICE for a command without a configuration; 'auto' where it is not set.
+
+    Raises:
+        UsageError: the value is no name of a device.
+    """
+    name = os.environ.get("RESDEG_DEVICE") or "auto"
+    return validate(ExecutionConfig, {"RESDEG_DEVICE": {"device": name}}).device
+
+
 def given_jobs(jobs: str | None) -> int | None:
     """Reads `--jobs`, or else RESDEG_JOBS, for a command without a configuration; None stands for auto.
 

@@ -98,15 +98,6 @@ def shape(config: DataConfig) -> Shape:
     return alter_shape(source(config.name).shape(config), config)
 
 
-def check_data_dir(config: DataConfig, data_dir: Path | None) -> None:
-    """Fails now, and not later in a worker, if the data cannot be there.
-
-    Raises:
-        DataError: nothing at `data_dir` (None: in the cache) can be the data set.
-    """
-    source(config.name).check(config, data_dir)
-
-
 def load(config: DataConfig, data_dir: Path | None = None) -> Dataset:
     """Loads the data set in canonical order, holds its validation split out, and alters it as asked.
 

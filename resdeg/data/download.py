@@ -244,8 +244,9 @@ def _read_blocks(answer: IO[bytes], pace: Patience, part: _Part) -> Iterator[byt
                 raise _Next(f"sends more than {part.file.bytes:,} bytes")
             part.progress(seen, part.file.bytes)
             if len(held) >= _BLOCK:
-                yield bytes(held)
-                held.clear()
+                block = bytes(held)
+                held.clear()  # before the yield, where an error of the caller closes this generator
+                yield block
             if (passed := time.monotonic() - since) >= pace.window:
                 if got / passed < pace.rate:
                     raise _Next(f"sends {got / passed / 1000:.0f} kB/s", again=True)

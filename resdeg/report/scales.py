@@ -9,10 +9,12 @@ import pandas as pd
 
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.stats import Estimate
+from resdeg.errors import UsageError
 from resdeg.report.canvas import Axes, FixedLocator, LogLocator, MaxNLocator, NullLocator, PercentTicks
 from resdeg.report.fitting import SpacedLabels
 from resdeg.report.options import DEFAULTS, FigureOptions, Scale, X, Y
 from resdeg.report.style import Theme
+from resdeg.report.text import join_words
 
 # Families stand side by side on the axis, so that intervals do not hide each other: on a log scale a step is
 # a factor, on a linear one a share of the range.
@@ -56,10 +58,20 @@ class NetworkAxis:
 
 
 def read_axes(sweeps: Sequence[SweepFrame], options: FigureOptions) -> tuple[list[NetworkAxis], list[float]]:
-    """Returns the axis of each sweep, on one scale for all, and the values that are to have ticks."""
+    """Returns the axis of each sweep, on one scale for all, and the values that are to have ticks.
+
+    Raises:
+        UsageError: what x counts is not known of any run.
+    """
     counts = [_count(sweep.runs, options.x) for sweep in sweeps]
     ticks = sorted({value for own in counts for value in own.values()})
-    span = ticks[-1] - ticks[0] if ticks else 0.0
+    if not ticks:
+        folders = dict.fromkeys(sweep.folder for sweep in sweeps)
+        raise UsageError(
+            f"{join_words(folders)}: no run has ended yet, and --x {options.x} needs the count of one",
+            "let a run end, or draw it with --x depth",
+        )
+    span = ticks[-1] - ticks[0]
     return [NetworkAxis(options.x, options.scale, own, span) for own in counts], ticks
 
 

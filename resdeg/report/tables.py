@@ -113,7 +113,8 @@ def _tabulate_curve(sweep: SweepFrame) -> Table | None:
 
 def _tabulate_arms(sweep: SweepFrame) -> Table | None:
     arm_charts.require_arms(sweep)
-    return arm_charts.chart_arms(sweep).table
+    table = arm_charts.chart_arms(sweep).table
+    return table if table is not None and table[1] else None
 
 
 def _tabulate_blocks(sweep: SweepFrame, *, kind: str) -> Table | None:

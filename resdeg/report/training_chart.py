@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from resdeg.analysis.frame import SweepFrame
+from resdeg.errors import UsageError
 from resdeg.report.canvas import Axes, Figure, Line2D, MaxNLocator, PercentTicks
 from resdeg.report.fitting import add_legend, add_title, count_across, title_panel
 from resdeg.report.marks import make_family_handles
 from resdeg.report.options import DEFAULTS, FigureOptions, Y, choose_panels
 from resdeg.report.scales import set_count_axis, set_value_axis
 from resdeg.report.style import Ink, LineStyle, Theme, applied
-from resdeg.report.text import describe_runs, name_data
+from resdeg.report.text import describe_runs, join_words, name_data
 
 RUNNING: LineStyle = "--"
 CLEAN: LineStyle = ":"
@@ -27,9 +28,14 @@ def draw_training(sweeps: Sequence[SweepFrame], look: Theme, options: FigureOpti
     images, only the mean).
 
     Raises:
-        UsageError: the options ask for what cannot be drawn.
+        UsageError: no epoch was recorded, or the options ask for what cannot be drawn.
     """
     depths = sorted({int(depth) for sweep in sweeps for depth in sweep.metrics["depth"]})
+    if not depths:
+        raise UsageError(
+            f"{join_words(sweep.folder for sweep in sweeps)}: no run has a record of an epoch",
+            "draw another --kind; runs that diverge in their first epoch leave no training curve",
+        )
     chosen = choose_panels([str(depth) for depth in depths], options, kind="training")
     panels = [
         (sweep, depth)

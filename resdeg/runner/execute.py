@@ -97,7 +97,7 @@ def _run(
     try:
         for phase in trainer.phases(stop=stop):
             if trainer.construction is not None:
-                log.record_construction(trainer.construction)
+                log.session.measure(trainer.construction)
             graph = execution.captures(device.type)
             refused = log.note_refused_capture if execution.graph == "auto" else None
             with log.capturing() if graph else contextlib.nullcontext():

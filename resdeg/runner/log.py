@@ -12,7 +12,7 @@ from typing import Any, Literal
 from resdeg.config import RunConfig
 from resdeg.data.batch_plan import snapshot_steps
 from resdeg.models.structure import Census
-from resdeg.records import DiagnosticRecord, EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
+from resdeg.records import EvalRecord, Progress, RunSummary, Segment, Status, TimingRecord
 from resdeg.store import Session
 from resdeg.training.evaluate import Score, name_scores
 from resdeg.training.loop import Divergence
@@ -123,23 +123,28 @@ class RunLog:
             f"{self.config.run_id}: its step cannot be captured, so it trains more slowly: {reason}"
         )
 
-    def record_construction(self, record: DiagnosticRecord) -> None:
-        """Stores how nearly a constructed network computes what the one before it did."""
-        self.session.measure(record)
-
     def follow_step(self, state: TrainState) -> None:
         """Reports a step, and commits it where the last commit is long ago."""
         self._send(state)
         if time.monotonic() - self._saved > self._save_every:
-            self._commit(state, self.session.recorded)
+            self._save(state)
 
     def record_epoch(self, record: EvalRecord, state: TrainState) -> None:
         """Stores the record, the snapshot if one is due, and the state at the end of an epoch; reports it."""
-        self.session.append(record, self.clock.record(record.step))
+        timing = self.clock.record(record.step)
+        if record.step == self.session.step:  # committed before it was scored; only a step's last line counts
+            for line in self.session.timing():
+                timing = timing.joined(line) if line.step == record.step else timing
+        self.session.append(record, timing)
         if record.step in self._snapshot_steps:
             self.session.snapshot(weights_to_bytes(state.model), record.step)
         self._commit(state, record.step)
         self._send(state, record)
+
+    def _save(self, state: TrainState) -> None:
+        """Notes the clock and commits within an epoch; whoever continues from there counts from there."""
+        self.session.note(self.clock.record(state.step))
+        self._commit(state, self.session.recorded)
 
     def _commit(self, state: TrainState, recorded: int) -> None:
         self.session.commit(to_bytes(state), state.step, recorded)
@@ -154,8 +159,7 @@ class RunLog:
     def stop(self, state: TrainState) -> RunSummary:
         """Stores how far a run came that was asked to stop."""
         if state.step != self.session.step:
-            self.session.note(self.clock.record(state.step))
-            self._commit(state, self.session.recorded)
+            self._save(state)
         return self._summarise("stopped", step=state.step, reason="asked to stop")
 
     def diverge(self, divergence: Divergence) -> RunSummary:

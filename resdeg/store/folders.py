@@ -121,15 +121,13 @@ class SweepStore:
             files.remove_temporaries(self.folder)
             yield
 
-    @contextlib.contextmanager
-    def measured(self) -> Iterator[None]:
+    def measured(self) -> contextlib.AbstractContextManager[None]:
         """Makes this process the only one that measures the networks here.
 
         Raises:
             BusyError: another process measures them; StorageError: the folder cannot be written.
         """
-        with locks.locked(self.folder / "diagnose.lock"):
-            yield
+        return locks.locked(self.folder / "diagnose.lock")
 
     def set_aside(self, run_id: str) -> Path:
         """Moves a run to set-aside/, so that the next run of its name starts anew; returns its new folder."""

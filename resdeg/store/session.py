@@ -111,8 +111,9 @@ class RunSession:
             UsageError: the run was begun on other data or under other training semantics.
         """
         self.check()
-        path, before = self.store.folder / "environment.json", self.store.environment()
-        for earlier in before.segments if self.manifest else ():
+        segments = self.store.environment().segments
+        before = segments if self.manifest else ()
+        for earlier in before:
             if earlier.data_hash != segment.data_hash:
                 raise UsageError(
                     f"{self.run_id}: begun on data {earlier.data_hash[:9]}, this is {segment.data_hash[:9]}",
@@ -123,8 +124,8 @@ class RunSession:
                     f"{self.run_id} was begun by a version of resdeg whose training computes other numbers",
                     "finish it with that version, or give --fresh",
                 )
-        if before.segments and self.manifest:
-            last = before.segments[-1]
+        if before:
+            last = before[-1]
             changed = [
                 f"{name} {getattr(last, name)} -> {getattr(segment, name)}"
                 for name in MAKES_BITS
@@ -132,8 +133,8 @@ class RunSession:
             ]
             if changed:
                 self.notices.append(f"{self.run_id}: {', '.join(changed)}: same bits are not claimed")
-        earlier_segments = before.segments if self.manifest else ()
-        files.write(path, Environment(segments=(*earlier_segments, segment)).to_json().encode() + b"\n")
+        content = Environment(segments=(*before, segment)).to_json().encode() + b"\n"
+        files.write(self.store.folder / "environment.json", content)
 
     def append(self, record: EvalRecord, timing: TimingRecord) -> None:
         """Adds a record, which counts once `commit` has named it."""
@@ -261,6 +262,9 @@ def _recover(session: RunSession) -> None:
         _quarantine(session, metrics)
     else:
         session.manifest, session.tensors = generation
+        newer = folder / "checkpoint" / "manifest.json"
+        if files.read(newer) != sealed(session.manifest):  # else `commit` would move a damaged one over it
+            files.move(newer.with_name("manifest-previous.json"), newer)
         size = session.manifest.metrics_bytes
         session._metrics = metrics[:size]
         session._ahead = metrics[size : metrics.rfind(b"\n") + 1].splitlines(keepends=True)

@@ -94,9 +94,6 @@ class Calibration(BaseModel):
             multiply_adds=line(low.multiply_adds, high.multiply_adds),
         )
 
-    def _multiply_adds(self, family: Family, depth: int) -> int:
-        return self.counts_of(family, depth).multiply_adds
-
     def seconds_of(self, depth: int) -> float:
         """Returns the seconds of one training step."""
         if depth == 2:
@@ -121,15 +118,14 @@ class Calibration(BaseModel):
         counts = {run.run_id: self.counts_of(run.family, run.depth) for run in runs}
         slope = (self.bytes[1] - self.bytes[0]) / (self.blocks[1] - self.blocks[0])
         held = self.bytes[0] + slope * (blocks_in(max(config.depths)) - self.blocks[0])
+
+        def multiply_adds(run: RunConfig) -> float:
+            return average_over_phases(run, lambda depth: self.counts_of(run.family, depth).multiply_adds)
+
         return Facts(
             device=self.device,
             parameters={run_id: count.parameters for run_id, count in counts.items()},
-            multiply_adds={
-                run.run_id: round(
-                    average_over_phases(run, functools.partial(self._multiply_adds, run.family))
-                )
-                for run in runs
-            },
+            multiply_adds={run.run_id: round(multiply_adds(run)) for run in runs},
             step_seconds={run.run_id: average_over_phases(run, self.seconds_of) for run in runs},
             worker_bytes=round(max(held, self.bytes[0])),
             data_hash=data_hash,
@@ -195,12 +191,12 @@ def _store(key: str, value: object) -> None:
 
 def correct(config: SweepConfig, ratio: float) -> None:
     """Corrects the calibration by a sweep that took `ratio` times what was foreseen."""
-    corrected: dict[str, Calibration] = {}
+    corrected = set[str]()
     for grid in config.grids:
         known = recall(grid)
         if known is not None and _key(grid) not in corrected:
-            corrected[_key(grid)] = known.corrected(min(max(ratio, 0.2), 5.0))
-            remember(grid, corrected[_key(grid)])
+            corrected.add(_key(grid))
+            remember(grid, known.corrected(min(max(ratio, 0.2), 5.0)))
 
 
 def remember_group(precision: str, group: int) -> None:

@@ -103,12 +103,11 @@ def collect_runs(
     stores = [SweepStore(source) for source in _drop_repeated(sources, folder)]
     if not stores:
         raise UsageError(f"there is nothing to collect besides {folder} itself", "give folders of shards")
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as held:
         exists = os.path.isfile(target.plan)  # noqa: PTH113 (Path.is_file raises where a path is too long)
-        if exists:
-            locks.enter_context(target.owned(waiting))
-        for store in sorted(stores, key=lambda store: store.folder):
-            locks.enter_context(_hold(store, waiting))
+        # All who wait lock in one order, because two who collect from each other would wait for ever.
+        for store in sorted([*stores, *[target] * exists], key=lambda store: os.path.realpath(store.folder)):
+            held.enter_context(target.owned(waiting) if store is target else _hold(store, waiting))
         if not exists and target.has_records():
             raise UsageError(f"{folder} holds runs and no plan (sweep.toml)", "give another --out")
         listings = [_Listing(store, *list_runs(store)) for store in ([target] if exists else []) + stores]
@@ -118,7 +117,7 @@ def collect_runs(
             _read_copies(listing, before if listing.store is target else contents)
         chosen, present = _choose(contents.copies, before.copies)
         if not exists:
-            locks.enter_context(target.owned(waiting))
+            held.enter_context(target.owned(waiting))
             if target.has_records() or target.plan.exists():
                 raise BusyError(f"another process began a sweep in {folder} just now", "run this again")
             files.write(target.plan, files.read(stores[0].plan) or b"")
@@ -126,7 +125,7 @@ def collect_runs(
         if target.share_note.exists():
             files.remove(target.share_note)  # the folder is that of all shards now
         states = Plan.load(config, target).states
-        runs = [target.run(run_id) for run_id in {*copied, *present}]
+        runs = [target.run(run_id) for run_id in {*copied, *before.copies}]
         return Collected(
             folder=folder,
             states=states,
@@ -134,7 +133,7 @@ def collect_runs(
             present=present,
             set_aside=aside,
             problems=contents.problems + before.problems,
-            damaged=sorted(contents.damaged - {*copied, *present}),
+            damaged=sorted((contents.damaged | before.damaged) - {*copied, *present}),
             mixed=describe_differences(collect_provenance(runs)),
         )
 
@@ -229,7 +228,7 @@ def _choose(
         StorageError: copies of a run differ; the message names them, the file and the line.
     """
     chosen: dict[str, list[RunCopy]] = {}
-    present: list[str] = []
+    present = [run_id for run_id in before if run_id not in copies]
     differing: list[str] = []
     for run_id, sources in copies.items():
         every = [*before.get(run_id, ()), *sources]

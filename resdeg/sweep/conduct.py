@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +11,19 @@ from pathlib import Path
 from resdeg import data
 from resdeg.config import SweepConfig
 from resdeg.data.cifar import Distribution
-from resdeg.errors import DataError, ResdegError
+from resdeg.errors import BusyError, DataError, ResdegError
 from resdeg.records import Progress
 from resdeg.room import check_room
 from resdeg.store import SweepStore
 from resdeg.sweep.calibration import Facts, correct, facts_of_runs, recall_all
 from resdeg.sweep.destination import check_folder
 from resdeg.sweep.engine import Ended, Engine, MakeEngine
-from resdeg.sweep.estimate import Cost, costs, default_jobs, settle_group
+from resdeg.sweep.estimate import Cost, default_jobs, run_cost, settle_group
 from resdeg.sweep.plan import Plan
 from resdeg.sweep.preflight import ask_preflight
 from resdeg.sweep.registration import note_share, write_plan
 from resdeg.sweep.shards import Shard
+from resdeg.sweep.signals import handling
 from resdeg.sweep.supervisor import Retry, StopNow, StopRequests, carry_out
 from resdeg.sweep.workers.launch import start_server
 from resdeg.sweep.workers.pool import Pool
@@ -41,8 +42,14 @@ class Priced:
     costs: Mapping[str, Cost]
     room: int | None = None  # see `Engine.make_room`
 
-    def missing_bytes(self) -> int:
-        """Counts the bytes that its runs will add to what they have on disk."""
+    def missing_bytes(self, *, fresh: bool = False) -> int:
+        """Counts the bytes that its runs will add to what they have on disk.
+
+        Args:
+            fresh: whether all runs of the share begin anew; what they have is set aside, and stays there.
+        """
+        if fresh:
+            return sum(self.costs[run.run_id].bytes for run in self.plan.share)
         runs = [run.run_id for run in self.plan.todo]
         return sum(max(0, self.costs[run].bytes - self.plan.store.run(run).count_bytes()) for run in runs)
 
@@ -120,7 +127,8 @@ def price_sweep(
 
 
 def _price(plan: Plan, facts: Facts) -> Priced:
-    return Priced(plan, facts, costs(plan.config.runs(), facts, plan.config.execution.snapshots))
+    snapshots = plan.config.execution.snapshots
+    return Priced(plan, facts, {run.run_id: run_cost(run, facts, snapshots) for run in plan.config.runs()})
 
 
 def run_sweep(
@@ -157,7 +165,7 @@ def run_sweep(
     Raises:
         UsageError: a setting names what is not there, or the folder holds a sweep of other settings.
         DataError: the data set is missing or damaged.
-        BusyError: another process owns the folder.
+        BusyError: another process owns the folder, or a worker trains a run that is to be set aside.
         StorageError: the folder cannot be written, or its disk has less room than the runs need.
     """
     config.grid()[0].check_trainable()
@@ -166,22 +174,23 @@ def run_sweep(
     missing = find_missing_data(config)
     start_server()
     plan = Plan.load(config, store, shard)
-    priced = None
+    facts = None
     if plan.todo or fresh:
-        if missing is not None:
-            ask(config, read_data=False)  # finds a typo before 170 MB are fetched
-            fetch(missing)
-        priced = _price(plan, ask(config, read_data=True))
+        facts = _get_facts(config, missing, ask=ask, fetch=fetch)
     over = Over()
     with store.owned(waiting):
         check_folder(config, store)  # another process may have begun a sweep there
-        for run in plan.share if fresh else ():
-            if plan.states[run.run_id] != "missing":
-                yield SetAside(store.set_aside(run.run_id))
-        plan = Plan.load(config, store, shard)  # another process may have finished it while we waited
+        # While we waited, another process may have finished the runs, or set finished ones aside.
+        plan = Plan.load(config, store, shard)
+        if plan.todo and facts is None:
+            facts = _get_facts(config, missing, ask=ask, fetch=fetch)
+        priced = None if facts is None else _price(plan, facts)
         if priced is not None:
+            check_room(folder, priced.missing_bytes(fresh=fresh), purpose="this sweep")
+        if fresh and priced is not None:
+            yield from _set_aside(plan)
+            plan = Plan.load(config, store, shard)
             priced = replace(priced, plan=plan)
-            check_room(folder, priced.missing_bytes(), purpose="this sweep")
         registered = write_plan(plan, joins=joins)
         if not joins:
             note_share(plan)
@@ -189,17 +198,44 @@ def run_sweep(
             yield NothingToTrain(plan)
         else:
             requests = StopRequests() if requests is None else requests
-            facts = priced.facts
-            execution = config.execution.model_copy(update={"group": settle_group(config, facts.device)})
-            workers = engine(folder, execution)
+            group = settle_group(config, priced.facts.device)
+            workers = engine(folder, config.execution.model_copy(update={"group": group}))
             try:
-                room = workers.make_room(threads=config.training.threads, memory=facts.worker_bytes)
+                memory = priced.facts.worker_bytes
+                room = workers.make_room(threads=config.training.threads, memory=memory)
                 priced = replace(priced, room=room)
                 yield Begun(priced, registered, workers.description)
                 over = yield from _train(priced, workers, requests, deadline)
             finally:
                 workers.kill()
     yield over
+
+
+def _get_facts(
+    config: SweepConfig, missing: Distribution | None, *, ask: Ask, fetch: Callable[[Distribution], object]
+) -> Facts:
+    """Fetches the data that is missing, and asks what the runs cost."""
+    if missing is not None:
+        ask(config, read_data=False)  # finds a typo before 170 MB are fetched
+        fetch(missing)
+    return ask(config, read_data=True)
+
+
+def _set_aside(plan: Plan) -> Iterator[SetAside]:
+    """Sets the runs of the share aside that have begun.
+
+    Raises:
+        BusyError: a worker that has lost its sweep still trains one of them; nothing was moved.
+    """
+    begun = [run.run_id for run in plan.share if plan.states[run.run_id] != "missing"]
+    for run_id in begun:
+        if plan.states[run_id] == "running":
+            raise BusyError(
+                f"{plan.store.run(run_id).folder} is busy: a worker trains it",
+                "wait until it has left; nothing was set aside",
+            )
+    for run_id in begun:
+        yield SetAside(plan.store.set_aside(run_id))
 
 
 def follow(events: Generator[Event, None, None], show: Callable[[Event], object]) -> Over:
@@ -227,13 +263,13 @@ def find_missing_data(config: SweepConfig) -> Distribution | None:
         DataError: the data is not where the user says, which never falls through to another directory, or
             it is missing and downloads are off.
     """
-    data_dir = config.execution.data_dir
+    data_dir, source = config.execution.data_dir, data.source(config.data.name)
     try:
-        data.check_data_dir(config.data, config.execution.data_path)
+        source.check(config.data, config.execution.data_path)
     except DataError:
         if data_dir or config.execution.offline:
             raise
-        return data.source(config.data.name).files
+        return source.files
     return None
 
 
@@ -247,7 +283,7 @@ def _train(
     at_once = False
     events = carry_out(todo, engine, jobs=priced.jobs, requests=requests, deadline=deadline)
     try:
-        with requests, contextlib.closing(events):
+        with handling(requests.hear), contextlib.closing(events):
             for event in events:
                 if isinstance(event, Ended):
                     summary, run_id = event.summary, event.run_id

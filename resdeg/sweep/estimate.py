@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resdeg import data
@@ -73,11 +73,6 @@ def wall_seconds(seconds: Iterable[float], jobs: int) -> float:
     for each in seconds:
         heapq.heapreplace(ends, ends[0] + each)
     return max(ends)
-
-
-def costs(runs: Iterable[RunConfig], facts: Facts, snapshots: int = 0) -> Mapping[str, Cost]:
-    """Prices every run, by run id."""
-    return {run.run_id: run_cost(run, facts, snapshots) for run in runs}
 
 
 def settle_group(config: SweepConfig, device: str) -> int:

@@ -6,14 +6,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Self
+from types import FrameType
 
 from resdeg.config import RunConfig
 from resdeg.errors import LostError
 from resdeg.records import Progress
 from resdeg.sweep.engine import Ended, Engine
-from resdeg.sweep.signals import handling
 
 GRACE = 10.0  # seconds before a time limit at which running work is asked to save
 PATIENCE = 8.0  # seconds for that; a step that takes longer is lost, back to its last checkpoint
@@ -26,23 +24,13 @@ class StopNow(BaseException):
 
 
 class StopRequests:
-    """Hears signals within `with`: the first one asks to stop, the second raises StopNow.
+    """Hears signals, see `handling`: the first one asks to stop, the second raises StopNow.
 
     number: the first signal; None while there was none.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._handling = handling(self.hear)
-
-    def __enter__(self) -> Self:
-        self._handling.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._handling.__exit__(kind, error, trace)
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

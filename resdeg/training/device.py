@@ -33,23 +33,14 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def check_precision(precision: str, device: torch.device) -> None:
-    """Refuses bf16 where the hardware would only emulate it.
-
-    Raises:
-        UsageError: `device` has no bf16 arithmetic.
-    """
-    if precision == "bf16" and not computes_bf16(device):
-        raise UsageError(f"bf16 is not supported by this {device.type}", "give --precision fp32")
-
-
 def check_arithmetic(config: TrainingConfig, device: torch.device) -> None:
     """Refuses a precision that `device` would only emulate, and fast math where it would change nothing.
 
     Raises:
         UsageError: `device` has no bf16 arithmetic, or is not CUDA.
     """
-    check_precision(config.precision, device)
+    if config.precision == "bf16" and not computes_bf16(device):
+        raise UsageError(f"bf16 is not supported by this {device.type}", "give --precision fp32")
     if config.fast_math and device.type != "cuda":
         raise UsageError("fast math is for CUDA: it changes nothing elsewhere", "leave out --fast-math")
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.main import get_command
 
 from resdeg.cli.app import app
@@ -157,6 +158,23 @@ def test_the_doctor(resdeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     told = json.loads(resdeg("doctor", "--json", "--data-dir", tmp_path).stdout)
     assert told["cifar10"] == f"{folder} (python)"
     assert "resdeg data fetch" not in told["cifar100"]
+
+
+@pytest.mark.parametrize(
+    ("device", "says"), [("gpu", "RESDEG_DEVICE: device 'gpu' is not known; write cuda"),
+                         ("mps", "device mps is not on this machine; give --device cpu")],
+)  # fmt: skip
+def test_the_doctor_shows_a_device_that_cannot_be_chosen(
+    resdeg, monkeypatch: pytest.MonkeyPatch, device: str, says: str
+) -> None:
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is on this machine")
+    monkeypatch.setenv("RESDEG_DEVICE", device)
+    done = resdeg("doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["chosen"].startswith(says)
+    assert "results" in facts, "the rest of the table is there"
 
 
 def complete(line: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from resdeg.records import EvalRecord, TimingRecord
 from resdeg.store import SweepStore, open_run
 from resdeg.sweep.cluster.recorder import Recorder
 from resdeg.sweep.workers.messages import unpack_error
+from tests.trust.faults import Operations
 
 RECORD = EvalRecord(
     epoch=1, step=8, lr=0.1, train_loss=2.0, train_accuracy=0.2, test_loss=2.0, test_accuracy=0.1
@@ -72,6 +75,44 @@ def test_a_task_that_was_given_up_writes_nothing_more(recorder: Recorder, tmp_pa
     assert store.metrics() == [RECORD]
     recorder.give_up(run.run_id)
     assert not store.is_running()
+
+
+def test_a_run_is_given_up_when_what_is_being_written_is_whole(
+    recorder: Recorder, tmp_path: Path, tiny_run
+) -> None:
+    """A task hangs in the write of its record, while another one that tries the run again opens it."""
+    run = tiny_run()
+    late, _ = claim(recorder, run)
+    writing, go_on, opened = threading.Event(), threading.Event(), threading.Event()
+    replies: list[dict[str, Any]] = []
+
+    def hang(number: int, name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        if name == "write" and arguments[1] == RECORD.to_json().encode() + b"\n":
+            writing.set()
+            assert go_on.wait(10.0)
+        return call(*arguments)
+
+    def append() -> None:
+        replies.append(recorder.perform(run.run_id, late, "append", (RECORD, TIMING)))
+
+    def reopen() -> None:
+        claim(recorder, run)
+        opened.set()
+
+    threads = [threading.Thread(target=target) for target in (append, reopen)]
+    with Operations(hang):
+        threads[0].start()
+        assert writing.wait(10.0)
+        threads[1].start()
+        early = opened.wait(0.5)
+        go_on.set()
+        for thread in threads:
+            thread.join(10.0)
+    assert not early, "two tasks had the run at once"
+    assert [reply["result"] for reply in replies] == [None], "the record that was begun was written"
+    assert opened.is_set()
+    reply = recorder.perform(run.run_id, late, "append", (RECORD, TIMING))
+    assert isinstance(unpack_error(reply["failed"]), BusyError)
 
 
 def test_what_a_session_raises_keeps_its_kind(recorder: Recorder, tmp_path: Path, tiny_run) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -11,14 +13,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
+from typing import Any
 from urllib.request import Request
 
 import numpy as np
 import pytest
 
 from resdeg.data.download import PATIENT, Patience, RemoteFile, _HttpsOnly, _Next, download
-from resdeg.errors import DataError
+from resdeg.errors import DataError, StorageError
 from tests.served import Handler, Script, Server, serving
+from tests.trust.faults import Operations
 
 CONTENT = b"\x1f\x8b" + np.random.default_rng(0).bytes(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -205,6 +209,42 @@ def test_a_whole_partial_file_needs_no_server(fetch, server: Server, tmp_path: P
     part(tmp_path, CONTENT)
     fetch(good)
     assert server.asked == []
+
+
+@pytest.mark.parametrize("ending", ["signal", "full disk"])
+def test_a_write_that_is_interrupted_leaves_the_beginning_of_the_file(
+    server: Server, tmp_path: Path, ending: str
+) -> None:
+    """The bytes are written in blocks of 4 MB, and the interruption comes at the first of them."""
+    content = b"\x1f\x8b" + bytes(range(256)) * 20_000
+    server.scripts["/large"] = lambda handler: handler.wfile.write(handler.rest(content))
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = RemoteFile("a.tar.gz", len(content), sha256, (server.url("/large"),))
+
+    def get() -> Path:
+        return download(file, tmp_path / "d", say=lambda line: None, progress=lambda done, total: None)
+
+    blocks = []
+
+    def interrupt(number: int, name: str, original: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        if name != "write" or len(arguments[1]) < 1 << 20:
+            return original(*arguments)
+        blocks.append(len(arguments[1]))
+        if len(blocks) > 1:
+            return original(*arguments)
+        if ending == "signal":
+            original(*arguments)
+            raise SystemExit(143)
+        original(arguments[0], arguments[1][: len(arguments[1]) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Operations(interrupt), pytest.raises((SystemExit, StorageError)):
+        get()
+    stored = (tmp_path / "d" / "a.tar.gz.part").read_bytes()
+    assert len(stored) >= 1 << 21
+    assert content.startswith(stored)
+    assert get().read_bytes() == content
+    assert [headers.get("Range") for _, headers in server.asked] == [None, f"bytes={len(stored)}-"]
 
 
 @pytest.mark.parametrize("source", [range_ignored, no_range])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from resdeg import files
 from resdeg.config import DataConfig, FolderConfig, Settings, list_layers, resolve
-from resdeg.data import check_data_dir, describe_folder, load, name_images, shape
+from resdeg.data import describe_folder, load, name_images, shape, source
 from resdeg.data.images import content_hash, records_of
 from resdeg.errors import DataError, StorageError, UsageError
 from tests.data.drawn import CLASSES, draw_folder
@@ -120,7 +120,7 @@ def test_images_are_decoded_once_and_mapped_from_then_on(tmp_path: Path, monkeyp
         assert isinstance(dataset.train.images.base, np.memmap) or isinstance(dataset.train.images, np.memmap)
     moved = root.rename(tmp_path / "moved")
     assert describe_folder(moved) == config.folder.model_dump() | {"name": "moved"}
-    check_data_dir(config, None)
+    source(config.name).check(config, None)
     shutil.rmtree(moved)
     assert load(config).hash == config.folder.hash, "the folder itself is not needed any more"
     assert not reads
@@ -164,7 +164,7 @@ def test_without_the_cache_the_folder_has_to_be_named(tmp_path: Path, monkeypatc
     root = draw_folder(tmp_path / "pics")
     config = config_of(root)
     monkeypatch.setenv("RESDEG_CACHE_DIR", str(tmp_path / "other"))
-    for ask in (load, check_data_dir):
+    for ask in (load, source(config.name).check):
         with pytest.raises(DataError) as error:
             ask(config, None)
         assert config.folder.hash[:12] in error.value.what

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from resdeg.errors import BusyError, UsageError
+from resdeg.locks import is_locked
+from resdeg.records import Environment, Segment
 from resdeg.store import SweepStore, open_run
 from resdeg.sweep.collect import collect_runs
 from tests.planted import planted
@@ -47,6 +49,25 @@ def test_shards_come_in_one_by_one_and_the_folder_is_a_sweep_from_the_first(
     assert counts == sorted(counts)
     assert counts[-1] == RUNS
     assert contents(tmp_path / "all") == contents(whole.folder)
+
+
+def test_night_after_night_they_differ_in_what_they_differ_in_at_once(
+    whole: SweepStore, shards: list[Path], tmp_path: Path
+) -> None:
+    """The runs of the first night are there before, and no folder of the second night has them."""
+    for number, shard in enumerate(shards):
+        for run_id in SweepStore(shard).run_ids():
+            segment = Segment(
+                from_step=0, semantics=1, data_hash="d", resdeg="1", python="3", torch="2", numpy="2",
+                device="cpu", processor=f"host {number}", threads=1,
+            )  # fmt: skip
+            environment = Environment(segments=(segment,))
+            (shard / "runs" / run_id / "environment.json").write_text(environment.to_json())
+    at_once = collect_runs(shards, tmp_path / "at-once")
+    assert "the runs differ in processor" in "".join(at_once.mixed)
+    nights = [collect_runs([shard], tmp_path / "all") for shard in shards]
+    assert nights[-1].mixed == at_once.mixed
+    assert [len(night.copied) + len(night.present) for night in nights] == [night.ended for night in nights]
 
 
 def test_a_shard_can_take_the_others_in(whole: SweepStore, shards: list[Path]) -> None:
@@ -148,6 +169,23 @@ def test_it_waits_where_it_is_asked_to(whole: SweepStore, shards: list[Path], tm
     assert collect_runs(shards, tmp_path / "all", waiting=wait).ended == RUNS
     assert len(said) == 1
     assert f"{shards[1]} is busy" in said[0]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_two_that_collect_from_each_other_do_not_wait_for_ever(shards: list[Path], turn: int) -> None:
+    """Both lock the same folder first, so the one that waits holds nothing that the other needs."""
+    first, second = shards[:2]
+    owner = SweepStore(first).owned()
+    owner.__enter__()
+    locked: list[bool] = []
+
+    def wait(busy: str) -> None:
+        locked.append(is_locked(second / "lock"))
+        owner.__exit__(None, None, None)
+
+    source, target = (first, second)[::turn]
+    collect_runs([source], target, waiting=wait)
+    assert locked == [False]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

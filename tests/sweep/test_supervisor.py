@@ -15,6 +15,7 @@ from resdeg.sweep.engine import Ended
 from resdeg.sweep.estimate import START_SECONDS, run_cost, wall_seconds
 from resdeg.sweep.plan import Plan
 from resdeg.sweep.preflight import ask_preflight
+from resdeg.sweep.signals import handling
 from resdeg.sweep.supervisor import StopNow, StopRequests, carry_out
 
 
@@ -78,7 +79,7 @@ def test_handlers_are_put_back() -> None:
     import signal
 
     before = signal.getsignal(signal.SIGTERM)
-    with StopRequests():
+    with handling(StopRequests().hear):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -13,7 +13,7 @@ from resdeg.config import TrainingConfig
 from resdeg.errors import UsageError
 from resdeg.models import build_model
 from resdeg.records import EvalRecord
-from resdeg.training.device import check_arithmetic, check_precision, computes_bf16, prepare, resolve_device
+from resdeg.training.device import check_arithmetic, computes_bf16, prepare, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, evaluate
 from resdeg.training.loop import Divergence, make_eager_step, train
 from resdeg.training.schedule import Schedule
@@ -21,6 +21,7 @@ from resdeg.training.state import TrainState, load_bytes, new_state, to_bytes
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(steps=6, batch_size=8, lr=0.05, schedule="constant")
+BF16 = CONFIG.model_copy(update={"precision": "bf16"})
 SCHEDULE = Schedule(CONFIG, [3, 6])
 
 
@@ -154,7 +155,7 @@ def test_devices_and_precisions_that_are_not_there_are_refused(monkeypatch: pyte
     with pytest.raises(ValueError, match="device cuda is not on this machine"):
         resolve_device("cuda")
     with pytest.raises(ValueError, match="bf16 is not supported"):
-        check_precision("bf16", torch.device("meta"))
+        check_arithmetic(BF16, torch.device("meta"))
 
 
 @pytest.mark.parametrize(
@@ -174,10 +175,10 @@ def test_bf16_that_a_cpu_only_emulates_is_refused(
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     with contextlib.nullcontext() if computed else pytest.raises(UsageError, match="bf16 is not supported"):
-        check_precision("bf16", CPU)
+        check_arithmetic(BF16, CPU)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     with pytest.raises(UsageError, match="bf16 is not supported by this cpu"):
-        check_precision("bf16", CPU)
+        check_arithmetic(BF16, CPU)
 
 
 @pytest.mark.parametrize("supported", [True, False])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import queue
 import secrets
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ Reply = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Claim:
-    """A run that a task writes. token: what the task shows, so that one that was given up writes no more."""
+    """A run that a task writes.
+
+    token: what the task shows, so that one that was given up writes no more; turn: is held while something is
+    written, because a claim that ends then would leave the run to two writers.
+    """
 
     token: str
     session: RunSession
     lock: contextlib.ExitStack
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Recorder:
@@ -81,23 +87,37 @@ class Recorder:
 
     def perform(self, run_id: str, token: str, method: str, arguments: tuple[Any, ...]) -> Reply:
         """Calls a method of the session that was opened with this token; see `resdeg.store.Session`."""
-        claim = self._claims.get(run_id)
-        if claim is None or claim.token != token:
-            return {"failed": pack_error(BusyError(f"{run_id}: another task writes its records now"))}
-        return _reply(claim.session, lambda: getattr(claim.session, method)(*arguments))
+        claim = self._find_claim(run_id, token)
+        if claim is not None:
+            with claim.turn:
+                if self._claims.get(run_id) is claim:  # else it ended while this call waited
+                    return _reply(claim.session, lambda: getattr(claim.session, method)(*arguments))
+        return {"failed": pack_error(BusyError(f"{run_id}: another task writes its records now"))}
 
     def close(self, run_id: str, token: str) -> Reply:
         """Leaves a run, unless another task has it now."""
-        claim = self._claims.get(run_id)
-        if claim is not None and claim.token == token:
-            self.give_up(run_id)
+        claim = self._find_claim(run_id, token)
+        if claim is not None:
+            self._end(run_id, claim)
         return {"result": None, "step": 0, "recorded": 0, "notices": []}
 
     def give_up(self, run_id: str) -> None:
-        """Leaves a run, whoever writes it."""
-        claim = self._claims.pop(run_id, None)
+        """Leaves a run, whoever writes it, when what is being written is whole."""
+        claim = self._claims.get(run_id)
         if claim is not None:
-            claim.lock.close()
+            self._end(run_id, claim)
+
+    def _find_claim(self, run_id: str, token: str) -> _Claim | None:
+        """Returns the claim that was opened with the token; None where it has ended."""
+        claim = self._claims.get(run_id)
+        return claim if claim is not None and claim.token == token else None
+
+    def _end(self, run_id: str, claim: _Claim) -> None:
+        """Ends a claim, unless another call has ended it."""
+        with claim.turn:
+            if self._claims.get(run_id) is claim:
+                del self._claims[run_id]
+                claim.lock.close()
 
 
 def _reply(session: RunSession, call: Callable[[], Any]) -> Reply:
