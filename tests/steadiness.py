@@ -49,7 +49,8 @@ def _count_of_grammar(runs: pd.DataFrame, draws: int) -> pd.DataFrame:
         drawn = tuple(sorted(map(int, generator.choice(fresh, len(config.seeds), replace=False))))
         subset = runs[runs["seed"].isin(drawn)]
         planned = config.model_copy(update={"seeds": drawn, "registration": registration})
-        sweep = SweepFrame(FOLDER, planned, subset, pd.DataFrame(), problems=[])
+        no_metrics = pd.DataFrame(columns=["family", "depth", "seed"])
+        sweep = SweepFrame(FOLDER, planned, subset, no_metrics, problems=[])
         for claim, judged in judge_family(Evidence(sweep), "primary").items():
             counts[claim]["NOT ASKED" if isinstance(judged, str) else judged.verdict] += 1
     return pd.DataFrame(

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -67,29 +67,41 @@ class Pair:
             worker.send("end")
             worker.process.join()
 
+    def kill(self) -> None:
+        for worker in self.workers:
+            worker.process.kill()
 
-def pairs(tmp_path: Path, config: RunConfig, unlocked: bool, count: int) -> Iterator[tuple[Path, list[Any]]]:
+
+def pairs(
+    tmp_path: Path, config: RunConfig, unlocked: bool, count: int
+) -> Generator[tuple[Path, list[Any]], None, None]:
     """Folders and the answers of the two, some pairs side by side."""
     for first in range(0, count, TOGETHER):
         folders = [tmp_path / str(number) for number in range(first, min(first + TOGETHER, count))]
         waiting = [Pair(folder, config, unlocked) for folder in folders]
         for pair in waiting:
             pair.go()
-        for folder, pair in zip(folders, waiting, strict=True):
-            yield folder, pair.answers()
-            pair.end()
+        try:
+            for folder, pair in zip(folders, waiting, strict=True):
+                yield folder, pair.answers()
+                pair.end()
+        finally:
+            # Where an answer is wrong, the contenders wait for an end, and Python at its exit for them.
+            for pair in waiting:
+                pair.kill()
 
 
 @pytest.mark.slow
 def test_one_of_two_owns_each_time(tmp_path: Path, tiny_run) -> None:
     config = tiny_run()
     seen = 0
-    for _, (first, second) in pairs(tmp_path, config, False, PAIRS):
-        owner, busy = (first, second) if "owner" in first else (second, first)
-        assert set(owner) == {"owner"}
-        assert busy["code"] == 6
-        assert f"held by pid {owner['owner']} on " in busy["busy"], "the other says who"
-        seen += 1
+    with contextlib.closing(pairs(tmp_path, config, False, PAIRS)) as each:
+        for _, (first, second) in each:
+            owner, busy = (first, second) if "owner" in first else (second, first)
+            assert set(owner) == {"owner"}
+            assert busy["code"] == 6
+            assert f"held by pid {owner['owner']} on " in busy["busy"], "the other says who"
+            seen += 1
     assert seen == PAIRS
     for number in range(PAIRS):
         assert SweepStore(tmp_path / str(number)).run(config.run_id).state() == "finished"
