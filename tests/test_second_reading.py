@@ -156,21 +156,21 @@ class Reading:
         """The seeds whose runs have ended in every part."""
         return set.intersection(*({*part.ended} for part in self.parts[self.shown]))
 
-    def words(self) -> str:
-        """In k of n seeds, and the smallest number of the part that is nearest to its margin."""
-        parts, ended = self.parts[self.shown], self.ended
-        beyond = sum(all(part.values.get(seed, -np.inf) > part.margin for part in parts) for seed in ended)
+    def count_beyond(self) -> tuple[int, float | None]:
+        """In how many seeds all parts exceed their margins; the least number of the part nearest to it."""
+        parts = self.parts[self.shown]
+        count = sum(
+            all(part.values.get(seed, -np.inf) > part.margin for part in parts) for seed in self.ended
+        )
         counted = [part for part in parts if part.values]
-        words = f"In {beyond} of {len(ended)} seeds"
-        if counted:
-            nearest = min(counted, key=lambda part: part.excess)
-            words += f", smallest {points(nearest.by_seed.min())}"
-        return words
+        if not counted:
+            return count, None
+        return count, min(counted, key=lambda part: part.excess).by_seed.min()
 
 
-def points(fraction: float) -> str:
-    text = f"{100 * fraction:+.1f}".replace("-", "−")
-    return text if text[1:] != "0.0" else "0.0"
+def is_written(fraction: float, points: str) -> bool:
+    """Whether a number in points is this fraction, rounded; the page may round a half the other way."""
+    return abs(100 * fraction - float(points.replace("−", "-"))) < 0.05 + 1e-9
 
 
 def read_numbers(folder: Path) -> Numbers:
@@ -323,18 +323,22 @@ def compare_with_page(folder: Path) -> dict[str, str]:
     for claim, (verdict, error) in judged.items():
         line, reading = lines[claim], claims[claim]
         assert f"**{verdict}**" in line, claim
-        for part in reading.parts[reading.shown]:
-            mean = points(part.by_seed.mean()) if part.values else "-"
-            fewer = f", {len(part.values)} seed" if len(part.values) < len(reading.ended) else ")"
-            assert f"{mean} (margin {points(part.margin)}{fewer}" in line, claim
-        low, high = reading.lower(error / 2), reading.upper(error / 2)
-        level = f"{100 * (1 - error):.2f}".rstrip("0").rstrip(".")
-        if np.isfinite(low) and np.isfinite(high):
-            assert f"by {points(low)} to {points(high)} ({level} % interval)" in line, claim
-        elif np.isfinite(low) or np.isfinite(high):
-            assert points(low if np.isfinite(low) else high) in line, claim
-            assert f"({level} % interval)" in line, claim
-        assert reading.words() in line, claim
+        written = re.findall(r" (\S+) \(margin (\S+?)(?:, (\d+) seeds?)?\)", line)
+        for part, (mean, margin, fewer) in zip(reading.parts[reading.shown], written, strict=True):
+            assert mean == "-" if not part.values else is_written(part.by_seed.mean(), mean), claim
+            assert is_written(part.margin, margin), claim
+            assert fewer == (str(len(part.values)) if len(part.values) < len(reading.ended) else ""), claim
+        ends = [end for end in (reading.lower(error / 2), reading.upper(error / 2)) if np.isfinite(end)]
+        interval = re.search(r" by (?:at least |at most )?(\S+)(?: to (\S+))? \((\S+) % interval\)", line)
+        assert (interval is None) == (not ends), claim
+        if interval is not None:
+            shown = [end for end in interval.groups()[:2] if end is not None]
+            assert all(is_written(end, text) for end, text in zip(ends, shown, strict=True)), claim
+            assert interval[3] == f"{100 * (1 - error):.2f}".rstrip("0").rstrip("."), claim
+        count, smallest = reading.count_beyond()
+        assert f"In {count} of {len(reading.ended)} seeds" in line, claim
+        least = re.search(r", smallest (\S+)\.", line)
+        assert smallest is None if least is None else is_written(smallest, least[1]), claim
     return {claim: verdict for claim, (verdict, _) in judged.items()}
 
 
