@@ -176,6 +176,12 @@ def describe_registration(sweep: SweepFrame) -> str:
         )
     if begun.depth is not None:
         line += f" Depth {begun.depth} was named before the first step."
+    planned = sweep.config.depths
+    registered = planned if begun.depths is None else begun.depths
+    if left := sorted({*registered} - {*planned}):
+        line += f" Depths that were registered and are no longer planned: {join_words(left)}."
+    if added := sorted({*planned} - {*registered}):
+        line += f" Depths that were added after the first step: {join_words(added)}."
     if begun.extended_after is not None:
         line += f" The sweep was extended after a look at {spell_count(begun.extended_after, 'seed')}."
     return line

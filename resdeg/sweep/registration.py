@@ -14,17 +14,12 @@ from resdeg.sweep.plan import Plan
 def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
     """Returns the configuration with the registration that its folder has, or gets now.
 
-    A folder keeps the registration that it was begun with, whatever rules go on with it. A folder that holds
-    a record and has no registration never gets one: its rules are younger than its records.
+    It is written anew until the folder holds a record, and stays as it is from then on, whatever rules go on
+    with it. A folder that holds a record and has no registration never gets one: its rules are younger than
+    its records.
     """
     before = store.planned()
-    if before is not None and before.registration is not None:
-        registration = before.registration
-        if registration.extended_after is None and {*config.seeds} - {*before.seeds}:
-            registration = _note_extension(registration, before, store=store)
-    elif store.has_records():
-        registration = None
-    else:
+    if not store.has_records():
         rules = registered_rules()
         registration = Registration(
             version=rules.version,
@@ -32,7 +27,15 @@ def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
             sha256=rules.sha256,
             seeds=len(config.seeds),
             depth=config.claims.depth,
+            depths=config.depths,
+            arms={name: len(arm.seeds) for name, arm in config.arm_sweeps.items()} or None,
         )
+    elif before is None or before.registration is None:
+        registration = None
+    else:
+        registration = before.registration
+        if registration.extended_after is None and {*config.seeds} - {*before.seeds}:
+            registration = _note_extension(registration, before, store=store)
     return config.model_copy(update={"registration": registration})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from resdeg.analysis.evidence import OWN, Evidence
 from resdeg.analysis.frame import load_sweep
@@ -233,6 +234,19 @@ def test_an_arm_that_is_not_whole_is_named(claim: str, arm: str, tmp_path: Path)
     assert judged(store)[claim].verdict is Verdict.SUPPORTED
     unfinish(store, of_arm(store, arm, 4))
     assert judged(store)[claim].needs == f"interim, 4 of 5 seeds of the arm {arm}"
+
+
+def test_an_arm_that_is_cut_after_a_look_is_not_whole(tmp_path: Path) -> None:
+    """Five seeds of it were registered; four are planned, and have ended, when somebody likes the outcome."""
+    store = causes(tmp_path / "s", Verdict.SUPPORTED, registration={**register(5), "arms": {"identity": 5}})
+    unfinish(store, of_arm(store, "identity", 4))
+    config = read_toml(store.plan)
+    config["arms"]["identity"]["seeds"] = [0, 1, 2, 3]
+    store.plan.write_text(tomli_w.dumps(config))
+    assert judged(store)["C10"].needs == "interim, 4 of 5 seeds of the arm identity"
+    del config["registration"]["arms"]
+    store.plan.write_text(tomli_w.dumps(config))
+    assert judged(store)["C10"].needs is None, "nothing was registered of it"
 
 
 # ---------------------------------------------------------------- a state follows from no outcome

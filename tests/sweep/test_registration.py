@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.rules import registered_rules
-from resdeg.config import SweepConfig, read_toml, resolve, validate
+from resdeg.config import Registration, SweepConfig, read_toml, resolve, validate
+from resdeg.report.text import describe_registration
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import Plan
 from resdeg.sweep.registration import registered
@@ -34,7 +36,7 @@ def test_a_sweep_is_registered_before_its_first_step(resdeg, tiny_toml: Path, tm
     assert done.returncode == 0, done.stderr
     assert SweepStore(tmp_path / "out").run_ids() == []
     assert registration(tmp_path / "out") == {
-        "version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3,
+        "version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3, "depths": [8],
     }  # fmt: skip
     assert (
         f"rules   version 2 of 2026-11-26 ({rules.sha256[:12]}), fixed before the first step" in done.stderr
@@ -126,6 +128,30 @@ def test_a_seed_that_left_the_plan_was_seen_all_the_same(tmp_path: Path) -> None
     exchanged = registered(config.model_copy(update={"seeds": (0, 1, 3)}), store).registration
     assert exchanged is not None
     assert exchanged.extended_after == 3
+
+
+def test_the_plan_is_registered_anew_until_a_run_has_begun(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
+    """A mistaken plan that trained nothing binds nobody."""
+    wide = ("--depths", "2,8", "--families", "plain", "--seeds", "0-6")
+    resdeg("sweep", tiny_toml, *wide, "--out", "out", "--time-limit", "1s")
+    assert SweepStore(tmp_path / "out").run_ids() == []
+    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0", "--out", "out")
+    begun = registration(tmp_path / "out") or {}
+    assert (begun["seeds"], begun["depths"]) == (1, [8])
+
+
+def test_depths_that_leave_the_plan_or_come_later_are_named(tmp_path: Path) -> None:
+    """Which depths claims are asked about could be chosen by what came out."""
+    rules = registered_rules()
+    table = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3}
+    store = planted(tmp_path / "s", CELLS, registration={**table, "depths": [8, 14, 26]})
+    config = validate(SweepConfig, {"s": read_toml(store.plan)})
+    assert config.depths == (8, 20)
+    line = describe_registration(load_sweep(tmp_path / "s"))
+    assert "Depths that were registered and are no longer planned: 14 and 26." in line
+    assert "Depths that were added after the first step: 20." in line
+    store.plan.write_text(config.model_copy(update={"registration": Registration(**table)}).to_toml())
+    assert "Depths" not in describe_registration(load_sweep(tmp_path / "s")), "an older sweep has no list"
 
 
 def test_a_witness_depth_is_named_before_the_first_step_or_not_at_all(
