@@ -114,7 +114,10 @@ def collect_runs(
         config = _check_plans(listings)
         contents, before = _Contents(), _Contents()
         for listing in listings:
-            _read_copies(listing, before if listing.store is target else contents)
+            if listing.store is target:
+                _read_copies(listing, before, verify=True)
+            else:
+                _read_copies(listing, contents, verify=False)
         chosen, present = _choose(contents.copies, before.copies)
         if not exists:
             held.enter_context(target.owned(waiting))
@@ -182,8 +185,11 @@ def _check_plans(listings: Sequence[_Listing]) -> SweepConfig:
     return first.config
 
 
-def _read_copies(listing: _Listing, contents: _Contents) -> None:
+def _read_copies(listing: _Listing, contents: _Contents, *, verify: bool) -> None:
     """Adds what a folder holds to `contents`.
+
+    Args:
+        verify: every hash is compared here, because these runs are not copied; a copy is verified later.
 
     Raises:
         BusyError: a worker that has lost its sweep still trains one of the runs.
@@ -209,6 +215,8 @@ def _read_copies(listing: _Listing, contents: _Contents) -> None:
             if run.is_running():
                 raise BusyError(f"{run.folder} is busy: a worker trains it", "wait until it has left")
             copy = RunCopy.read(run)
+            if verify:
+                check_run(run)
         except StorageError as error:
             contents.problems.append(error.what)
             contents.damaged.add(name)

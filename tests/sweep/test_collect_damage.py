@@ -88,12 +88,13 @@ def test_a_damaged_run_is_left_out_by_name(
     assert contents(tmp_path / "all") == contents(whole.folder)
 
 
+@pytest.mark.parametrize("damage", [break_the_summary, cut_the_end, spoil_a_snapshot])
 def test_a_damaged_run_that_was_there_before_is_named_until_a_folder_has_it(
-    whole: SweepStore, shards: list[Path], tmp_path: Path
+    whole: SweepStore, shards: list[Path], tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     collect_runs(shards, tmp_path / "all")
     run_id = SweepStore(shards[0]).run_ids()[0]
-    break_the_summary(tmp_path / "all" / "runs" / run_id)
+    damage(tmp_path / "all" / "runs" / run_id)
     collected = collect_runs(shards[1:], tmp_path / "all")
     assert (collected.damaged, run_id in collected.present) == ([run_id], False)
     (problem,) = collected.problems
