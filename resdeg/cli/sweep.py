@@ -150,7 +150,7 @@ def _run(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
         )
     if dry_run:
-        show_dry_run(price_sweep(config, folder, shard=shard), as_json)
+        show_dry_run(price_sweep(config, folder, shard=shard, fresh=fresh), as_json)
         return
     with choose(device=config.execution.device) as engine, _Show() as show:
         run = run_sweep if engine is None else functools.partial(run_sweep, engine=engine)

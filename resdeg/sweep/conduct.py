@@ -42,16 +42,10 @@ class Priced:
     costs: Mapping[str, Cost]
     room: int | None = None  # see `Engine.make_room`
 
-    def missing_bytes(self, *, fresh: bool = False) -> int:
-        """Counts the bytes that its runs will add to what they have on disk.
-
-        Args:
-            fresh: whether all runs of the share begin anew; what they have is set aside, and stays there.
-        """
-        if fresh:
-            return sum(self.costs[run.run_id].bytes for run in self.plan.share)
+    def missing_bytes(self) -> int:
+        """Counts the bytes that its runs will add to what they have on disk."""
         runs = [run.run_id for run in self.plan.todo]
-        return sum(max(0, self.costs[run].bytes - self.plan.store.run(run).count_bytes()) for run in runs)
+        return sum(max(0, self.costs[run].bytes - self.plan.count_bytes(run)) for run in runs)
 
     @cached_property
     def jobs(self) -> int:
@@ -107,12 +101,18 @@ Event = SetAside | NothingToTrain | Begun | Progress | Retry | Ended | Over
 
 
 def price_sweep(
-    config: SweepConfig, folder: Path, *, shard: Shard | None = None, ask: Ask = ask_preflight
+    config: SweepConfig,
+    folder: Path,
+    *,
+    shard: Shard | None = None,
+    fresh: bool = False,
+    ask: Ask = ask_preflight,
 ) -> Priced:
     """Plans and prices a sweep without its data, and without torch where a calibration is at hand.
 
     Args:
         shard: the share of the plan that is to be trained in `folder`; all of it if that is None.
+        fresh: prices the runs that the folder has as well, because they would be trained anew.
         ask: finds out what a step costs where that is not known, see `ask_preflight`.
 
     Raises:
@@ -122,7 +122,7 @@ def price_sweep(
     store = SweepStore(folder)
     check_folder(config, store)
     known = recall_all(config)
-    plan = Plan.load(config, store, shard)
+    plan = Plan.load(config, store, shard, fresh=fresh)
     return _price(plan, ask(config, read_data=False) if known is None else facts_of_runs(config, known))
 
 
@@ -173,24 +173,22 @@ def run_sweep(
     check_folder(config, store)
     missing = find_missing_data(config)
     start_server()
-    plan = Plan.load(config, store, shard)
     facts = None
-    if plan.todo or fresh:
+    if Plan.load(config, store, shard, fresh=fresh).todo:
         facts = _get_facts(config, missing, ask=ask, fetch=fetch)
     over = Over()
     with store.owned(waiting):
         check_folder(config, store)  # another process may have begun a sweep there
         # While we waited, another process may have finished the runs, or set finished ones aside.
-        plan = Plan.load(config, store, shard)
+        present = Plan.load(config, store, shard)
+        plan = Plan.load(config, store, shard, fresh=True) if fresh else present
         if plan.todo and facts is None:
             facts = _get_facts(config, missing, ask=ask, fetch=fetch)
         priced = None if facts is None else _price(plan, facts)
         if priced is not None:
-            check_room(folder, priced.missing_bytes(fresh=fresh), purpose="this sweep")
-        if fresh and priced is not None:
-            yield from _set_aside(plan)
-            plan = Plan.load(config, store, shard)
-            priced = replace(priced, plan=plan)
+            check_room(folder, priced.missing_bytes(), purpose="this sweep")
+        if fresh:
+            yield from _set_aside(present)
         registered = write_plan(plan, joins=joins)
         if not joins:
             note_share(plan)

@@ -22,9 +22,19 @@ class Plan:
     shard: Shard | None = None
 
     @classmethod
-    def load(cls, config: SweepConfig, store: SweepStore, shard: Shard | None = None) -> Plan:
-        """Reads how far each run is; only those of `shard` are to be trained here, or else all of them."""
-        return cls(config, store, {run.run_id: _state(store, run) for run in config.runs()}, shard)
+    def load(
+        cls, config: SweepConfig, store: SweepStore, shard: Shard | None = None, *, fresh: bool = False
+    ) -> Plan:
+        """Reads how far each run is.
+
+        Args:
+            shard: the share whose runs are to be trained here; all runs if that is None.
+            fresh: takes the runs of the share as missing, as they are once they have been set aside.
+        """
+        states = {run.run_id: _state(store, run) for run in config.runs()}
+        if fresh:
+            states |= {run.run_id: "missing" for run in choose_share(config.runs(), shard)}
+        return cls(config, store, states, shard)
 
     @cached_property
     def share(self) -> tuple[RunConfig, ...]:
@@ -45,6 +55,10 @@ class Plan:
         seeds = dict.fromkeys(run.seed for run in self.config.runs())
         rank = {seed: number for number, seed in enumerate(seeds)}
         return sorted(left, key=lambda run: (run.run_id not in grid, rank[run.seed], -run.depth))
+
+    def count_bytes(self, run_id: str) -> int:
+        """Counts the bytes that a run has on disk and keeps."""
+        return 0 if self.states[run_id] == "missing" else self.store.run(run_id).count_bytes()
 
     @property
     def others(self) -> list[str]:

@@ -13,7 +13,7 @@ from resdeg.config import ExecutionConfig, SweepConfig
 from resdeg.errors import BusyError, StorageError
 from resdeg.store import SweepStore, open_run
 from resdeg.sweep.calibration import Facts
-from resdeg.sweep.conduct import Begun, Event, NothingToTrain, SetAside, follow, run_sweep
+from resdeg.sweep.conduct import Begun, Event, NothingToTrain, SetAside, follow, price_sweep, run_sweep
 from tests.planted import planted
 from tests.sweep.shared_out import contents
 from tests.sweep.test_supervisor import Paper
@@ -84,6 +84,19 @@ def test_runs_are_set_aside_once_and_trained_anew(train, store: SweepStore) -> N
     assert store.run_ids() == []
     (begun,) = (event for event in events if isinstance(event, Begun))
     assert {*begun.priced.plan.states.values()} == {"missing"}
+
+
+def test_fresh_runs_are_priced_as_if_nothing_were_there(store: SweepStore) -> None:
+    """The disk keeps what is set aside."""
+    config = store.planned()
+    assert config is not None
+    before = contents(store.folder)
+    goes_on, anew = (price_sweep(config, store.folder, fresh=fresh, ask=estimate) for fresh in (False, True))
+    assert goes_on.plan.todo == []
+    assert goes_on.missing_bytes() == 0
+    assert [run.run_id for run in anew.plan.todo] == store.run_ids()
+    assert anew.missing_bytes() == sum(cost.bytes for cost in anew.costs.values())
+    assert contents(store.folder) == before
 
 
 def test_a_full_disk_is_noticed_before_a_run_is_set_aside(train, store: SweepStore) -> None:

@@ -43,7 +43,7 @@ MUTANTS = [
     Mutant("locks are tried", "locks.py", "        if error.errno not in _HELD:\n            raise\n", "",
            "tests/test_files.py"),
     Mutant("room on the disk", "sweep/conduct.py",
-           '            check_room(folder, priced.missing_bytes(fresh=fresh), purpose="this sweep")\n',
+           '            check_room(folder, priced.missing_bytes(), purpose="this sweep")\n',
            "            pass\n",
            "tests/trust/test_machines.py"),
     Mutant("the server's path", "sweep/workers/launch.py", '{"PYTHONSAFEPATH": "1"}', "{}",
