@@ -173,7 +173,7 @@ class Evidence:
         if self.config.registration is None:
             return arms
         return {
-            name: arm for name, arm in arms.items() if len(list_whole_seeds(arm)) >= self._count_seeds(name)
+            name: arm for name, arm in arms.items() if len(list_whole_seeds(arm)) == len(arm.config.seeds)
         }
 
     def require_arms(self, names: Iterable[str]) -> None:
@@ -186,13 +186,8 @@ class Evidence:
             if self.config.registration is not None and name not in self.arms:
                 arm = self.sweep.arms.get(name)
                 whole = 0 if arm is None else len(list_whole_seeds(arm))
-                raise NotAsked(f"interim, {whole} of {self._count_seeds(name)} seeds of the arm {name}")
-
-    def _count_seeds(self, arm: str) -> int:
-        """Returns how many seeds make an arm whole: an arm that is cut after a look is no more whole."""
-        registration = self.config.registration
-        registered = (registration.arms or {}).get(arm, 0) if registration else 0
-        return max(registered, len(self.planned_arms[arm].seeds))
+                planned = len(self.planned_arms[name].seeds)
+                raise NotAsked(f"interim, {whole} of {planned} seeds of the arm {name}")
 
     @cached_property
     def outcomes(self) -> Outcomes:

@@ -39,7 +39,7 @@ def collect(
     for problem in collected.problems:
         screen.insist(f"left out: {problem}")
     for folder in collected.set_aside:
-        screen.say(f"set aside: {folder}, because another copy is further ahead")
+        screen.say(f"set aside: {folder}, because another copy is further ahead, or whole")
     for line in collected.mixed:
         screen.say(f"note: {line}")
     if as_json:

@@ -36,8 +36,8 @@ class Collected:
     Args:
         states: how far each planned run is now, by run id.
         copied: the sweep that each run was copied from, by run id.
-        present: the runs that were there before, and of which no copy is further ahead.
-        set_aside: where the earlier, shorter copy of a run is now.
+        present: the runs that were there before and stay.
+        set_aside: where the copy of a run is now that was shorter, or damaged.
         problems: a line for each thing that was left out.
         damaged: the runs that no folder has a whole copy of.
         mixed: a line for each property in which the runs differ though their settings are the same.
@@ -118,7 +118,7 @@ def collect_runs(
                 _read_copies(listing, before, verify=True)
             else:
                 _read_copies(listing, contents, verify=False)
-        chosen, present = _choose(contents.copies, before.copies)
+        chosen = _choose(contents.copies, before.copies)
         if not exists:
             held.enter_context(target.owned(waiting))
             if target.has_records() or target.plan.exists():
@@ -133,10 +133,10 @@ def collect_runs(
             folder=folder,
             states=states,
             copied=copied,
-            present=present,
+            present=[run_id for run_id in before.copies if run_id not in copied],
             set_aside=aside,
             problems=contents.problems + before.problems,
-            damaged=sorted((contents.damaged | before.damaged) - {*copied, *present}),
+            damaged=sorted((contents.damaged | before.damaged) - {*copied, *before.copies}),
             mixed=describe_differences(collect_provenance(runs)),
         )
 
@@ -226,17 +226,16 @@ def _read_copies(listing: _Listing, contents: _Contents, *, verify: bool) -> Non
 
 def _choose(
     copies: Mapping[str, list[RunCopy]], before: Mapping[str, list[RunCopy]]
-) -> tuple[dict[str, list[RunCopy]], list[str]]:
-    """Returns the copies of each run that is to be copied, the best first, and the runs that stay.
+) -> dict[str, list[RunCopy]]:
+    """Returns the copies of each run that is to be copied, the best first.
 
     Args:
-        before: those in the folder that all are copied to.
+        before: those in the folder that all are copied to, of which each stays unless another is ahead of it.
 
     Raises:
         StorageError: copies of a run differ; the message names them, the file and the line.
     """
     chosen: dict[str, list[RunCopy]] = {}
-    present = [run_id for run_id in before if run_id not in copies]
     differing: list[str] = []
     for run_id, sources in copies.items():
         every = [*before.get(run_id, ()), *sources]
@@ -248,17 +247,16 @@ def _choose(
             if difference := find_difference(furthest, other):
                 differing.append(_describe(furthest, other, difference))
                 break
-        if run_id in before and before[run_id][0].progress == furthest.progress:
-            present.append(run_id)
-        else:
-            chosen[run_id] = sorted(sources, key=lambda copy: (copy.progress, copy.extras), reverse=True)
+        ahead = [copy for copy in sources if run_id not in before or copy.progress > every[0].progress]
+        if ahead:
+            chosen[run_id] = sorted(ahead, key=lambda copy: (copy.progress, copy.extras), reverse=True)
     if differing:
         more = f"; and so do {len(differing) - 1} more runs" if len(differing) > 1 else ""
         raise StorageError(
             differing[0] + more,
             "nothing was collected; leave one of the two out (other versions and processors give other bits)",
         )
-    return chosen, present
+    return chosen
 
 
 def _describe(copy: RunCopy, other: RunCopy, difference: str) -> str:

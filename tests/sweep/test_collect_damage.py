@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from resdeg.errors import StorageError
 from resdeg.store import SweepStore, check_run
 from resdeg.sweep.collect import collect_runs
 from tests.planted import planted
-from tests.sweep.shared_out import RUNS, change, contents, cut_the_end, split
+from tests.sweep.shared_out import RUNS, change, contents, cut_the_end, repeated, split, unfinished
 
 
 def remove_settings(folder: Path) -> None:
@@ -101,6 +102,24 @@ def test_a_damaged_run_that_was_there_before_is_named_until_a_folder_has_it(
     assert str(tmp_path / "all" / "runs" / run_id) in problem
     mended = collect_runs(shards, tmp_path / "all")
     assert (mended.damaged, [*mended.copied], mended.ended) == ([], [run_id], RUNS)
+
+
+def test_a_damaged_copy_that_is_ahead_lets_no_copy_in_that_is_behind(
+    whole: SweepStore, shards: list[Path], tmp_path: Path
+) -> None:
+    """The folder has two of three records; one shard a damaged end, another the first record."""
+    run_id = whole.run_ids()[0]
+    first, second = repeated(shards, run_id)
+    target = SweepStore(tmp_path / "all").run(run_id)
+    shutil.copytree(first.folder, target.folder)
+    unfinished(target, 2)
+    shutil.copy(whole.plan, tmp_path / "all")
+    spoil_a_snapshot(second.folder)
+    unfinished(first, 1)
+    collected = collect_runs(shards, tmp_path / "all")
+    assert (collected.damaged, collected.set_aside, collected.present) == ([], [], [run_id])
+    assert len(collected.problems) == 1
+    assert len(target.metrics()) == 2
 
 
 # ---------------------------------------------------------------- kills
