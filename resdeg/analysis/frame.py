@@ -49,6 +49,7 @@ class SweepFrame:
             contain their runs.
         label: the name that stands for the folder's; see `name_apart`.
         unplanned: see `describe_unplanned`.
+        set_aside: how many runs `--fresh` and `collect` have moved out of the way.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class SweepFrame:
     arms: dict[str, SweepFrame] = field(default_factory=dict)
     label: str = ""
     unplanned: str = ""
+    set_aside: int = 0
 
     @property
     def name(self) -> str:
@@ -86,8 +88,11 @@ class SweepFrame:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the sweep's figures should know of its runs: `mixed`, and `unplanned`."""
-        return [*self.mixed, *([self.unplanned] if self.unplanned else [])]
+        """What a reader of the sweep's figures should know of its runs."""
+        notes = [*self.mixed, *([self.unplanned] if self.unplanned else [])]
+        if self.set_aside:
+            notes.append(f"copies of runs that were set aside and count for nothing: {self.set_aside}")
+        return notes
 
     @cached_property
     def diagnostics(self) -> tuple[pd.DataFrame, list[str]]:
@@ -141,11 +146,15 @@ def _by_image(table: pd.DataFrame) -> pd.DataFrame:
 def load_sweep(folder: Path | str) -> SweepFrame:
     """Reads the records in `folder`: the grid of its sweep.toml, other runs of the same settings, its arms.
 
+    The plan is that of sweep.toml and what was registered: no run leaves it after a look at results.
+
     Raises:
         UsageError: there is no sweep, or none of the grid's runs has left a record.
     """
     store = SweepStore(Path(folder))
     config, runs, problems = list_runs(store)
+    config = config.with_registered()
+    runs = list({run.run_id: run for run in (*runs, *config.runs())}.values())
     provenance = collect_provenance(store.run(run.run_id) for run in runs)
 
     def frame(arm: str, grid: SweepConfig) -> SweepFrame:
@@ -167,6 +176,7 @@ def load_sweep(folder: Path | str) -> SweepFrame:
         sweep,
         arms={name: arm for name, arm in arms.items() if _has_records(arm)},
         unplanned=describe_unplanned(config, runs),
+        set_aside=sum(1 for _ in store.folder.glob("set-aside/*")),
     )
 
 

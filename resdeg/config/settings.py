@@ -188,13 +188,21 @@ class ClaimsConfig(Frozen):
     )
 
 
+class RegisteredRuns(Frozen):
+    """The runs of a grid, or of an arm, that were planned before the first step; its settings_id."""
+
+    # TOML has arrays, which are lists.
+    families: tuple[Family, ...] = Field(strict=False)
+    depths: tuple[int, ...] = Field(strict=False)
+    seeds: tuple[int, ...] = Field(strict=False)
+    settings: str
+
+
 class Registration(Frozen):
     """What was fixed before the first step of a sweep; it is written once into sweep.toml and never changed.
 
     version, date, sha256: of the rules of the claims. seeds: their number. depth: the witness depth, if it
-    was named. depths: of the grid. arms: the number of seeds of each arm. Sweeps that were begun by resdeg
-    before 27 November 2026 have neither depths nor arms. extended_after: how many seeds were whole when seeds
-    were added, if a report had been made or the registered number of seeds was whole by then.
+    was named. grid, arms: the planned runs. Sweeps that older versions began have neither grid nor arms.
     """
 
     version: int
@@ -202,9 +210,8 @@ class Registration(Frozen):
     sha256: str
     seeds: int = Field(ge=1)
     depth: int | None = None
-    depths: tuple[int, ...] | None = Field(None, strict=False)  # TOML has arrays, which are lists
-    arms: dict[str, int] | None = None
-    extended_after: int | None = None
+    grid: RegisteredRuns | None = None
+    arms: dict[str, RegisteredRuns] | None = None
 
 
 class ExecutionConfig(Frozen):

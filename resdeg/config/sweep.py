@@ -20,6 +20,7 @@ from resdeg.config.settings import (
     Family,
     Frozen,
     ModelConfig,
+    RegisteredRuns,
     Registration,
     Settings,
     TrainingConfig,
@@ -132,6 +133,20 @@ class SweepConfig(Frozen):
         """This sweep, then its arms."""
         return [self, *self.arm_sweeps.values()]  # not cached: a model that holds itself cannot be compared
 
+    def with_registered(self) -> SweepConfig:
+        """Returns this sweep with the runs that were registered, whether they are still planned or not.
+
+        An arm is known by its settings, so that another name for it changes nothing.
+        """
+        if self.registration is None or self.registration.grid is None:
+            return self
+        registered = {arm.settings: arm for arm in (self.registration.arms or {}).values()}
+        arms = {
+            name: self.arms[name].model_copy(update=_join_runs(arm, registered.get(arm.settings_id)))
+            for name, arm in self.arm_sweeps.items()
+        }
+        return self.model_copy(update={**_join_runs(self, self.registration.grid), "arms": arms})
+
     def changes(self, name: str) -> Settings:
         """Returns the settings that the arm changes, by dotted name, without family, depth and seed."""
         differences = self.grid()[0].differences(self.arm_sweeps[name].grid()[0])
@@ -201,6 +216,14 @@ class SweepConfig(Frozen):
         if arms:
             tree["arms"] = arms
         return tomli_w.dumps(tree)
+
+
+def _join_runs(grid: SweepConfig, registered: RegisteredRuns | None) -> Settings:
+    """Returns families, depths and seeds of a grid, and those that were registered, each once."""
+    return {
+        key: tuple(dict.fromkeys([*getattr(grid, key), *getattr(registered or grid, key)]))
+        for key in ("families", "depths", "seeds")
+    }
 
 
 def _apply_changes(tree: Settings, name: str, changes: Settings) -> SweepConfig:

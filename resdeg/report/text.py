@@ -8,7 +8,7 @@ from resdeg import data
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.rules import registered_rules
 from resdeg.analysis.stats import Estimate
-from resdeg.config import ModelConfig, SweepConfig
+from resdeg.config import ModelConfig, RegisteredRuns, Registration, SweepConfig
 from resdeg.report.units import changed, percent
 
 DEMO_EPOCHS = 5
@@ -161,11 +161,33 @@ def name_data(config: SweepConfig) -> str:
     return data.name_images(config.data) + (", early in training" if early else "")
 
 
+def _list_added(config: SweepConfig, begun: Registration) -> list[str]:
+    """Lists what is planned and was not registered: families, depths, seeds and arms."""
+    if begun.grid is None:
+        count = len(config.seeds) - begun.seeds
+        return [spell_count(count, "seed")] if count > 0 else []
+    added = _list_values(config, begun.grid)
+    registered = {arm.settings: arm for arm in (begun.arms or {}).values()}
+    for name, arm in config.arm_sweeps.items():
+        if (before := registered.get(arm.settings_id)) is None:
+            added.append(f"the arm {name}")
+        else:
+            added += [f"{values} of the arm {name}" for values in _list_values(arm, before)]
+    return added
+
+
+def _list_values(grid: SweepConfig, registered: RegisteredRuns) -> list[str]:
+    nouns = {"families": "family", "depths": "depth", "seeds": "seed"}
+    new = {key: [v for v in getattr(grid, key) if v not in getattr(registered, key)] for key in nouns}
+    return [f"{key if len(new[key]) > 1 else nouns[key]} {join_words(new[key])}" for key in new if new[key]]
+
+
 def describe_registration(sweep: SweepFrame) -> str:
     """Says whether the rules were fixed before the first step of a sweep, or are younger, or other ones."""
     rules, begun = registered_rules(), sweep.config.registration
     if begun is None:
-        return f"The rules (version {rules.version}, {rules.date}) are younger than these records."
+        judged_by = f"version {rules.version}, {rules.date}, SHA-256 {rules.sha256[:12]}"
+        return f"The rules ({judged_by}) are younger than these records."
     fixed = f"version {begun.version}, {begun.date}, SHA-256 {begun.sha256[:12]}"
     if begun.sha256 == rules.sha256:
         line = f"The rules were fixed before the first step ({fixed})."
@@ -176,12 +198,6 @@ def describe_registration(sweep: SweepFrame) -> str:
         )
     if begun.depth is not None:
         line += f" Depth {begun.depth} was named before the first step."
-    planned = sweep.config.depths
-    registered = planned if begun.depths is None else begun.depths
-    if left := sorted({*registered} - {*planned}):
-        line += f" Depths that were registered and are no longer planned: {join_words(left)}."
-    if added := sorted({*planned} - {*registered}):
-        line += f" Depths that were added after the first step: {join_words(added)}."
-    if begun.extended_after is not None:
-        line += f" The sweep was extended after a look at {spell_count(begun.extended_after, 'seed')}."
+    if added := _list_added(sweep.config, begun):
+        line += f" Added after the first step: {'; '.join(added)}."
     return line

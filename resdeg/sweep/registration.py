@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from resdeg import files
-from resdeg.analysis.reader import extend_grid, list_runs
 from resdeg.analysis.rules import registered_rules
-from resdeg.config import Registration, SweepConfig, read_toml, validate
-from resdeg.records import ENDED, Share
+from resdeg.config import RegisteredRuns, Registration, SweepConfig, read_toml, validate
+from resdeg.records import Share
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import Plan
 
@@ -14,12 +13,14 @@ from resdeg.sweep.plan import Plan
 def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
     """Returns the configuration with the registration that its folder has, or gets now.
 
-    It is written anew until the folder holds a record, and stays as it is from then on, whatever rules go on
-    with it. A folder that holds a record and has no registration never gets one: its rules are younger than
-    its records.
+    It is written anew until the folder holds a record, and stays as it is from then on, whatever rules and
+    plans go on with it. A folder that holds a record and has no registration never gets one: its rules are
+    younger than its records.
     """
-    before = store.planned()
-    if not store.has_records():
+    if store.has_records():
+        before = store.planned()
+        registration = None if before is None else before.registration
+    else:
         rules = registered_rules()
         registration = Registration(
             version=rules.version,
@@ -27,16 +28,16 @@ def registered(config: SweepConfig, store: SweepStore) -> SweepConfig:
             sha256=rules.sha256,
             seeds=len(config.seeds),
             depth=config.claims.depth,
-            depths=config.depths,
-            arms={name: len(arm.seeds) for name, arm in config.arm_sweeps.items()} or None,
+            grid=_register_runs(config),
+            arms={name: _register_runs(arm) for name, arm in config.arm_sweeps.items()} or None,
         )
-    elif before is None or before.registration is None:
-        registration = None
-    else:
-        registration = before.registration
-        if registration.extended_after is None and {*config.seeds} - {*before.seeds}:
-            registration = _note_extension(registration, before, store=store)
     return config.model_copy(update={"registration": registration})
+
+
+def _register_runs(config: SweepConfig) -> RegisteredRuns:
+    return RegisteredRuns(
+        families=config.families, depths=config.depths, seeds=config.seeds, settings=config.settings_id
+    )
 
 
 def write_plan(plan: Plan, *, joins: bool) -> SweepConfig:
@@ -83,22 +84,6 @@ def _keep_arms(config: SweepConfig, present: SweepConfig) -> SweepConfig:
         if name not in config.arms and arm.settings_id not in known
     }
     return config.model_copy(update={"arms": {**config.arms, **kept_arms}})
-
-
-def _note_extension(registration: Registration, before: SweepConfig, *, store: SweepStore) -> Registration:
-    """Notes that seeds are added to the plan `before`, where their number may follow from a look at results.
-
-    A sweep prints its verdicts at its end, so a look is taken for granted once the registered number of seeds
-    is whole. Seeds count that the plan no longer names, too.
-    """
-    _, runs, _ = list_runs(store)
-    everything = before.model_copy(update={"seeds": extend_grid(before, runs).seeds})
-    states = Plan.load(everything, store).states
-    left = {run.seed for run in everything.grid() if states[run.run_id] not in ENDED}
-    whole = len({*everything.seeds} - left)
-    if whole < registration.seeds and not (store.folder / "report.md").exists():
-        return registration
-    return registration.model_copy(update={"extended_after": whole})
 
 
 def described(config: SweepConfig) -> str:

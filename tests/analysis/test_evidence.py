@@ -236,17 +236,24 @@ def test_an_arm_that_is_not_whole_is_named(claim: str, arm: str, tmp_path: Path)
     assert judged(store)[claim].needs == f"interim, 4 of 5 seeds of the arm {arm}"
 
 
-def test_an_arm_that_is_cut_after_a_look_is_not_whole(tmp_path: Path) -> None:
-    """Five seeds of it were registered; four are planned, and have ended, when somebody likes the outcome."""
-    store = causes(tmp_path / "s", Verdict.SUPPORTED, registration={**register(5), "arms": {"identity": 5}})
+@pytest.mark.parametrize("name", ["identity", "under_another_name"])
+def test_an_arm_that_is_cut_after_a_look_is_not_whole(name: str, tmp_path: Path) -> None:
+    """Five seeds of it were registered; four have ended, and are planned, when somebody likes the outcome."""
+    store = causes(tmp_path / "s", Verdict.SUPPORTED, registration=register(5))
     unfinish(store, of_arm(store, "identity", 4))
     config = read_toml(store.plan)
-    config["arms"]["identity"]["seeds"] = [0, 1, 2, 3]
-    store.plan.write_text(tomli_w.dumps(config))
-    assert judged(store)["C10"].needs == "interim, 4 of 5 seeds of the arm identity"
-    del config["registration"]["arms"]
+    arms, planned = config["arms"], validate(SweepConfig, {"s": config})
+    arms[name] = {**arms.pop("identity"), "seeds": [0, 1, 2, 3]}
     store.plan.write_text(tomli_w.dumps(config))
     assert judged(store)["C10"].needs is None, "nothing was registered of it"
+    runs = {
+        arm: {"families": [*grid.families], "depths": [*grid.depths], "seeds": [*grid.seeds],
+              "settings": grid.settings_id}
+        for arm, grid in (("grid", planned), ("identity", planned.arm_sweeps["identity"]))
+    }  # fmt: skip
+    config["registration"] |= {"grid": runs.pop("grid"), "arms": runs}
+    store.plan.write_text(tomli_w.dumps(config))
+    assert judged(store)["C10"].needs == f"interim, 4 of 5 seeds of the arm {name}"
 
 
 # ---------------------------------------------------------------- a state follows from no outcome

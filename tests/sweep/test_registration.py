@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from resdeg.analysis.frame import load_sweep
+from resdeg.analysis.evidence import Evidence
+from resdeg.analysis.frame import SweepFrame, load_sweep
 from resdeg.analysis.rules import registered_rules
-from resdeg.config import Registration, SweepConfig, read_toml, resolve, validate
+from resdeg.config import ArmConfig, SweepConfig, read_toml, resolve, validate
 from resdeg.report.text import describe_registration
 from resdeg.store import SweepStore
 from resdeg.sweep.plan import Plan
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = ("--depths", "8", "--families", "plain")
 
 
-def registration(folder: Path) -> dict[str, object] | None:
+def registration(folder: Path) -> dict[str, Any] | None:
     return tomllib.loads((folder / "sweep.toml").read_text()).get("registration")
 
 
@@ -34,9 +36,12 @@ def test_a_sweep_is_registered_before_its_first_step(resdeg, tiny_toml: Path, tm
     done = resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-2", "--out", "out", "--time-limit", "1s")
     rules = registered_rules()
     assert done.returncode == 0, done.stderr
-    assert SweepStore(tmp_path / "out").run_ids() == []
+    store = SweepStore(tmp_path / "out")
+    assert store.run_ids() == []
+    settings = getattr(store.planned(), "settings_id", "")
     assert registration(tmp_path / "out") == {
-        "version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3, "depths": [8],
+        "version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3,
+        "grid": {"families": ["plain"], "depths": [8], "seeds": [0, 1, 2], "settings": settings},
     }  # fmt: skip
     assert (
         f"rules   version 2 of 2026-11-26 ({rules.sha256[:12]}), fixed before the first step" in done.stderr
@@ -53,7 +58,7 @@ def test_a_published_folder_that_is_swept_again_stays_younger(resdeg, tmp_path: 
         assert "nothing to train" in done.stderr
         assert registration(tmp_path / "demo") is None
     said = resdeg("report", "demo").stdout
-    assert "The rules (version 2, 2026-11-26) are younger than these records." in said
+    assert "The rules (version 2, 2026-11-26, SHA-256 26ce94cd9902) are younger than these records." in said
     for form in ("report.md", "report.html"):
         assert "are younger than these records" in (tmp_path / "demo" / form).read_text()
 
@@ -88,46 +93,13 @@ def test_a_build_with_another_margin_keeps_what_the_sweep_began_with(
         )
 
     went_on = build("sweep", tiny_toml, *SMALL, "--seeds", "0-1", "--out", "out")
-    assert registration(tmp_path / "out") == {**(begun or {}), "extended_after": 1}
+    assert registration(tmp_path / "out") == begun
     assert "it is kept, although this resdeg has other rules" in went_on.stderr
     assert (
         "This sweep was begun under other rules (version 2, 2026-11-26, SHA-256 "
         in build("report", "out").stdout
     )
     assert "begun under other rules" not in resdeg("report", "out").stdout
-
-
-def test_seeds_that_are_added_after_a_report_are_named(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
-    """One of two registered seeds was whole, which ends without a verdict, but with a report of the curve."""
-    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-1", "--out", "out")
-    shutil.rmtree(next((tmp_path / "out" / "runs").glob("*-s1-*")))
-    resdeg("report", "out")
-    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-2", "--out", "out")
-    assert registration(tmp_path / "out")["extended_after"] == 1
-
-
-def test_seeds_that_are_added_to_a_whole_sweep_are_named(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
-    """The sweep itself ended with its verdicts, so no report is needed for a look."""
-    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-1", "--out", "out", "--time-limit", "1s")
-    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-2", "--out", "out")
-    assert "extended_after" not in registration(tmp_path / "out"), "there was nothing to look at"
-    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-3", "--out", "out")
-    assert registration(tmp_path / "out")["extended_after"] == 3
-    assert "The sweep was extended after a look at 3 seeds." in resdeg("report", "out").stdout
-    resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0-4", "--out", "out")
-    assert registration(tmp_path / "out")["extended_after"] == 3, "the first look is the one that counts"
-
-
-def test_a_seed_that_left_the_plan_was_seen_all_the_same(tmp_path: Path) -> None:
-    """Three registered seeds are whole; one is taken out of the plan, and then exchanged for a fourth."""
-    rules = registered_rules()
-    table = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3}
-    store = planted(tmp_path / "s", CELLS, registration=table)
-    config = validate(SweepConfig, {"s": read_toml(store.plan)})
-    store.plan.write_text(config.model_copy(update={"seeds": (0, 1)}).to_toml())
-    exchanged = registered(config.model_copy(update={"seeds": (0, 1, 3)}), store).registration
-    assert exchanged is not None
-    assert exchanged.extended_after == 3
 
 
 def test_the_plan_is_registered_anew_until_a_run_has_begun(resdeg, tiny_toml: Path, tmp_path: Path) -> None:
@@ -137,21 +109,89 @@ def test_the_plan_is_registered_anew_until_a_run_has_begun(resdeg, tiny_toml: Pa
     assert SweepStore(tmp_path / "out").run_ids() == []
     resdeg("sweep", tiny_toml, *SMALL, "--seeds", "0", "--out", "out")
     begun = registration(tmp_path / "out") or {}
-    assert (begun["seeds"], begun["depths"]) == (1, [8])
+    assert (begun["seeds"], begun["grid"]["depths"]) == (1, [8])
 
 
-def test_depths_that_leave_the_plan_or_come_later_are_named(tmp_path: Path) -> None:
-    """Which depths claims are asked about could be chosen by what came out."""
+def register(store: SweepStore) -> SweepConfig:
+    """Registers the plan of a planted sweep, as `resdeg sweep` does before its first step."""
+    config, runs = store.planned(), store.folder / "runs"
+    assert config is not None
+    runs.rename(store.folder / "later")
+    config = registered(config, store)
+    (store.folder / "later").rename(runs)
+    store.plan.write_text(config.to_toml())
+    return config
+
+
+def plan(store: SweepStore, **grid: object) -> SweepFrame:
+    """Plans another grid in the folder and reads what it holds then."""
+    config = store.planned()
+    assert config is not None
+    store.plan.write_text(registered(config.model_copy(update=grid), store).to_toml())
+    return load_sweep(store.folder)
+
+
+@pytest.mark.parametrize(
+    ("grid", "line"),
+    [
+        ({}, ""),
+        ({"depths": (8, 20, 26)}, " Added after the first step: depth 26."),
+        ({"depths": (2, 14), "seeds": (0, 1, 2, 3)}, " Added after the first step: depths 2 and 14; seed 3."),
+        ({"arms": {"low": ArmConfig(training={"lr": 0.05})}}, " Added after the first step: the arm low."),
+    ],
+)
+def test_what_is_added_to_the_plan_is_named(grid: dict[str, object], line: str, tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS)
+    register(store)
+    said = describe_registration(plan(store, **grid))
+    assert said.startswith("The rules were fixed before the first step (version 2, ")
+    assert said.partition(").")[2] == line
+
+
+def test_seeds_that_are_added_to_an_arm_are_named(tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS, arms={"low": {"seeds": [0], "training": {"lr": 0.05}}})
+    register(store)
+    arms = {"renamed": ArmConfig(seeds=(0, 1, 2), training={"lr": 0.05})}
+    assert describe_registration(plan(store, arms=arms)).endswith(
+        "first step: seeds 1 and 2 of the arm renamed."
+    )
+
+
+def test_seeds_that_are_added_to_an_older_registration_are_counted(tmp_path: Path) -> None:
+    """It has the number of seeds, and no list of them."""
     rules = registered_rules()
-    table = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 3}
-    store = planted(tmp_path / "s", CELLS, registration={**table, "depths": [8, 14, 26]})
-    config = validate(SweepConfig, {"s": read_toml(store.plan)})
-    assert config.depths == (8, 20)
-    line = describe_registration(load_sweep(tmp_path / "s"))
-    assert "Depths that were registered and are no longer planned: 14 and 26." in line
-    assert "Depths that were added after the first step: 20." in line
-    store.plan.write_text(config.model_copy(update={"registration": Registration(**table)}).to_toml())
-    assert "Depths" not in describe_registration(load_sweep(tmp_path / "s")), "an older sweep has no list"
+    table = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 2}
+    store = planted(tmp_path / "s", CELLS, registration=table)
+    assert describe_registration(load_sweep(tmp_path / "s")).endswith(
+        "). Added after the first step: 1 seed."
+    )
+    assert describe_registration(plan(store, seeds=(0, 1))).endswith(").")
+
+
+@pytest.mark.parametrize("grid", [{"seeds": (0, 2)}, {"depths": (8,)}, {"families": ("plain",)}])
+def test_a_run_that_was_registered_never_leaves_the_plan(grid: dict[str, object], tmp_path: Path) -> None:
+    """Otherwise the runs that please could be chosen by what came out; a seed that is exchanged is added."""
+    store = planted(tmp_path / "s", CELLS)
+    config = register(store)
+    evidence = Evidence(plan(store, **grid))
+    assert {run.run_id for run in evidence.config.grid()} == {run.run_id for run in config.grid()}
+    assert evidence.interim is None
+    shutil.rmtree(store.run(config.grid()[-1].run_id).folder)
+    evidence = Evidence(load_sweep(store.folder))
+    assert evidence.interim == "interim, 2 of 3 seeds"
+    assert "missing" in set(evidence.sweep.runs["status"])
+
+
+def test_earlier_results_that_were_set_aside_are_named(tmp_path: Path) -> None:
+    store = planted(tmp_path / "s", CELLS)
+    register(store)
+    assert load_sweep(store.folder).notes == []
+    run_id = store.run_ids()[0]
+    shutil.copytree(store.run(run_id).folder, tmp_path / "again")
+    store.set_aside(run_id)
+    (tmp_path / "again").rename(store.run(run_id).folder)
+    (note,) = load_sweep(store.folder).notes
+    assert note == "copies of runs that were set aside and count for nothing: 1"
 
 
 def test_a_witness_depth_is_named_before_the_first_step_or_not_at_all(
