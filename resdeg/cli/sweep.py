@@ -206,7 +206,9 @@ class _Show(contextlib.ExitStack):
 
 def _conclude(over: Over, folder: Path, *, config: SweepConfig, shard: Shard | None, as_json: bool) -> None:
     """Says what is left and what failed, shows what there is, and leaves with the code of how it went."""
-    resume = f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
+    # A second --fresh would set aside what this command has trained.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--fresh"]
+    resume = f"Go on with: {shlex.join(['resdeg', *arguments])}"
     if over.at_once:
         screen.insist("stopped at once; the last checkpoints stand")
     if over.signal is not None:
