@@ -13,7 +13,7 @@ from resdeg.config import FOLDER, ExecutionConfig, number_or_text, validate
 from resdeg.errors import UsageError
 
 POINTER = Path("results") / "local" / "last-sweep"
-LAST = "the last that was trained, collected or adopted here"  # see `remember`
+LAST = "the last that a command trained, collected or adopted here"  # see `remember`
 
 
 def complete_data(incomplete: str) -> list[str]:
