@@ -149,10 +149,10 @@ def _run(
         raise UsageError(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
         )
-    if dry_run:
-        show_dry_run(price_sweep(config, folder, shard=shard, fresh=fresh), as_json)
-        return
-    with choose(device=config.execution.device) as engine, _Show() as show:
+    with choose(device=config.execution.device, dry_run=dry_run) as engine, _Show() as show:
+        if dry_run:
+            show_dry_run(price_sweep(config, folder, shard=shard, fresh=fresh), as_json)
+            return
         run = run_sweep if engine is None else functools.partial(run_sweep, engine=engine)
         events = run(
             config,
