@@ -143,7 +143,9 @@ def _run(
     started = time.monotonic()
     limit = parse_time(time_limit) if time_limit else None
     shard = None if share is None else parse_shard(share)
-    config, folder = resolve_sweep(file, os.environ, assignments or [], given, out=out, shard=shard)
+    config, folder = resolve_sweep(
+        file, os.environ, assignments or [], given, out=out, shard=shard, single=single
+    )
     config.grid()[0].check_trainable()
     if single and len(config.runs()) != 1:
         raise UsageError(
