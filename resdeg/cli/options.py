@@ -81,7 +81,8 @@ Device = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Never download (RESDEG_OFFLINE).")]
 Jobs = Annotated[str | None, typer.Option("--jobs", help="Runs side by side: auto or a number.")]
 TimeLimit = Annotated[
-    str | None, typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 1h30m.")
+    str | None,
+    typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 1h30m; it ends no --wait."),
 ]
 Out = Annotated[
     Path | None,
