@@ -476,3 +476,16 @@ def test_what_is_captured_and_grouped_where_nobody_says() -> None:
     assert (asked.captures("cuda"), asked.runs_per_process) == (False, 3)
     with pytest.raises(UsageError, match="execution.group"):
         resolve(None, {}, ["execution.group=0"], {})
+
+
+def test_an_arm_that_leaves_dirac_mixed_takes_no_dirac_of_the_grid_along() -> None:
+    arms = [f"arms.{init}.model.init={init}" for init in ("he", "orthogonal", "dirac-mixed")]
+    config = resolve(None, {}, ["model.init=dirac-mixed", "model.dirac=0.3", *arms], {})
+    inits = {name: (arm.model.init, arm.model.dirac) for name, arm in config.arm_sweeps.items()}
+    assert inits == {
+        "he": ("he", None), "orthogonal": ("orthogonal", None), "dirac-mixed": ("dirac-mixed", 0.3),
+    }  # fmt: skip
+    plain = resolve(None, {}, [], {})
+    assert config.arm_sweeps["he"].settings_id == plain.settings_id
+    with pytest.raises(UsageError, match=r"arms\.he: model\.dirac is set"):
+        resolve(None, {}, ["model.init=dirac-mixed", *arms, "arms.he.model.dirac=0.3"], {})

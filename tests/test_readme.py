@@ -287,6 +287,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
+def test_the_tests_that_the_page_on_reliability_names_are_there() -> None:
+    for name in re.findall(r"`([\w/]*test_\w+\.py)`", (ROOT / "docs" / "reliability.md").read_text()):
+        assert list(ROOT.glob(name if "/" in name else f"tests/**/{name}")), name
+
+
 def run_python_of(page: Path, blocks: int) -> dict[str, object]:
     """Run the code blocks of a page, at least so many, one after another; return the names they leave."""
     code = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)

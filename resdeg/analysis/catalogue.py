@@ -55,7 +55,7 @@ class SweepEntry:
 
 
 def read_catalogue(folder: Path) -> tuple[list[SweepEntry], list[str]]:
-    """Reads every sweep in `folder` and below, by path, and a line for each that cannot be read.
+    """Reads every sweep in `folder` and below, by path, and a line for each sweep or run that is left out.
 
     Raises:
         UsageError: there is no such folder.
@@ -67,7 +67,7 @@ def read_catalogue(folder: Path) -> tuple[list[SweepEntry], list[str]]:
     problems: list[str] = []
     for store in find_sweeps(folder):
         try:
-            entries.append(_describe(store))
+            entries.append(_describe(store, problems))
         except UsageError as error:
             problems.append(error.what)
     return entries, problems
@@ -97,8 +97,10 @@ def _list_folders(folder: Path) -> list[Path]:
     return []
 
 
-def _describe(store: SweepStore) -> SweepEntry:
-    config, runs, problems = list_runs(store)
+def _describe(store: SweepStore, problems: list[str]) -> SweepEntry:
+    """Describes a sweep; `problems` gets a line for each of its runs that cannot be read."""
+    config, runs, left_out = list_runs(store)
+    problems += left_out
     states = read_runs(store, runs, read=lambda run, _: run.state(), problems=problems)
     changed, count = _weigh(store.folder)
     grid = extend_grid(config, runs)

@@ -105,7 +105,8 @@ def diagnose(
     if shown.empty:
         raise UsageError(
             f"{store.folder}: nothing could be measured",
-            "networks that are finished and have their checkpoints can: run `resdeg sweep` first",
+            "networks that are finished and have their checkpoints can: run `resdeg sweep` first, "
+            "with --fresh where checkpoints are gone",
         )
     if as_json:
         emit(shown.to_json(orient="records", indent=1))

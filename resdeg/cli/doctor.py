@@ -15,7 +15,7 @@ from resdeg.errors import ResdegError, StorageError
 from resdeg.report.units import size
 from resdeg.room import count_free_bytes
 
-_NOT_COMPILED = "torch's, in up to 15 % longer steps: install resdeg again where there is a C++ compiler"
+_NOT_COMPILED = "torch's, in up to 18 % longer steps: install resdeg again where there is a C++ compiler"
 _LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "pydantic", "typer", "safetensors")
 
 

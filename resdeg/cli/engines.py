@@ -47,6 +47,7 @@ def choose_engine(
     name: str = "local",
     *,
     device: str,
+    dry_run: bool = False,
     address: str | None = None,
     gpus_per_run: float | None = None,
     stream: bool = False,
@@ -57,6 +58,7 @@ def choose_engine(
 
     Args:
         device: as the configuration has it.
+        dry_run: only checks the options, and joins no cluster.
 
     Raises:
         UsageError: no engine has this name, an option is for another one, or Ray is not installed.
@@ -80,6 +82,9 @@ def choose_engine(
             f"--device {device} and --gpus-per-run {share:g} do not fit together",
             "leave out --device: runs with a GPU compute on it, others on CPUs",
         )
+    if dry_run:
+        yield None
+        return
     if importlib.util.find_spec("ray") is None:
         raise UsageError("Ray is not installed", "pip install 'resdeg[ray]'")
     from resdeg.sweep.cluster.driver import join_cluster

@@ -13,7 +13,7 @@ from resdeg.config import FOLDER, ExecutionConfig, number_or_text, validate
 from resdeg.errors import UsageError
 
 POINTER = Path("results") / "local" / "last-sweep"
-LAST = "the last that was trained, collected or adopted here"  # see `remember`
+LAST = "the last that a command trained, collected or adopted here"  # see `remember`
 
 
 def complete_data(incomplete: str) -> list[str]:
@@ -81,7 +81,8 @@ Device = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Never download (RESDEG_OFFLINE).")]
 Jobs = Annotated[str | None, typer.Option("--jobs", help="Runs side by side: auto or a number.")]
 TimeLimit = Annotated[
-    str | None, typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 1h30m.")
+    str | None,
+    typer.Option("--time-limit", help="Stop cleanly in time, e.g. 90s, 170m or 1h30m; it ends no --wait."),
 ]
 Out = Annotated[
     Path | None,

@@ -143,16 +143,18 @@ def _run(
     started = time.monotonic()
     limit = parse_time(time_limit) if time_limit else None
     shard = None if share is None else parse_shard(share)
-    config, folder = resolve_sweep(file, os.environ, assignments or [], given, out=out, shard=shard)
+    config, folder = resolve_sweep(
+        file, os.environ, assignments or [], given, out=out, shard=shard, single=single
+    )
     config.grid()[0].check_trainable()
     if single and len(config.runs()) != 1:
         raise UsageError(
             "resdeg train makes one run", "give one --family, --depth and --seed; else resdeg sweep"
         )
-    if dry_run:
-        show_dry_run(price_sweep(config, folder, shard=shard, fresh=fresh), as_json)
-        return
-    with choose(device=config.execution.device) as engine, _Show() as show:
+    with choose(device=config.execution.device, dry_run=dry_run) as engine, _Show() as show:
+        if dry_run:
+            show_dry_run(price_sweep(config, folder, shard=shard, fresh=fresh), as_json)
+            return
         run = run_sweep if engine is None else functools.partial(run_sweep, engine=engine)
         events = run(
             config,
@@ -206,7 +208,9 @@ class _Show(contextlib.ExitStack):
 
 def _conclude(over: Over, folder: Path, *, config: SweepConfig, shard: Shard | None, as_json: bool) -> None:
     """Says what is left and what failed, shows what there is, and leaves with the code of how it went."""
-    resume = f"Go on with: {shlex.join(['resdeg', *sys.argv[1:]])}"
+    # A second --fresh would set aside what this command has trained.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--fresh"]
+    resume = f"Go on with: {shlex.join(['resdeg', *arguments])}"
     if over.at_once:
         screen.insist("stopped at once; the last checkpoints stand")
     if over.signal is not None:

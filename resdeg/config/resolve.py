@@ -80,12 +80,14 @@ def list_layers(
     *,
     origin: str = "command line",
     describe: Describe | None = None,
+    single: bool = False,
 ) -> dict[str, Settings]:
     """Lists the settings by their source, lowest first: recipe < file < environment < --set < flags.
 
     Args:
         origin: what an error calls the source of `flags`.
         describe: reads the images of `--data folder:DIR` for the table data.folder; None: the name stays.
+        single: leaves the arms and the claims of the file out, because one run of its grid is asked for.
 
     Raises:
         UsageError: the file or an assignment cannot be read, or the recipe is not known.
@@ -94,6 +96,8 @@ def list_layers(
     layers: dict[str, Settings] = {}
     if file is not None:
         layers[str(file)] = read_toml(file)
+        for table in ("arms", "claims") if single else ():
+            layers[str(file)].pop(table, None)
     layers |= {name: _read_variable(name, environment[name]) for name in ENVIRONMENT if environment.get(name)}
     chosen: Settings = {}
     for text in assignments:
@@ -116,6 +120,7 @@ def resolve(
     *,
     origin: str = "command line",
     describe: Describe | None = None,
+    single: bool = False,
 ) -> SweepConfig:
     """Merges the layers of settings, see `list_layers`; a setting that none of them has is at its default.
 
@@ -123,7 +128,9 @@ def resolve(
         UsageError: a setting is wrong; the message names the layer that set it.
         DataError: see `list_layers`.
     """
-    layers = list_layers(file, environment, assignments, flags, origin=origin, describe=describe)
+    layers = list_layers(
+        file, environment, assignments, flags, origin=origin, describe=describe, single=single
+    )
     return validate(SweepConfig, layers)
 
 

@@ -227,6 +227,9 @@ def _join_runs(grid: SweepConfig, registered: RegisteredRuns | None) -> Settings
 
 
 def _apply_changes(tree: Settings, name: str, changes: Settings) -> SweepConfig:
+    # The grid's `dirac` belongs to an init that the arm may leave.
+    if changes["model"].get("init", "dirac-mixed") != "dirac-mixed":
+        tree = tree | {"model": {key: value for key, value in tree["model"].items() if key != "dirac"}}
     try:
         return validate(SweepConfig, {"sweep": tree, name: changes})
     except UsageError as error:

@@ -31,10 +31,12 @@ def size(count: float) -> str:
 
 
 def changed(settings: Mapping[str, Any]) -> str:
-    """Returns what an arm changes in words; the settings are given by dotted name.
+    """Returns what an arm changes in words; the settings are given by dotted name, None where it has none.
 
     >>> changed({"model.init": "dirac-mixed", "model.dirac": 1.0, "training.epochs": 30})
     'init dirac-mixed, dirac 1, epochs 30'
+    >>> changed({"model.init": "he", "model.dirac": None, "training.epochs": None, "training.steps": 20})
+    'init he, steps 20'
     >>> changed({"constructed": {"from_depth": 20, "share": 0.5, "lr": 0.1}})
     'constructed from depth 20 after 50 % of the epochs, rates times 0.1'
     """
@@ -46,7 +48,7 @@ def changed(settings: Mapping[str, Any]) -> str:
                 f"constructed from depth {value['from_depth']} after {share} of the epochs, "
                 f"rates times {value['lr']:g}"
             )
-        else:
+        elif value is not None:
             shown = f"{value:g}" if isinstance(value, float) else str(value)
             phrases.append(f"{name.rpartition('.')[2].replace('_', ' ')} {shown}")
     return ", ".join(phrases)

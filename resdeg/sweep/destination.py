@@ -32,6 +32,7 @@ def resolve_sweep(
     out: Path | None = None,
     shard: Shard | None = None,
     origin: str = "command line",
+    single: bool = False,
 ) -> tuple[SweepConfig, Path]:
     """Resolves the configuration of a sweep, see `resolve`, and the folder that it is written to.
 
@@ -41,6 +42,7 @@ def resolve_sweep(
             goes on there, and another configuration gets its `default_folder`.
         shard: the share that is to be trained, which is added to the name of a default folder, because each
             share needs a folder of its own.
+        single: one run of the grid in `file` is asked for, without its arms and its claims.
 
     Raises:
         UsageError: a setting is wrong, or `file` is a folder without a sweep.
@@ -48,12 +50,13 @@ def resolve_sweep(
     own = None if file is None else _find_own_folder(file)
     if file is not None and own == file:
         file = SweepStore(own).plan
-    config = resolve(file, environment, assignments, flags, origin=origin, describe=data.describe_folder)
+    describe = data.describe_folder
+    config = resolve(file, environment, assignments, flags, origin=origin, describe=describe, single=single)
     if out is not None:
         return config, out
     if own is not None:
         return config, own
-    folder = default_folder(config, file)
+    folder = default_folder(config, file, single=single)
     return config, folder if shard is None else Path(f"{folder}-shard-{shard.number}-of-{shard.count}")
 
 
@@ -70,7 +73,7 @@ def _find_own_folder(file: Path) -> Path | None:
     return file
 
 
-def default_folder(config: SweepConfig, file: Path | None = None) -> Path:
+def default_folder(config: SweepConfig, file: Path | None = None, *, single: bool = False) -> Path:
     """Names the folder of a sweep for which none was given, relative to where the program runs.
 
     The name is <data>-<recipe>, or that of the configuration file if this has settings besides those of its
@@ -85,7 +88,7 @@ def default_folder(config: SweepConfig, file: Path | None = None) -> Path:
         grid = config.model_dump(include={"depths", "families", "seeds", "claims"}, exclude_none=True)
         try:
             alone, base = (
-                resolve(file, {}, [], {**grid, **given}, describe=data.describe_folder)
+                resolve(file, {}, [], {**grid, **given}, describe=data.describe_folder, single=single)
                 for given in ({}, names)
             )
         except (UsageError, DataError):  # only with the options is the file a possible sweep

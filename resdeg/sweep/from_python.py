@@ -39,8 +39,8 @@ def sweep(
     """Trains plain and residual networks over depths and seeds, and returns what `resdeg.load` returns.
 
     It is `resdeg sweep` with the same names, defaults and environment variables, and writes the same records.
-    The same call again goes on where the last one ended, and trains no finished network twice. It prints
-    nothing and draws nothing: `resdeg.figure` does.
+    The same call without `fresh` goes on where the last one ended, and trains no finished network twice.
+    It prints nothing and draws nothing: `resdeg.figure` does.
 
     Ctrl-C, or the button that interrupts a notebook, has the workers save and leave, and then raises
     KeyboardInterrupt. A second one kills them, back to their last checkpoints. Any other signal that stops a
@@ -123,7 +123,8 @@ def _raise_what_ended(over: Over, folder: Path) -> None:
         )
         raise ResdegError(
             f"{len(over.failed)} of {over.total} runs failed: {'; '.join(causes)}",
-            f"see error.txt in the folders of {folder / 'runs'}; the same call tries them again",
+            f"see error.txt in the folders of {folder / 'runs'}; "
+            "the same call without fresh tries them again",
         )
 
 

@@ -26,12 +26,13 @@ REFUSED = {
 def test_what_fits_no_engine_is_refused_in_words(
     resdeg: Resdeg, tiny_toml: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    refused = resdeg("sweep", tiny_toml, *options, "--out", "out")
-    assert refused.returncode == 2
     what, remedy = REFUSED[options]
-    assert what in refused.stderr
-    assert remedy in refused.stderr
-    assert not (tmp_path / "out").exists()
+    for more in ((), ("--dry-run",)):
+        refused = resdeg("sweep", tiny_toml, *options, "--out", "out", *more)
+        assert refused.returncode == 2
+        assert what in refused.stderr
+        assert remedy in refused.stderr
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")

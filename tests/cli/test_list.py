@@ -95,6 +95,19 @@ def test_a_sweep_that_cannot_be_read_hides_no_other(resdeg, results: Path) -> No
     assert "left out: results/local/half/sweep.toml" in done.stderr
 
 
+def test_a_copied_and_a_damaged_run_are_named(resdeg, results: Path) -> None:
+    runs = results / "local" / "whole" / "runs"
+    first, second, *_ = sorted(runs.iterdir())
+    shutil.copytree(first, runs / "copy")
+    (second / "summary.json").write_text("{")
+    done = resdeg("list")
+    assert done.returncode == 0
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == ["12/12", "8/24", "11/12"]
+    copied, damaged = done.stderr.splitlines()
+    assert copied.startswith("left out: results/local/whole/runs/copy")
+    assert damaged.startswith(f"left out: results/local/whole/runs/{second.name}/summary.json")
+
+
 @pytest.mark.parametrize(
     ("given", "says"), [((), "results does not exist"), (("file",), "file is no folder")]
 )

@@ -162,6 +162,27 @@ def test_a_published_folder_goes_on_as_it_was(resdeg, tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "sweep.toml").read_bytes().startswith(before[:40])
 
 
+def test_one_run_joins_a_plan_with_arms_and_a_witness_and_changes_nothing_in_it(
+    resdeg, tiny_toml: Path, tmp_path: Path
+) -> None:
+    tiny_toml.write_text(tiny_toml.read_text() + "[claims]\ndepth = 8\n[arms.wide]\nmodel.width = 0.5\n")
+    done = resdeg(
+        "sweep", tiny_toml, "--depths", "8,14", "--families", "plain", "--seeds", "0", "--steps", "2"
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "results" / "local" / "tiny-steps-2"
+    before = (folder / "sweep.toml").read_bytes()
+    assert {"arms", "claims"} <= plan(folder).keys()
+    for number, given in enumerate((folder, folder / "sweep.toml", tiny_toml)):
+        steps = ("--steps", "2") if given == tiny_toml else ()
+        done = resdeg("train", given, *steps, "--depth", "14", "--seed", 7 + number)
+        assert done.returncode == 0, done.stderr
+        assert len(SweepStore(folder).run_ids()) == 5 + number
+    assert (folder / "sweep.toml").read_bytes() == before
+    done = resdeg("train", folder, "--depth", "14", *ARM)
+    assert (done.returncode, "resdeg train makes one run" in done.stderr) == (2, True)
+
+
 def test_a_folder_without_a_sweep_is_named(resdeg, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = resdeg("sweep", "empty")

@@ -119,12 +119,14 @@ def test_json_of_failed_and_of_diverged_runs(resdeg, tiny_toml: Path, tmp_path: 
 
 
 def test_json_at_a_time_limit(resdeg, tiny_toml: Path) -> None:
-    done = resdeg(*sweep(tiny_toml), "--epochs", "4000", "--time-limit", "1s", "--json")
+    done = resdeg(*sweep(tiny_toml), "--fresh", "--epochs", "4000", "--time-limit", "1s", "--json")
     assert done.returncode == 0, done.stderr
     tree = read_strictly(done.stdout)
     assert (tree["stopped"], tree["left"], len(tree["runs"])) == ("time limit", 4, 4)
     assert not {run["state"] for run in tree["runs"]} & {"finished", "failed"}
     assert "time limit reached" in done.stderr
+    (command,) = re.findall("Go on with: (.*)", done.stderr)
+    assert command.endswith(" --out s --epochs 4000 --time-limit 1s --json"), "--fresh would train all anew"
 
 
 def test_json_after_ctrl_c(tiny_toml: Path, tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def test_what_cannot_be_done_any_more_says_so(resdeg, folder: Path) -> None:
         package.load_model(run)
     measured = resdeg("diagnose", "s")
     assert (measured.returncode, "`resdeg prune` frees checkpoints" in measured.stderr) == (2, True)
+    assert "with --fresh where checkpoints are gone" in measured.stderr
     done = resdeg("export-weights", run, "--layout", "akamaster", "--out", "w.pt")
     assert (done.returncode, "`resdeg prune` frees checkpoints" in done.stderr) == (5, True)
     fresh = resdeg("sweep", "s", "--seeds", "0", "--fresh")

@@ -223,3 +223,7 @@ def test_what_is_published_goes_on_where_it_lies(path: Path) -> None:
         config, folder = resolve_sweep(given, {}, [], {})
         assert folder == path.parent
         check_folder(config, SweepStore(folder))
+        grid = {"families": "residual", "depths": "20", "seeds": "99"}
+        config, folder = resolve_sweep(given, {}, [], grid, single=True)
+        assert (len(config.runs()), folder) == (1, path.parent)
+        check_folder(config, SweepStore(folder))

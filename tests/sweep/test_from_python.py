@@ -156,7 +156,7 @@ def test_a_failed_run_is_named_when_the_others_are_done(tiny_toml: Path, tmp_pat
     (victim / "config.json").write_text("{}")
     (victim / "summary.json").unlink()
     with pytest.raises(
-        ResdegError, match=r"(?s)^1 of 2 runs failed: .*config.json: damaged.*same call"
+        ResdegError, match=r"(?s)^1 of 2 runs failed: .*config.json: damaged.*same call without fresh"
     ) as failed:
         resdeg.sweep(**arguments, seeds=[0, 1])
     assert victim.name in failed.value.what
