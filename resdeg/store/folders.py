@@ -236,9 +236,9 @@ class RunStore:
         summary = self.summary()
         return summary is not None and summary.status in ENDED
 
-    def checkpoint(self) -> tuple[Manifest, bytes] | None:
-        """Reads the newest whole generation and its tensors; notices about others are dropped."""
-        return newest(self.folder, self.folder.name, [])
+    def checkpoint(self, notices: list[str] | None = None) -> tuple[Manifest, bytes] | None:
+        """Reads the newest whole generation and its tensors; `notices` names those that are damaged."""
+        return newest(self.folder, self.folder.name, [] if notices is None else notices)
 
     def snapshots(self, notices: list[str]) -> Iterator[tuple[int, bytes]]:
         """Reads the step and the tensors of each whole snapshot, steps rising; `notices` names the others."""
