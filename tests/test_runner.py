@@ -79,6 +79,14 @@ def test_a_graph_that_was_asked_for_is_no_less(tmp_path: Path, tiny_run) -> None
     assert execute(tiny_run(), store, asked).status == "failed"
 
 
+def test_a_run_without_a_step_left_captures_none(tmp_path: Path, tiny_run) -> None:
+    """A capture on a CPU is an error, so only a run that captures none can finish there."""
+    store, summary = go(tmp_path, tiny_run(), stop=stopped_at(31))
+    assert (summary.status, summary.step) == ("stopped", summary.steps)
+    asked = ON_CPU.model_copy(update={"graph": True})
+    assert execute(tiny_run(), store, asked).status == "finished"
+
+
 def test_golden_losses(tmp_path: Path, tiny_run) -> None:
     """A change that should not move numbers shows the same loss; one that does raises SEMANTICS."""
     store, _ = go(tmp_path, tiny_run("residual"))

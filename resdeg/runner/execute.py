@@ -98,7 +98,8 @@ def _run(
         for phase in trainer.phases(stop=stop):
             if trainer.construction is not None:
                 log.session.measure(trainer.construction)
-            graph = execution.captures(device.type)
+            # A run that was killed before its last scores has no step left that a graph could take.
+            graph = execution.captures(device.type) and trainer.state.step < phase.schedule.last
             refused = log.note_refused_capture if execution.graph == "auto" else None
             with log.capturing() if graph else contextlib.nullcontext():
                 take_step = trainer.make_step(graph=graph, gate=gate, refused=refused)
