@@ -426,3 +426,8 @@ def test_a_clean_training_loss_that_is_not_finite_is_a_divergence(
     assert (summary.status, summary.step) == ("diverged", 16)
     assert store.metrics()[-1].clean_train_loss is None
     assert store.metrics()[-1].test_loss is not None
+    (store.folder / "summary.json").unlink()  # as if it had been killed just before
+    seen: list[Progress] = []
+    _, again = go(tmp_path, tiny_run(), report=seen.append)
+    assert (again.status, again.step, again.reason) == ("diverged", 16, summary.reason)
+    assert {progress.step for progress in seen} == {16}, "no step was trained"
