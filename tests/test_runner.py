@@ -361,6 +361,17 @@ def test_recomputed_statistics_are_scored_where_there_are_any(tmp_path: Path, ti
         assert 0 <= summary.recomputed_train_accuracy <= 1
 
 
+def test_a_network_is_loaded_from_within_its_folder(
+    tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's name is that of its folder, which '.' has none of."""
+    store, _ = go(tmp_path, tiny_run())
+    expected = load_model(store.folder).state_dict()
+    monkeypatch.chdir(store.folder)
+    here = load_model(".").state_dict()
+    assert all(torch.equal(here[name], value) for name, value in expected.items())
+
+
 def test_the_fixed_images_are_the_same_for_every_run(tiny_run) -> None:
     runs = [tiny_run(), tiny_run("residual", depth=14, seed=7)]
     (images, labels), (other_images, other_labels) = (
