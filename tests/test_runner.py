@@ -12,13 +12,14 @@ import safetensors.torch
 import torch
 
 from resdeg import data
-from resdeg.config import ExecutionConfig
+from resdeg.config import DataConfig, ExecutionConfig
+from resdeg.errors import UsageError
 from resdeg.records import Progress, TimingRecord
 from resdeg.runner import Inputs, Trainer, check, execute, initial_model, load_model
 from resdeg.store import RunSession, RunStore, SweepStore, open_run
 from resdeg.training.evaluate import Score
 from resdeg.training.state import load_weights
-from tests.conftest import ON_CPU
+from tests.conftest import ON_CPU, TINY
 
 CPU = torch.device("cpu")
 
@@ -309,6 +310,33 @@ def test_check_counts_and_refuses(tiny_run) -> None:
             check(tiny_run(model=bad), CPU)
     with pytest.raises(ValueError, match="schedule"):
         check(tiny_run(training={"schedule": "x"}), CPU)
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "cell", "norm", "possible"),
+    [
+        (65, 2, 2, "batch", False),
+        (65, 3, 2, "batch", True),
+        (64, 2, 2, "batch", True),
+        (65, 2, 4, "batch", True),
+        (65, 2, 2, "none", True),
+    ],
+)
+def test_an_image_alone_in_a_batch_has_no_statistics_where_its_maps_are_of_one_pixel(
+    tmp_path: Path, tiny_run, images: int, size: int, cell: int, norm: str, possible: bool
+) -> None:
+    """It is refused before the first step, and only where the scores at the end would fail."""
+    hierarchy = TINY.model_copy(update={"levels": 1, "cell": cell, "train_images": images})
+    small = DataConfig(name="hierarchy", hierarchy=hierarchy)
+    config = tiny_run(
+        data=small, model={"norm": norm}, training={"batch_size": size, "epochs": None, "steps": 40, "pad": 0}
+    )
+    if possible:
+        assert go(tmp_path, config)[1].status == "finished"
+    else:
+        with pytest.raises(UsageError, match="leave one alone in a batch"):
+            go(tmp_path, config)
+        assert SweepStore(tmp_path).run(config.run_id).metrics() == []
 
 
 def test_a_validation_split_is_scored_beside_the_test_set(tmp_path: Path, tiny_run) -> None:
