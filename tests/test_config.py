@@ -461,6 +461,19 @@ def test_hierarchy_settings_are_part_of_that_data_set_alone() -> None:
     assert DataConfig(name="hierarchy").hierarchy is not None
 
 
+@pytest.mark.parametrize(
+    ("data_dir", "absolute"),
+    [(None, None), ("", ""), ("~/cifar", "~/cifar"), ("/data", "/data"), ("cifar", "{here}/cifar")],
+)
+def test_the_data_are_in_the_same_folder_for_a_process_that_works_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: str | None, absolute: str | None
+) -> None:
+    """A leading ~ is left to that process, whose home may be another."""
+    monkeypatch.chdir(tmp_path)
+    expected = None if absolute is None else absolute.format(here=tmp_path)
+    assert ExecutionConfig(data_dir=data_dir).absolute_data_dir == expected
+
+
 def test_the_runs_of_a_process_share_its_threads_and_fast_math() -> None:
     arms = {"arms": {"other": {"training": {"fast_math": True}}}}
     assert resolve(None, {}, [], arms).runs()

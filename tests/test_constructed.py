@@ -126,6 +126,10 @@ def test_what_cannot_be_constructed_is_refused_before_a_step(tiny_run) -> None:
     for wrong in ({"family": "residual", "depth": 20}, {"depth": 8}, {"training": {"precision": "bf16"}}):
         with pytest.raises(ValueError, match="constructed"):
             tiny_run(**{"depth": 20, **wrong}, constructed=as_ever)
+    with pytest.raises(
+        ValueError, match=r"constructed compares logits up to rounding\nleave out --fast-math"
+    ):
+        tiny_run(depth=20, training={"fast_math": True}, constructed=as_ever)
 
 
 def test_the_phases_share_the_epochs(config) -> None:

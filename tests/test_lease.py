@@ -80,6 +80,23 @@ def test_what_a_killed_owner_left_is_taken(tmp_path: Path) -> None:
         check()
 
 
+def test_the_owner_of_a_sweep_may_ask_for_its_lease_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a killed driver the next one takes what it left, and so does its engine, by another path."""
+    monkeypatch.chdir(tmp_path.parent)
+    with another_owner(tmp_path) as owner:
+        os.kill(owner, signal.SIGKILL)
+    with SweepStore(Path(tmp_path.name)).owned():
+        with leased(tmp_path, needed=True) as check:
+            check()
+        assert (tmp_path / "lease").exists(), "the outer one still has it"
+        check()
+    assert not (tmp_path / "lease").exists()
+    with leased(tmp_path, needed=True):
+        assert (tmp_path / "lease").exists(), "it is taken anew"
+
+
 @pytest.mark.parametrize("host", ["elsewhere", None])
 def test_what_a_lost_host_left_is_taken_when_its_life_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str | None

@@ -12,13 +12,14 @@ import safetensors.torch
 import torch
 
 from resdeg import data
-from resdeg.config import ExecutionConfig
+from resdeg.config import DataConfig, ExecutionConfig
+from resdeg.errors import UsageError
 from resdeg.records import Progress, TimingRecord
 from resdeg.runner import Inputs, Trainer, check, execute, initial_model, load_model
 from resdeg.store import RunSession, RunStore, SweepStore, open_run
 from resdeg.training.evaluate import Score
 from resdeg.training.state import load_weights
-from tests.conftest import ON_CPU
+from tests.conftest import ON_CPU, TINY
 
 CPU = torch.device("cpu")
 
@@ -77,6 +78,14 @@ def test_a_graph_that_was_asked_for_is_no_less(tmp_path: Path, tiny_run) -> None
     store = SweepStore(tmp_path).run(tiny_run().run_id)
     asked = ON_CPU.model_copy(update={"graph": True})
     assert execute(tiny_run(), store, asked).status == "failed"
+
+
+def test_a_run_without_a_step_left_captures_none(tmp_path: Path, tiny_run) -> None:
+    """A capture on a CPU is an error, so only a run that captures none can finish there."""
+    store, summary = go(tmp_path, tiny_run(), stop=stopped_at(31))
+    assert (summary.status, summary.step) == ("stopped", summary.steps)
+    asked = ON_CPU.model_copy(update={"graph": True})
+    assert execute(tiny_run(), store, asked).status == "finished"
 
 
 def test_golden_losses(tmp_path: Path, tiny_run) -> None:
@@ -303,6 +312,33 @@ def test_check_counts_and_refuses(tiny_run) -> None:
         check(tiny_run(training={"schedule": "x"}), CPU)
 
 
+@pytest.mark.parametrize(
+    ("images", "size", "cell", "norm", "possible"),
+    [
+        (65, 2, 2, "batch", False),
+        (65, 3, 2, "batch", True),
+        (64, 2, 2, "batch", True),
+        (65, 2, 4, "batch", True),
+        (65, 2, 2, "none", True),
+    ],
+)
+def test_an_image_alone_in_a_batch_has_no_statistics_where_its_maps_are_of_one_pixel(
+    tmp_path: Path, tiny_run, images: int, size: int, cell: int, norm: str, possible: bool
+) -> None:
+    """It is refused before the first step, and only where the scores at the end would fail."""
+    hierarchy = TINY.model_copy(update={"levels": 1, "cell": cell, "train_images": images})
+    small = DataConfig(name="hierarchy", hierarchy=hierarchy)
+    config = tiny_run(
+        data=small, model={"norm": norm}, training={"batch_size": size, "epochs": None, "steps": 40, "pad": 0}
+    )
+    if possible:
+        assert go(tmp_path, config)[1].status == "finished"
+    else:
+        with pytest.raises(UsageError, match="leave one alone in a batch"):
+            go(tmp_path, config)
+        assert SweepStore(tmp_path).run(config.run_id).metrics() == []
+
+
 def test_a_validation_split_is_scored_beside_the_test_set(tmp_path: Path, tiny_run) -> None:
     config = tiny_run()
     held = config.model_copy(update={"data": config.data.model_copy(update={"validation": 56})})
@@ -351,6 +387,17 @@ def test_recomputed_statistics_are_scored_where_there_are_any(tmp_path: Path, ti
         assert summary.recomputed_train_loss is not None
         assert abs(summary.recomputed_train_loss - summary.train_loss) > 1e-4, "they are two scores"
         assert 0 <= summary.recomputed_train_accuracy <= 1
+
+
+def test_a_network_is_loaded_from_within_its_folder(
+    tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's name is that of its folder, which '.' has none of."""
+    store, _ = go(tmp_path, tiny_run())
+    expected = load_model(store.folder).state_dict()
+    monkeypatch.chdir(store.folder)
+    here = load_model(".").state_dict()
+    assert all(torch.equal(here[name], value) for name, value in expected.items())
 
 
 def test_the_fixed_images_are_the_same_for_every_run(tiny_run) -> None:
@@ -418,3 +465,8 @@ def test_a_clean_training_loss_that_is_not_finite_is_a_divergence(
     assert (summary.status, summary.step) == ("diverged", 16)
     assert store.metrics()[-1].clean_train_loss is None
     assert store.metrics()[-1].test_loss is not None
+    (store.folder / "summary.json").unlink()  # as if it had been killed just before
+    seen: list[Progress] = []
+    _, again = go(tmp_path, tiny_run(), report=seen.append)
+    assert (again.status, again.step, again.reason) == ("diverged", 16, summary.reason)
+    assert {progress.step for progress in seen} == {16}, "no step was trained"

@@ -271,7 +271,9 @@ def _store_run(
         _write_grid(config, store)
         screen.say(f"{run.run_id}: measuring {weights.path.name} ({network.layout} layout)")
         data_dir = config.execution.data_path
-        summary = measure_run(run, weights, store=store.run(run.run_id), data_dir=data_dir, **origin)
+        summary = measure_run(
+            run, weights, store=store.run(run.run_id), data_dir=data_dir, warn=screen.notice, **origin
+        )
         return store.folder, summary
 
 

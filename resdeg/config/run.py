@@ -124,6 +124,8 @@ class RunConfig(Frozen):
                 )
             if self.training.precision != "fp32":
                 raise UsageError("constructed compares logits up to rounding", "add --precision fp32")
+            if self.training.fast_math:
+                raise UsageError("constructed compares logits up to rounding", "leave out --fast-math")
             if self.adopted is not None:
                 raise UsageError("a constructed network is trained here, an adopted one is not")
         return self

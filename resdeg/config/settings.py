@@ -246,6 +246,13 @@ class ExecutionConfig(Frozen):
         return Path(self.data_dir) if self.data_dir else None
 
     @property
+    def absolute_data_dir(self) -> str | None:
+        """`data_dir` for a process with another working folder, and with a home of its own."""
+        if not self.data_dir or self.data_dir.startswith("~"):
+            return self.data_dir
+        return str(Path(self.data_dir).absolute())
+
+    @property
     def runs_per_process(self) -> int:
         """How many runs share a worker process; one, as long as the sweep has not settled 'auto'."""
         return 1 if self.group == "auto" else self.group

@@ -200,7 +200,7 @@ def exported(model: CifarNet, family: Family, config: ModelConfig, layout: str) 
     """
     target, usual = NAMED[layout], ModelConfig()
     for name, value in config:
-        if name not in ("width", "init", "dirac", "shortcut") and value != getattr(usual, name):
+        if name not in ("width", "init", "dirac", "last_scale", "shortcut") and value != getattr(usual, name):
             raise UsageError(
                 f"{target.title} layout has no model.{name} = {value}", "its networks are He et al.'s"
             )

@@ -113,6 +113,8 @@ def _stage_statistics(model: CifarNet, batches: Iterable[Tensor]) -> list[tuple[
         for images in batches:
             for block, _, output in passes(model, images):
                 if block.number == last[block.stage]:
+                    if output.device.type == "mps":  # Apple's GPUs have no float64.
+                        output = output.cpu()
                     pixels = output.double().transpose(0, 1).flatten(1)  # (C, NH'W')
                     count = torch.full_like(pixels[:, 0], pixels.shape[1])
                     sums[block.stage - 1].append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def adopt(
     licence: str | None = None,
     address: str | None = None,
     trained: str | None = None,
+    warn: Callable[[str], None] = lambda notice: None,
 ) -> RunSummary:
     """Measures the weights of an adopted run on the CPU, and stores them as a run that has ended.
 
@@ -66,6 +68,7 @@ def adopt(
         config: the run's settings; `adopted` says how its input is standardised.
         data_dir: the folder of the data set, see `resdeg.data.load`.
         licence, address, trained: what is known of the file, in words, see `Origin`.
+        warn: is called with each notice of the store, as of a damaged checkpoint.
 
     Returns:
         The summary that is stored; a run that was measured before is not measured again.
@@ -86,21 +89,28 @@ def adopt(
         address=address,
         trained=trained,
     )
+    before, summary = store.origin(), store.summary()
+    if before is not None and before.sha256 != origin.sha256:
+        raise UsageError(
+            f"{config.run_id} holds other weights: {before.file}, SHA-256 {before.sha256[:12]}...",
+            "give --seed, --source or --out, which tell them apart",
+        )
+    if summary is not None:  # The run is not opened, because published runs have no checkpoint to go on from.
+        store.config()  # This refuses the settings of another run.
+        notices: list[str] = []
+        store.checkpoint(notices)
+        for notice in notices:
+            warn(notice)
+        return summary
     with open_run(store, config) as session:
-        before, summary = store.origin(), store.summary()
-        if before is not None and before.sha256 != origin.sha256:
-            raise UsageError(
-                f"{config.run_id} holds other weights: {before.file}, SHA-256 {before.sha256[:12]}...",
-                "give --seed, --source or --out, which tell them apart",
-            )
-        if summary is not None:
-            return summary
         dataset = data.load(config.data, data_dir)
         trainer = load_adopted(config, weights, dataset=dataset)
         log = RunLog(config, session, counts=count_network(config, CPU))
         files.write(store.folder / "origin.json", origin.to_json().encode() + b"\n")
         segment = describe_segment(config, dataset, device=CPU, step=trainer.closing[-1])
         log.open(segment, closing=trainer.closing)
+        for notice in session.notices:
+            warn(notice)
         summary = _measure(trainer, log)
         session.end(summary)
         return summary

@@ -51,7 +51,8 @@ def diagnose(
             on the whole test split is not replaced by a coarser one that nobody asked for.
         data_dir: the folder of the data set, see `resdeg.data.load`.
         again: measures anew what was measured on as many images.
-        warn: is called with a notice for each snapshot that is damaged and therefore passed over.
+        warn: is called with a notice for each snapshot that is damaged and therefore passed over, and where a
+            constructed run still trains its shallow network.
 
     Raises:
         UsageError: the run was trained on other data.
@@ -110,7 +111,10 @@ def _networks(
             yield step, partial(model_at, run, step, tensors=tensors)
     for notice in notices:
         warn(notice)
-    yield end, partial(load_model, store.folder)
+    if isinstance(end, int) and end <= first:
+        warn(f"{run.run_id}: still in the phase of the shallow network, which is not measured")
+    else:
+        yield end, partial(load_model, store.folder)
 
 
 def _add_note(number: Number, what: str) -> Number:

@@ -19,7 +19,7 @@ from resdeg.store import OpenSession, RunStore, open_run
 from resdeg.training.device import own_stream, resolve_device
 from resdeg.training.evaluate import Interrupted, Score, Stop, never_stop
 from resdeg.training.gate import GATE, CaptureGate
-from resdeg.training.loop import Divergence, train
+from resdeg.training.loop import Divergence, find_divergence, train
 from resdeg.training.state import load_bytes
 
 
@@ -94,11 +94,16 @@ def _run(
 ) -> RunSummary:
     """Trains and scores the run; returns its summary unless it fails."""
     trainer = _make_trainer(config, log, execution=execution, device=device)
+    records = log.session.metrics()
+    divergence = find_divergence(records[-1]) if records else None
+    if divergence is not None:  # The run was killed between its last record and its summary.
+        return log.diverge(divergence)
     try:
         for phase in trainer.phases(stop=stop):
             if trainer.construction is not None:
                 log.session.measure(trainer.construction)
-            graph = execution.captures(device.type)
+            # A run that was killed before its last scores has no step left that a graph could take.
+            graph = execution.captures(device.type) and trainer.state.step < phase.schedule.last
             refused = log.note_refused_capture if execution.graph == "auto" else None
             with log.capturing() if graph else contextlib.nullcontext():
                 take_step = trainer.make_step(graph=graph, gate=gate, refused=refused)

@@ -145,6 +145,10 @@ class RunStore:
 
     folder: Path
 
+    @property
+    def _name(self) -> str:
+        return self.folder.absolute().name  # not resolved, because a link to a run is a copy of it
+
     def config(self) -> RunConfig:
         """Reads the settings that the run was started with.
 
@@ -236,9 +240,9 @@ class RunStore:
         summary = self.summary()
         return summary is not None and summary.status in ENDED
 
-    def checkpoint(self) -> tuple[Manifest, bytes] | None:
-        """Reads the newest whole generation and its tensors; notices about others are dropped."""
-        return newest(self.folder, self.folder.name, [])
+    def checkpoint(self, notices: list[str] | None = None) -> tuple[Manifest, bytes] | None:
+        """Reads the newest whole generation and its tensors; `notices` names those that are damaged."""
+        return newest(self.folder, self._name, [] if notices is None else notices)
 
     def snapshots(self, notices: list[str]) -> Iterator[tuple[int, bytes]]:
         """Reads the step and the tensors of each whole snapshot, steps rising; `notices` names the others."""
@@ -246,10 +250,9 @@ class RunStore:
 
     def _check_owner(self, path: Path, run_id: str) -> None:
         """Refuses a file of another run: folders are copied and renamed, and what they hold is not."""
-        name = self.folder.absolute().name  # not resolved, because a link to a run is a copy of it
-        if run_id != name:
+        if run_id != self._name:
             raise StorageError(
-                f"{path}: identity mismatch, it belongs to {run_id} and its folder is called {name}"
+                f"{path}: identity mismatch, it belongs to {run_id} and its folder is called {self._name}"
             )
 
     def _read_record(self, kind: type[R], name: str) -> R | None:

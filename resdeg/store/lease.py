@@ -23,6 +23,8 @@ _PAUSE = 0.1  # seconds between two looks
 
 Check = Callable[[], None]
 
+_checks: dict[Path, Check] = {}  # by folder, for the leases that this process has
+
 
 def make_lease(path: Path, life: float = LIFE) -> filelock.SoftFileLease:
     """Returns the lease at `path`, which nobody has taken yet."""
@@ -38,6 +40,10 @@ def leased(
     A process that was stopped for longer than `life` may find that another one has gone on. A write is safe
     but for the instant between the check and itself.
 
+    Within it, this process may ask for the lease on the same folder once more, and gets the same check: the
+    owner of a sweep takes what a killed one left, and its engine then asks whether it needs a lease. Callers
+    hold the lock of the folder, which keeps out another thread.
+
     Args:
         needed: False takes the lease only where others use it, so that a folder of one host has no such file.
         wait: receives a message that says who has the lease; then it is waited for. Without it a lease that
@@ -47,7 +53,10 @@ def leased(
     Raises:
         BusyError: another process has the lease, and `wait` is None. StorageError: the disk refuses.
     """
-    path = folder / _NAME
+    path, owned = folder / _NAME, folder.resolve()
+    if owned in _checks:
+        yield _checks[owned]
+        return
     if not needed and not path.exists():
         yield lambda: None
         return
@@ -74,9 +83,11 @@ def leased(
             "nothing more is written here; the other one goes on",
         )
 
+    _checks[owned] = check
     try:
         yield check
     finally:
+        del _checks[owned]
         lease.release()
 
 

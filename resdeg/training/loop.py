@@ -107,7 +107,7 @@ def train(
             return
         scores = evaluate()
         correct = state.correct[: end - start].cpu().double().sum().item()
-        yield EvalRecord(
+        record = EvalRecord(
             epoch=epoch,
             step=end,
             lr=schedule.rate_at(end - 1),
@@ -115,6 +115,21 @@ def train(
             train_accuracy=correct / ((end - start) * schedule.config.batch_size),
             **name_scores(scores),
         )
-        if any(not math.isfinite(score.loss) for score in scores.values()):
-            yield Divergence(epoch, end, "evaluation loss is not finite")
+        yield record
+        divergence = find_divergence(record)
+        if divergence is not None:
+            yield divergence
             return
+
+
+def find_divergence(record: EvalRecord) -> Divergence | None:
+    """Returns how a run ended whose last record is `record`; None where its losses are finite.
+
+    A loss that is not finite is None in a record that was stored. A loss that was not taken has no accuracy.
+    """
+    for name, accuracy in record:
+        if name.endswith("_accuracy") and accuracy is not None:
+            loss = getattr(record, name.replace("accuracy", "loss"))
+            if loss is None or not math.isfinite(loss):
+                return Divergence(record.epoch, record.step, "evaluation loss is not finite")
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,24 @@ def test_the_same_file_again_is_not_measured_again_and_another_is_refused(
     assert (done.returncode, "sweep of other settings" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("checkpoint", ["freed", "damaged"])
+def test_a_run_without_a_checkpoint_keeps_its_records_when_it_is_adopted_again(
+    resdeg: Any, weights: Path, tmp_path: Path, checkpoint: str
+) -> None:
+    folder = tmp_path / adopt(resdeg, weights, *INPUT)
+    (run_id,) = SweepStore(folder).run_ids()
+    run = SweepStore(folder).run(run_id)
+    if checkpoint == "freed":
+        shutil.rmtree(run.folder / "checkpoint")
+    else:
+        (run.folder / "checkpoint" / "a.safetensors").write_bytes(b"rot")
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    done = resdeg("adopt", weights, "--family", "residual", *LITTLE, *INPUT)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    assert ("a.safetensors is damaged" in done.stderr) == (checkpoint == "damaged")
+
+
 def test_what_was_cut_short_is_measured_to_its_end(resdeg: Any, weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / adopt(resdeg, weights, *INPUT)
     (run_id,) = SweepStore(folder).run_ids()
@@ -175,6 +194,20 @@ def test_what_was_cut_short_is_measured_to_its_end(resdeg: Any, weights: Path, t
     (run.folder / "summary.json").unlink()
     adopt(resdeg, weights, *INPUT)
     assert run.summary().train_loss == before.train_loss
+    assert (run.folder / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_a_damaged_checkpoint_of_a_run_that_was_cut_short_is_told(
+    resdeg: Any, weights: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / adopt(resdeg, weights, *INPUT)
+    (run_id,) = SweepStore(folder).run_ids()
+    run = SweepStore(folder).run(run_id)
+    metrics = (run.folder / "metrics.jsonl").read_bytes()
+    (run.folder / "summary.json").unlink()
+    (run.folder / "checkpoint" / "a.safetensors").write_bytes(b"rot")
+    done = resdeg("adopt", weights, "--family", "residual", *LITTLE, *INPUT)
+    assert (done.returncode, "no usable checkpoint, starting over" in done.stderr) == (0, True), done.stderr
     assert (run.folder / "metrics.jsonl").read_bytes() == metrics
 
 

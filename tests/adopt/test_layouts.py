@@ -119,6 +119,13 @@ def test_a_network_of_another_kind_is_not_written(settings: dict[str, object]) -
         exported(arbitrary("residual", 8, config), "residual", config, "akamaster")
 
 
+@pytest.mark.parametrize("settings", [{"init": "orthogonal"}, {"last_scale": 0.0}])
+def test_initial_values_are_no_part_of_a_layout(settings: dict[str, object]) -> None:
+    config = ModelConfig(width=0.5, **settings)
+    named = exported(arbitrary("residual", 8, config), "residual", config, "akamaster")
+    assert same_bits(recognise("w", named, "residual").model, arbitrary("residual", 8, config))
+
+
 def test_every_layout_names_each_part_once() -> None:
     for config in (SMALL, PROJECTED):
         own = arbitrary("residual", 14, config).state_dict()

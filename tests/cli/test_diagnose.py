@@ -295,14 +295,27 @@ def test_snapshots_are_measured_between_the_two_ends(
 
 def test_a_constructed_net_is_measured_from_its_construction_on(tmp_path: Path, tiny_run) -> None:
     """Before that it is another, shallower one."""
-    config = tiny_run("plain", 14, training={"epochs": 4})
-    config = config.model_copy(update={"constructed": ConstructedConfig(from_depth=8)})
+    config = tiny_run("plain", 14, training={"epochs": 4}, constructed=ConstructedConfig(from_depth=8))
     run = SweepStore(tmp_path / "s").run(config.run_id)
     execute(config, run, ON_CPU.model_copy(update={"snapshots": 3}))
     assert [step for step, _ in run.snapshots([])] == [8, 16, 24]
     list(runner.diagnose(run, config, kinds=["responses"], images=40))
     measured = {r.state: r.layer for r in run.diagnostics() if r.kind == "responses"}
     assert measured == {24: 13, "final": 13}
+
+
+@pytest.mark.parametrize(("steps", "layers"), [(5, {}), (16, {}), (19, {19: 13})])
+def test_a_constructed_net_that_was_stopped_before_its_construction_is_not_measured(
+    tmp_path: Path, tiny_run, steps: int, layers: dict[int, int]
+) -> None:
+    config = tiny_run("plain", 14, training={"epochs": 4}, constructed=ConstructedConfig(from_depth=8))
+    run, seen = SweepStore(tmp_path / "s").run(config.run_id), [0]
+    execute(config, run, ON_CPU, stop=lambda: seen[-1] >= steps, report=lambda each: seen.append(each.step))
+    assert run.checkpoint()[0].step == steps
+    notices: list[str] = []
+    list(runner.diagnose(run, config, kinds=["responses"], images=40, warn=notices.append))
+    assert {r.state: r.layer for r in run.diagnostics() if r.kind == "responses"} == layers
+    assert bool(notices) == (not layers)
 
 
 def test_other_data_than_the_nets_were_trained_on_is_refused(resdeg: Resdeg, sweep: SweepStore) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from resdeg.store import SweepStore
 from tests.conftest import TINY_TOML
+from tests.data.drawn import draw_folder
 
 ray = pytest.importorskip("ray", reason="needs Ray: make test-ray")
 
@@ -54,11 +55,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(folder: Path, *arguments: str, out: str, cluster: Cluster | None = None) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *arguments: str, out: str, cluster: Cluster | None = None, plan: str = "tiny.toml"
+) -> subprocess.Popen[str]:
     """Starts a sweep in a session of its own, on the cluster where one is given."""
     engine = () if cluster is None else ("--engine", "ray", "--ray-address", cluster.address)
     return subprocess.Popen(
-        [sys.executable, "-m", "resdeg", "sweep", "tiny.toml", *arguments, "--out", out, *engine],
+        [sys.executable, "-m", "resdeg", "sweep", plan, *arguments, "--out", out, *engine],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
@@ -149,6 +152,16 @@ def test_a_sweep_on_two_nodes_equals_a_local_one(
     assert {path.parent.name: path.read_bytes() for path in environments} == expected
     again = finish(start(folder, *arguments, out=out, cluster=cluster))
     assert "nothing to train" in again
+
+
+def test_images_in_a_relative_folder_are_found_by_the_tasks(cluster: Cluster, folder: Path) -> None:
+    """They run in another working folder than the driver."""
+    draw_folder(folder / "images")
+    plan = '[data]\nname = "folder:images"\n[model]\nwidth = 0.25\n[training]\nepochs = 1\nbatch_size = 8\n'
+    (folder / "images.toml").write_text(plan)
+    finish(start(folder, *GRID, plan="images.toml", out="images-local"))
+    finish(start(folder, *GRID, plan="images.toml", out="images-ray", cluster=cluster))
+    assert read_files(folder / "images-ray") == read_files(folder / "images-local")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -69,6 +69,26 @@ def test_the_new_norms_carry_the_statistics_of_their_stage(tiny_run) -> None:
     assert torch.allclose(got, expected, atol=0.02 * float(expected.std()))
 
 
+class OnMps(torch.Tensor):
+    """A tensor of the CPU that says it lies on a GPU of Apple, which has no float64."""
+
+    device = torch.device("mps")
+
+    def cpu(self) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+    def double(self) -> torch.Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64")
+
+
+def test_statistics_are_taken_without_float64_on_a_device_that_has_none() -> None:
+    model, images = build_model("plain", 8, config=SMALL), torch.randn(6, 3, 8, 8)
+    there = insert_identities(model, SMALL, 20, [images.as_subclass(OnMps)])
+    here = insert_identities(model, SMALL, 20, [images])
+    for name, value in here.state_dict().items():
+        assert torch.equal(there.state_dict()[name], value), name
+
+
 def test_without_a_norm_it_is_exact() -> None:
     config = ModelConfig(norm="none", width=0.25)
     model = build_model("plain", 8, config=config).eval()

@@ -56,7 +56,8 @@ class RayEngine:
         """
         self._folder, self._gpus = folder.resolve(), gpus_per_run
         device = "cuda" if gpus_per_run else "cpu"
-        self._execution = execution.model_copy(update={"group": 1, "device": device}).model_dump_json()
+        changes = {"group": 1, "device": device, "data_dir": execution.absolute_data_dir}
+        self._execution = execution.model_copy(update=changes).model_dump_json()
         self._threads, self._memory = 1, 0
         self._runs: dict[Any, str] = {}
         self._heard: dict[str, float] = {}
