@@ -12,7 +12,6 @@ from resdeg.analysis.curve import read_by_seed
 from resdeg.analysis.ended import list_ended_runs
 from resdeg.analysis.evidence import OWN, Evidence, Quantity
 from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.lacks import NotAsked
 from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Estimate, Unit, mean_interval
 from resdeg.config import FAMILIES
 from resdeg.report.chart import Table
@@ -168,15 +167,12 @@ def _compare_scales(evidence: Evidence) -> list[str]:
 
 def _copy(evidence: Evidence) -> list[str]:
     """Describes, for C5, a constructed network against the shallow one it was made from, at equal steps."""
-    try:
-        columns = evidence.losses("train_loss")
-    except NotAsked:
+    deepest = evidence.constructed_depth
+    if deepest is None:
         return []
+    columns = evidence.losses("train_loss")
     columns.pop(OWN)
     margin = evidence.rules.claims["C5"].numbers["margin"]
-    deepest = max(
-        depth for name in columns for depth in evidence.arms[name].config.depths if depth in evidence.depths
-    )
     lines = []
     for name, losses in columns.items():
         arm = evidence.arms[name]

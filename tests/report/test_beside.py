@@ -113,6 +113,18 @@ def test_a_copy_that_diverged_is_left_out(tmp_path: Path) -> None:
     assert line.endswith("nats: it is better. 2 runs that diverged are left out.")
 
 
+def test_a_copy_of_which_no_run_has_ended_has_no_line(tmp_path: Path, resdeg) -> None:
+    """Its arm has a record, because a run has finished an epoch."""
+    plain = {("plain", depth): [0.8] * 3 for depth in (8, 20)}
+    arms = {"copy": {"families": "plain", "depths": [20], "constructed": {"from_depth": 8}}}
+    store = planted(tmp_path / "s", plain, arms=arms, of_arms={"copy": {"accuracy": plain}})
+    for run in load_sweep(store.folder).config.arm_sweeps["copy"].grid():
+        (store.run(run.run_id).folder / "summary.json").unlink()
+    assert describe_beside("C5", evidence(store)) == []
+    done = resdeg("report", store.folder)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_branch_without_its_input(tmp_path: Path) -> None:
     """norm(F) is halved, while norm(F) / norm(x) falls further."""
     store = causes(tmp_path / "s", Verdict.SUPPORTED)
