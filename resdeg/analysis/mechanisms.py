@@ -11,6 +11,7 @@ from resdeg.analysis.evidence import OWN, RELU, Evidence
 from resdeg.analysis.lacks import (
     NotAsked,
     NotPlanned,
+    advise,
     advise_settings,
     describe_depths,
     describe_families,
@@ -181,13 +182,18 @@ def compare_activations(evidence: Evidence) -> Joint:
     takes = f"A new sweep with --set execution.snapshots={least} takes them, and " if anew else ""
     remedy = f"{takes}`resdeg diagnose` measures {'them' if anew else 'the rest'}"
     how = f"at {least} snapshots on the way and at both ends{uneven}. {remedy}"
-    own, ended = average_decreases(evidence, ""), list_ended_seeds(evidence, networks[0])
+    shared = f"at {least} snapshots on the way that all of these networks share, and at both ends{uneven}"
+    decreases, ended = average_decreases(evidence), list_ended_seeds(evidence, networks[0])
+    alive = [seed for seed, learnt in ended.items() if learnt]
+    measured = {network.arm: read_measured_branches(evidence, network.arm) for network in networks}
     parts, enough = [], True
     for network in networks[1:]:
         arm = network.arm
-        other = average_decreases(evidence, arm) if arm in evidence.arms else {}
-        require_all(evidence, networks[0], measured=own, how=how, seeds=evidence.planned_arms[arm].seeds)
-        require_all(evidence, network, measured=other, how=how)
+        seeds = evidence.planned_arms[arm].seeds
+        require_all(evidence, networks[0], measured=measured[""], how=how, seeds=seeds)
+        require_all(evidence, network, measured=measured[arm], how=how)
+        own, other = decreases[""], decreases.get(arm, {})
+        require_all(evidence, network, measured=other, how=shared, seeds=alive)
         difference = {seed: own[seed] - other[seed] for seed in own if seed in other}
         name = f"{RELU} less {arm}"
         parts.append(Part(name, Sample(difference), rule.numbers["margin"], frozenset(difference)))
@@ -201,9 +207,17 @@ def compare_activations(evidence: Evidence) -> Joint:
         raise NotAsked(_seeds_needed(evidence, _fewest(parts)) + uneven)
     if not enough:
         fewest = min(_count_snapshots(evidence, arm) for arm in ("", *arms))
-        raise NotAsked(
+        where = (
             f"residual-{evidence.deepest} with ReLU and with another activation, both measured at {least} "
-            f"snapshots on the way; they were measured at {fewest}{uneven}. {takes}"
+        )
+        if set.intersection(*map(set, measured.values())):
+            again = "A new sweep takes them at the same steps in all of its networks"
+            raise NotAsked(
+                f"{where}snapshots on the way that they share; their snapshots were taken at other steps"
+                f"{uneven}{advise(evidence.config, again)}"
+            )
+        raise NotAsked(
+            f"{where}snapshots on the way; they were measured at {fewest}{uneven}. {takes}"
             "`resdeg diagnose` measures them"
         )
     return Joint(tuple(parts))
@@ -241,14 +255,37 @@ def _count_snapshots(evidence: Evidence, arm: str) -> int:
     return max((len({*states} - {"initial", "final"}) for states in by_seed), default=0)
 
 
-def average_decreases(evidence: Evidence, arm: str) -> dict[int, float]:
-    """Returns the decrease of log2 norm(F) / norm(x), mean over snapshots and the end, by seed."""
+def read_measured_branches(evidence: Evidence, arm: str) -> dict[int, dict[object, float]]:
+    """Returns the branches of the seeds that were measured at both ends and at three snapshots.
+
+    An arm without a record, or that is not whole in a registered sweep, has none.
+    """
+    if arm and arm not in evidence.arms:
+        return {}
     least = evidence.rules.claims["C8"].numbers["least_snapshots"]
-    decreases = {}
-    for seed, states in evidence.branches(arm, evidence.deepest).items():
-        later = {state: ratio for state, ratio in states.items() if state != "initial"}
-        if "initial" in states and "final" in later and len(later) > least:
-            decreases[seed] = states["initial"] - sum(later.values()) / len(later)
+    return {
+        seed: states
+        for seed, states in evidence.branches(arm, evidence.deepest).items()
+        if {"initial", "final"} <= {*states} and len(states) >= least + 2
+    }
+
+
+def average_decreases(evidence: Evidence) -> dict[str, dict[int, float]]:
+    """Returns the decrease of log2 norm(F) / norm(x), mean over snapshots and the end, by arm and seed.
+
+    The grid's is under "". In a seed all networks are read at the snapshots that they share: branches shrink
+    along the way, so other steps would be another time of training, and no effect of the activation.
+    """
+    least = evidence.rules.claims["C8"].numbers["least_snapshots"]
+    measured = {arm: read_measured_branches(evidence, arm) for arm in ("", *list_activation_arms(evidence))}
+    decreases: dict[str, dict[int, float]] = {arm: {} for arm in measured}
+    for seed in sorted({seed for by_seed in measured.values() for seed in by_seed}):
+        networks = {arm: by_seed[seed] for arm, by_seed in measured.items() if seed in by_seed}
+        later = set.intersection(*map(set, networks.values())) - {"initial"}
+        if len(later) > least:
+            for arm, states in networks.items():
+                ratios = [ratio for state, ratio in states.items() if state in later]
+                decreases[arm][seed] = states["initial"] - sum(ratios) / len(ratios)
     return decreases
 
 
