@@ -5,7 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from resdeg.analysis.coverage import Network, describe_uneven, has_enough, list_ended_seeds, require_all
+from resdeg.analysis.coverage import (
+    Network,
+    describe_uneven,
+    describe_zeros,
+    has_enough,
+    list_ended_seeds,
+    require_all,
+)
 from resdeg.analysis.effects import Joint, Part, Sample, Witness
 from resdeg.analysis.evidence import OWN, RELU, Evidence
 from resdeg.analysis.lacks import (
@@ -20,6 +27,8 @@ from resdeg.analysis.lacks import (
 )
 
 LOSSES = {"own start less constructed": "train_loss", "with recomputed statistics": "recomputed_train_loss"}
+
+ENDS = frozenset({"initial", "final"})  # the states before the first step and after the last
 
 
 def compare_constructed(evidence: Evidence) -> Witness:
@@ -136,17 +145,21 @@ def measure_branches(evidence: Evidence) -> Joint:
     decrease = {
         seed: states["initial"] - states["final"]
         for seed, states in evidence.branches("", evidence.deepest).items()
-        if {"initial", "final"} <= {*states}
+        if {*states} >= ENDS
     }
     network = Network("", "residual", evidence.deepest)
-    uneven = describe_uneven(evidence, [network])
-    how = f"before the first step and after the last{uneven}. `resdeg diagnose` measures the rest"
+    zeros = describe_zeros(evidence, [network], states=ENDS)
+    uneven = describe_uneven(evidence, [network]) + zeros
+    remedy = "" if zeros else ". `resdeg diagnose` measures the rest"
+    how = f"before the first step and after the last{uneven}{remedy}"
     require_all(evidence, network, measured=decrease, how=how)
     if not has_enough(evidence, measured=decrease, ended=list_ended_seeds(evidence, network)):
         if decrease:
             raise NotAsked(_seeds_needed(evidence, len(decrease)) + uneven)
         there = f"there is no such measurement{uneven}. `resdeg diagnose` makes it"
-        if evidence.config.adopted is not None:
+        if zeros:
+            there = uneven.removeprefix("; ")
+        elif evidence.config.adopted is not None:
             there = "adopted weights come without their initial values"
         raise NotAsked(
             f"the blocks of residual-{evidence.deepest}, measured before the first step and after the last; "
@@ -178,10 +191,11 @@ def compare_activations(evidence: Evidence) -> Joint:
         raise NotPlanned(f"{rule.asks}; this sweep has no such arm{advice}")
     evidence.require_arms(arms)
     networks = [Network(arm, "residual", evidence.deepest) for arm in ("", *arms)]
-    uneven = describe_uneven(evidence, networks)
+    zeros = describe_zeros(evidence, networks)
+    uneven = describe_uneven(evidence, networks) + zeros
     takes = f"A new sweep with --set execution.snapshots={least} takes them, and " if anew else ""
     remedy = f"{takes}`resdeg diagnose` measures {'them' if anew else 'the rest'}"
-    how = f"at {least} snapshots on the way and at both ends{uneven}. {remedy}"
+    how = f"at {least} snapshots on the way and at both ends{uneven}" + ("" if zeros else f". {remedy}")
     shared = f"at {least} snapshots on the way that all of these networks share, and at both ends{uneven}"
     decreases, ended = average_decreases(evidence), list_ended_seeds(evidence, networks[0])
     alive = [seed for seed, learnt in ended.items() if learnt]
@@ -216,10 +230,8 @@ def compare_activations(evidence: Evidence) -> Joint:
                 f"{where}snapshots on the way that they share; their snapshots were taken at other steps"
                 f"{uneven}{advise(evidence.config, again)}"
             )
-        raise NotAsked(
-            f"{where}snapshots on the way; they were measured at {fewest}{uneven}. {takes}"
-            "`resdeg diagnose` measures them"
-        )
+        advice = "" if zeros else f". {takes}`resdeg diagnose` measures them"
+        raise NotAsked(f"{where}snapshots on the way; they were measured at {fewest}{uneven}{advice}")
     return Joint(tuple(parts))
 
 
@@ -252,7 +264,7 @@ def _count_snapshots(evidence: Evidence, arm: str) -> int:
     if arm and arm not in evidence.arms:
         return 0
     by_seed = evidence.branches(arm, evidence.deepest).values()
-    return max((len({*states} - {"initial", "final"}) for states in by_seed), default=0)
+    return max((len({*states} - ENDS) for states in by_seed), default=0)
 
 
 def read_measured_branches(evidence: Evidence, arm: str) -> dict[int, dict[object, float]]:
@@ -266,7 +278,7 @@ def read_measured_branches(evidence: Evidence, arm: str) -> dict[int, dict[objec
     return {
         seed: states
         for seed, states in evidence.branches(arm, evidence.deepest).items()
-        if {"initial", "final"} <= {*states} and len(states) >= least + 2
+        if {*states} >= ENDS and len(states) >= least + 2
     }
 
 

@@ -175,6 +175,44 @@ def test_two_snapshots_are_too_few(tmp_path: Path) -> None:
     assert "both measured at 3 snapshots on the way; they were measured at 2." in str(said.needs)
 
 
+@pytest.mark.parametrize("state", ["initial", "final"])
+def test_a_branch_of_norm_0_is_said_to_be_one(state: str, tmp_path: Path) -> None:
+    """It was measured: 0 has no logarithm, and to measure again would change nothing."""
+    store = causes(tmp_path / "s", Verdict.SUPPORTED)
+    vanish(store, state, {0, 1, 2, 3, 4})
+    said = judged(store)
+    zero = "; norm(F) is 0 in a state of residual-20 in seeds 0, 1, 2, 3 and 4, and 0 has no logarithm"
+    assert said["C7"].needs == (
+        f"the blocks of residual-20, measured before the first step and after the last{zero}"
+    )
+    assert str(said["C8"].needs).endswith(f"on the way; they were measured at 3{zero}")
+
+
+def test_a_branch_of_norm_0_in_one_seed_is_no_seed_that_is_not_measured(tmp_path: Path) -> None:
+    rules = registered_rules()
+    registration = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 5}
+    store = causes(tmp_path / "s", Verdict.SUPPORTED, registration=registration)
+    vanish(store, "final", {4})
+    said = judged(store)
+    for claim in ("C7", "C8"):
+        assert str(said[claim].needs).startswith("interim, 4 of 5 seeds of residual-20 are measured ")
+        assert str(said[claim].needs).endswith(
+            "; norm(F) is 0 in a state of residual-20 in seed 4, and 0 has no logarithm"
+        )
+
+
+def vanish(store: SweepStore, state: str, seeds: set[int]) -> None:
+    """Sets the branches of the grid's residual-20 to 0 in a state of these seeds."""
+    for run in load_sweep(store.folder).config.grid():
+        if (run.family, run.depth) == ("residual", 20) and run.seed in seeds:
+            record = store.run(run.run_id)
+            lines = [
+                (number.model_copy(update={"value": 0.0}) if number.state == state else number).to_json()
+                for number in record.diagnostics()
+            ]
+            (record.folder / "diagnostics.jsonl").write_text("\n".join(lines) + "\n")
+
+
 def remeasured(store: SweepStore, arm: str, steps: tuple[int, ...]) -> None:
     """Measures residual-20 anew, at these steps of 800: the branch is halved four times, evenly."""
     for run in (
