@@ -19,7 +19,7 @@ from resdeg.analysis.rules import registered_rules
 from resdeg.config import Family
 from resdeg.errors import UsageError
 from resdeg.report.arm_charts import ArmSection, make_arm_section
-from resdeg.report.beside import describe_beside, describe_longer_schedules, tabulate_gradients
+from resdeg.report.beside import describe_beside, describe_other_lengths, tabulate_gradients
 from resdeg.report.block_charts import BlockSection, make_block_section
 from resdeg.report.chart import Table, spell_pipes
 from resdeg.report.claim_charts import CLAIM_CHARTS
@@ -116,7 +116,7 @@ class Report:
     arms: ArmSection | None
     blocks: BlockSection | None
     gradients: Table | None
-    longer: list[str]
+    lengths: list[str]
     sign_flip: str
     made_with: list[tuple[str, str]]
     seconds: float
@@ -158,7 +158,7 @@ def make_report(sweep: SweepFrame) -> Report:
         arms=make_arm_section(evidence),
         blocks=make_block_section(sweep),
         gradients=tabulate_gradients(sweep),
-        longer=describe_longer_schedules(sweep),
+        lengths=describe_other_lengths(sweep),
         sign_flip=_describe_sign_flip(section.finding for section in sections),
         made_with=[
             (name.replace("_", " "), join_words(values))
