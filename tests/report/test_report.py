@@ -44,6 +44,15 @@ def test_f_and_intervals_of_more_than_95_percent_are_explained(supported: Path, 
             assert ("97.5 % interval" in page or "98.75 % interval" in page) is shares
 
 
+def test_the_heading_names_the_families_of_the_sweep(supported: Path, tmp_path: Path) -> None:
+    cells = {cell: accuracies for cell, accuracies in CELLS.items() if cell[0] == "residual"}
+    planted(tmp_path / "one", cells)
+    for folder, families in ((supported, "plain and residual"), (tmp_path / "one", "residual")):
+        report = make_report(load_sweep(folder))
+        assert f"\n{families.capitalize()} networks on CIFAR-10." in render_markdown(report)
+        assert f"{folder.name}: {families} networks on CIFAR-10." in render_html(report)
+
+
 class Outline(HTMLParser):
     """Opening and closing tags, and whatever refers outside of the file."""
 
