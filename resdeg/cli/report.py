@@ -18,7 +18,6 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of report.md and report.html [the sweep's].")
     ] = None,
-    evaluation: options.Evaluation = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Judge each claim by a sweep's runs; write report.md and a self-contained report.html."""
@@ -28,7 +27,7 @@ def report(
 
     folder = options.sweep_folder(sweep)
     loaded = load_sweep(folder)
-    shown = loaded.evaluated(evaluation or loaded.evaluations[0])
+    shown = loaded.evaluated(loaded.evaluations[0])  # that of the training: no other is chosen after a look
     for problem in shown.problems:
         screen.insist(f"left out: {problem}")
     if shown.unplanned:

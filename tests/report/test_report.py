@@ -182,6 +182,22 @@ def test_json_holds_parts_interval_margin_and_verdict(supported: Path, resdeg) -
     assert claims["C5"]["needs"]
 
 
+def test_claims_are_judged_by_the_evaluation_of_the_training_only(tmp_path: Path, resdeg) -> None:
+    """By running statistics C1 to C4 would be supported, by each image's own all networks are alike."""
+    store = planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED], model={"norm": "instance"})
+    alike = dict.fromkeys(("image_test_accuracy", "image_train_accuracy"), 0.9)
+    for run_id in store.run_ids():
+        run = store.run(run_id)
+        summary = run.summary().model_copy(update=alike)
+        lines = [record.model_copy(update={"image_test_accuracy": 0.9}).to_json() for record in run.metrics()]
+        (run.folder / "summary.json").write_text(summary.to_json())
+        (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    done = resdeg("report", store.folder)
+    assert "C1  SUPPORTED" not in done.stdout
+    assert "evaluated by each image's own statistics" in (store.folder / "report.md").read_text()
+    assert resdeg("report", store.folder, "--evaluation", "running").returncode == 2
+
+
 def test_nothing_to_report_is_said(resdeg, tmp_path: Path) -> None:
     assert resdeg("report").returncode == 2
     assert resdeg("report", tmp_path).returncode == 2
