@@ -172,13 +172,9 @@ def make_report(sweep: SweepFrame) -> Report:
     )
 
 
-def render_markdown(report: Report, figure: str = "curve.png") -> str:
-    """Returns the report for a terminal, an editor or a repository's page.
-
-    Args:
-        figure: the link to the curve, relative to the folder of the report.
-    """
-    return _render("report.md.j2", report, figure=figure)
+def render_markdown(report: Report) -> str:
+    """Returns the report for a terminal, an editor or a repository's page; it links the curve, curve.png."""
+    return _render("report.md.j2", report)
 
 
 def render_html(report: Report) -> str:
@@ -186,7 +182,7 @@ def render_html(report: Report) -> str:
     return _render("report.html.j2", report)
 
 
-def _render(name: str, report: Report, **values: str) -> str:
+def _render(name: str, report: Report) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("resdeg.report"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -200,7 +196,7 @@ def _render(name: str, report: Report, **values: str) -> str:
     environment.globals["rule"] = RULE
     environment.globals["error"] = 100 * registered_rules().levels["family"]
     environment.globals["ink"] = {name: colour_variables(look) for name, look in THEMES.items()}
-    return environment.get_template(name).render(vars(report) | values)
+    return environment.get_template(name).render(vars(report))
 
 
 def _make_section(evidence: Evidence, finding: Finding) -> Section:
