@@ -8,6 +8,7 @@ from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 
 from resdeg.analysis.claims import CLAIMS
 from resdeg.analysis.evidence import OWN, Evidence, Outcome, Quantity
@@ -102,8 +103,8 @@ class Simulated(Evidence):
         numbers = self.measured[arm or "relu"]
         return {seed: dict(zip(states, map(float, row), strict=True)) for seed, row in enumerate(numbers)}
 
-    def uneven_branches(self, arm: str, depth: int) -> dict[int, int]:
-        return {}
+    def branch_rows(self, arm: str, depth: int, *, name: str = "branch") -> pd.DataFrame:
+        return pd.DataFrame(columns=["seed", "state", "images", "value"])
 
 
 def simulated(

@@ -307,7 +307,9 @@ def locate_peak(numbers: Numbers, family: str) -> str:
         (0, 0): "not located",
     }[len(low), len(high)]
     best = max(with_block, key=lambda depth: values[depth].mean())
-    return f"Peak of the {family} curve: {where}; best trained: {best} (95 %, {len(seeds)} seeds)."
+    diverged = sum(value == CHANCE for depth in with_block for value in curve[depth].values())
+    guesses = f", {diverged} run{'s' * (diverged > 1)} that diverged as a guess" if diverged else ""
+    return f"Peak of the {family} curve: {where}; best trained: {best} (95 %, {len(seeds)} seeds{guesses})."
 
 
 def compare_with_page(folder: Path) -> dict[str, str]:

@@ -104,7 +104,7 @@ class ChosenRate:
     Args:
         tried: the rates, the recipe's first. chosen: one of them.
         seeds: those that were trained with every rate; all numbers are over them.
-        recipe: test accuracy with the recipe's rate; None where no seed is finished.
+        recipe: test accuracy with the recipe's rate, over those of the seeds that finished; None without one.
         validation, test: accuracy with the chosen rate.
     """
 
@@ -123,7 +123,8 @@ class ChosenFall:
     """Test accuracy from the best depth, by validation, to the deepest, each with the rate that it chose.
 
     chosen: the fall with the chosen rates, as a fraction; negative where accuracy rises.
-    recipe: that with the recipe's rate, between the same depths; None where one of them has no such number.
+    recipe: that with the recipe's rate, between the same depths and over the same seeds; None where some of
+        these did not finish with it.
     """
 
     family: Family
@@ -192,13 +193,18 @@ def _choose_rate(
 
 
 def compute_falls(rates: Sequence[ChosenRate]) -> list[ChosenFall]:
-    """Returns the fall of each family whose rates were chosen at two depths or more, as a fraction."""
+    """Returns the fall of each family whose best depth, at the chosen rates, is not its deepest."""
     falls = []
     for family in dict.fromkeys(rate.family for rate in rates):
         chosen = [rate for rate in rates if rate.family == family]
         best, deepest = max(chosen, key=lambda rate: rate.validation.mean), chosen[-1]
-        if len(chosen) > 1:
-            own = best.recipe.mean - deepest.recipe.mean if best.recipe and deepest.recipe else None
+        if best.depth != deepest.depth:
+            recipe = [
+                rate.recipe.mean
+                for rate in (best, deepest)
+                if rate.recipe is not None and rate.recipe.seeds == rate.seeds
+            ]
+            own = recipe[0] - recipe[1] if len(recipe) == 2 else None
             fall = best.test.mean - deepest.test.mean
             falls.append(ChosenFall(family, best.depth, deepest.depth, fall, own))
     return falls

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.lacks import NotAsked, join_numbers
+from resdeg.analysis.measured import list_uneven, list_zeros
 
 
 class Network(NamedTuple):
@@ -72,12 +73,32 @@ def describe_uneven(evidence: Evidence, networks: Iterable[Network]) -> str:
     """Names the seeds that do not count, because their states were measured on different images."""
     clauses = []
     for network in networks:
-        uneven = evidence.uneven_branches(network.arm, network.depth)
+        uneven = list_uneven(evidence.branch_rows(network.arm, network.depth))
         if uneven:
             several = len(uneven) > 1
             clauses.append(
                 f"; seed{'s' * several} {join_numbers(sorted(uneven))} of {network.title} "
                 f"{'do' if several else 'does'} not count, because the states were measured on different "
                 f"numbers of images (`resdeg diagnose --images {max(uneven.values())}` makes them equal)"
+            )
+    return "".join(clauses)
+
+
+def describe_zeros(
+    evidence: Evidence, networks: Iterable[Network], *, states: Collection[object] | None = None
+) -> str:
+    """Names the seeds with a state in which norm(F) is 0, which does not count.
+
+    Args:
+        states: those that are asked for; None for all.
+    """
+    clauses = []
+    for network in networks:
+        zeros = list_zeros(evidence.branch_rows(network.arm, network.depth))
+        seeds = sorted(seed for seed, own in zeros.items() if states is None or not own.isdisjoint(states))
+        if seeds:
+            clauses.append(
+                f"; norm(F) is 0 in a state of {network.title} in seed{'s' * (len(seeds) > 1)} "
+                f"{join_numbers(seeds)}, and 0 has no logarithm"
             )
     return "".join(clauses)

@@ -15,7 +15,7 @@ from resdeg.analysis.effects import Sample
 from resdeg.analysis.ended import METRICS, find_untrainable, list_ended_runs, list_whole_seeds
 from resdeg.analysis.frame import SweepFrame, keep_planned
 from resdeg.analysis.lacks import NotAsked
-from resdeg.analysis.measured import list_uneven, read_branches, read_losses, read_probes
+from resdeg.analysis.measured import read_branches, read_losses, read_probes
 from resdeg.analysis.rules import Rules, Schedule, registered_rules
 from resdeg.config import SweepConfig
 
@@ -307,11 +307,11 @@ class Evidence:
         Args:
             arm: "" for the grid. name: the number, see `resdeg diagnose`.
         """
-        return read_branches(self._measures(arm, ("residual", depth), kind="identity", name=name))
+        return read_branches(self.branch_rows(arm, depth, name=name))
 
-    def uneven_branches(self, arm: str, depth: int) -> dict[int, int]:
-        """Returns what `list_uneven` does of the networks of `branches`, which leaves these seeds out."""
-        return list_uneven(self._measures(arm, ("residual", depth), kind="identity", name="branch"))
+    def branch_rows(self, arm: str, depth: int, *, name: str = "branch") -> pd.DataFrame:
+        """Returns the DIAGNOSTIC_COLUMNS that `branches` reads, also those that it leaves out."""
+        return self._measures(arm, ("residual", depth), kind="identity", name=name)
 
     def _measures(self, arm: str, network: tuple[str, int], *, kind: str, name: str) -> pd.DataFrame:
         """Returns DIAGNOSTIC_COLUMNS of one number of the networks of one family and depth that are alive."""

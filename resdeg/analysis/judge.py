@@ -276,7 +276,9 @@ def _seeds_needed(part: Part, *, side: int, error: float) -> int | None:
 def locate_peaks(evidence: Evidence) -> dict[Family, Peak]:
     """Returns where test accuracy has its maximum over the trained depths, by family.
 
-    A family of which no network with a block has learnt has none, because its curve is noise at chance.
+    A run that diverged counts as a guess, as in the claims: without it a depth that does not always train
+    would seem better than it is. A family of which no network with a block has learnt has none, because its
+    curve is noise at chance.
     """
     curves: dict[Family, Peak] = {}
     for family in evidence.config.families:

@@ -45,7 +45,8 @@ def read_probes(rows: pd.DataFrame) -> tuple[dict[int, list[float]], int]:
 def read_branches(rows: pd.DataFrame) -> dict[int, dict[object, float]]:
     """Returns log2 of the median over residual blocks of norm(F(x)) / norm(x), by seed and state.
 
-    A seed whose states were measured on different numbers of images is left out, see `list_uneven`.
+    A seed whose states were measured on different numbers of images is left out, see `list_uneven`, and so is
+    a state in which the median is 0, see `list_zeros`.
 
     Args:
         rows: DIAGNOSTIC_COLUMNS of one number of the kind "identity" of one network.
@@ -56,6 +57,19 @@ def read_branches(rows: pd.DataFrame) -> dict[int, dict[object, float]]:
     for row in medians[medians["value"] > 0].to_dict("records"):
         table.setdefault(int(row["seed"]), {})[row["state"]] = float(np.log2(row["value"]))
     return table
+
+
+def list_zeros(rows: pd.DataFrame) -> dict[int, set[object]]:
+    """Returns the states in which the median over blocks is 0, which has no logarithm, by seed.
+
+    Args:
+        rows: as `read_branches` takes them.
+    """
+    medians = rows.groupby(["seed", "state"], sort=False)["value"].median().reset_index()
+    zeros: dict[int, set[object]] = {}
+    for row in medians[medians["value"] == 0].to_dict("records"):
+        zeros.setdefault(int(row["seed"]), set()).add(row["state"])
+    return zeros
 
 
 def list_uneven(rows: pd.DataFrame) -> dict[int, int]:

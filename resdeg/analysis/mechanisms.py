@@ -5,12 +5,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from resdeg.analysis.coverage import Network, describe_uneven, has_enough, list_ended_seeds, require_all
+from resdeg.analysis.coverage import (
+    Network,
+    describe_uneven,
+    describe_zeros,
+    has_enough,
+    list_ended_seeds,
+    require_all,
+)
 from resdeg.analysis.effects import Joint, Part, Sample, Witness
 from resdeg.analysis.evidence import OWN, RELU, Evidence
 from resdeg.analysis.lacks import (
     NotAsked,
     NotPlanned,
+    advise,
     advise_settings,
     describe_depths,
     describe_families,
@@ -19,6 +27,8 @@ from resdeg.analysis.lacks import (
 )
 
 LOSSES = {"own start less constructed": "train_loss", "with recomputed statistics": "recomputed_train_loss"}
+
+ENDS = frozenset({"initial", "final"})  # the states before the first step and after the last
 
 
 def compare_constructed(evidence: Evidence) -> Witness:
@@ -135,17 +145,21 @@ def measure_branches(evidence: Evidence) -> Joint:
     decrease = {
         seed: states["initial"] - states["final"]
         for seed, states in evidence.branches("", evidence.deepest).items()
-        if {"initial", "final"} <= {*states}
+        if {*states} >= ENDS
     }
     network = Network("", "residual", evidence.deepest)
-    uneven = describe_uneven(evidence, [network])
-    how = f"before the first step and after the last{uneven}. `resdeg diagnose` measures the rest"
+    zeros = describe_zeros(evidence, [network], states=ENDS)
+    uneven = describe_uneven(evidence, [network]) + zeros
+    remedy = "" if zeros else ". `resdeg diagnose` measures the rest"
+    how = f"before the first step and after the last{uneven}{remedy}"
     require_all(evidence, network, measured=decrease, how=how)
     if not has_enough(evidence, measured=decrease, ended=list_ended_seeds(evidence, network)):
         if decrease:
             raise NotAsked(_seeds_needed(evidence, len(decrease)) + uneven)
         there = f"there is no such measurement{uneven}. `resdeg diagnose` makes it"
-        if evidence.config.adopted is not None:
+        if zeros:
+            there = uneven.removeprefix("; ")
+        elif evidence.config.adopted is not None:
             there = "adopted weights come without their initial values"
         raise NotAsked(
             f"the blocks of residual-{evidence.deepest}, measured before the first step and after the last; "
@@ -177,17 +191,23 @@ def compare_activations(evidence: Evidence) -> Joint:
         raise NotPlanned(f"{rule.asks}; this sweep has no such arm{advice}")
     evidence.require_arms(arms)
     networks = [Network(arm, "residual", evidence.deepest) for arm in ("", *arms)]
-    uneven = describe_uneven(evidence, networks)
+    zeros = describe_zeros(evidence, networks)
+    uneven = describe_uneven(evidence, networks) + zeros
     takes = f"A new sweep with --set execution.snapshots={least} takes them, and " if anew else ""
     remedy = f"{takes}`resdeg diagnose` measures {'them' if anew else 'the rest'}"
-    how = f"at {least} snapshots on the way and at both ends{uneven}. {remedy}"
-    own, ended = average_decreases(evidence, ""), list_ended_seeds(evidence, networks[0])
+    how = f"at {least} snapshots on the way and at both ends{uneven}" + ("" if zeros else f". {remedy}")
+    shared = f"at {least} snapshots on the way that all of these networks share, and at both ends{uneven}"
+    decreases, ended = average_decreases(evidence), list_ended_seeds(evidence, networks[0])
+    alive = [seed for seed, learnt in ended.items() if learnt]
+    measured = {network.arm: read_measured_branches(evidence, network.arm) for network in networks}
     parts, enough = [], True
     for network in networks[1:]:
         arm = network.arm
-        other = average_decreases(evidence, arm) if arm in evidence.arms else {}
-        require_all(evidence, networks[0], measured=own, how=how, seeds=evidence.planned_arms[arm].seeds)
-        require_all(evidence, network, measured=other, how=how)
+        seeds = evidence.planned_arms[arm].seeds
+        require_all(evidence, networks[0], measured=measured[""], how=how, seeds=seeds)
+        require_all(evidence, network, measured=measured[arm], how=how)
+        own, other = decreases[""], decreases.get(arm, {})
+        require_all(evidence, network, measured=other, how=shared, seeds=alive)
         difference = {seed: own[seed] - other[seed] for seed in own if seed in other}
         name = f"{RELU} less {arm}"
         parts.append(Part(name, Sample(difference), rule.numbers["margin"], frozenset(difference)))
@@ -201,11 +221,17 @@ def compare_activations(evidence: Evidence) -> Joint:
         raise NotAsked(_seeds_needed(evidence, _fewest(parts)) + uneven)
     if not enough:
         fewest = min(_count_snapshots(evidence, arm) for arm in ("", *arms))
-        raise NotAsked(
+        where = (
             f"residual-{evidence.deepest} with ReLU and with another activation, both measured at {least} "
-            f"snapshots on the way; they were measured at {fewest}{uneven}. {takes}"
-            "`resdeg diagnose` measures them"
         )
+        if set.intersection(*map(set, measured.values())):
+            again = "A new sweep takes them at the same steps in all of its networks"
+            raise NotAsked(
+                f"{where}snapshots on the way that they share; their snapshots were taken at other steps"
+                f"{uneven}{advise(evidence.config, again)}"
+            )
+        advice = "" if zeros else f". {takes}`resdeg diagnose` measures them"
+        raise NotAsked(f"{where}snapshots on the way; they were measured at {fewest}{uneven}{advice}")
     return Joint(tuple(parts))
 
 
@@ -238,17 +264,40 @@ def _count_snapshots(evidence: Evidence, arm: str) -> int:
     if arm and arm not in evidence.arms:
         return 0
     by_seed = evidence.branches(arm, evidence.deepest).values()
-    return max((len({*states} - {"initial", "final"}) for states in by_seed), default=0)
+    return max((len({*states} - ENDS) for states in by_seed), default=0)
 
 
-def average_decreases(evidence: Evidence, arm: str) -> dict[int, float]:
-    """Returns the decrease of log2 norm(F) / norm(x), mean over snapshots and the end, by seed."""
+def read_measured_branches(evidence: Evidence, arm: str) -> dict[int, dict[object, float]]:
+    """Returns the branches of the seeds that were measured at both ends and at three snapshots.
+
+    An arm without a record, or that is not whole in a registered sweep, has none.
+    """
+    if arm and arm not in evidence.arms:
+        return {}
     least = evidence.rules.claims["C8"].numbers["least_snapshots"]
-    decreases = {}
-    for seed, states in evidence.branches(arm, evidence.deepest).items():
-        later = {state: ratio for state, ratio in states.items() if state != "initial"}
-        if "initial" in states and "final" in later and len(later) > least:
-            decreases[seed] = states["initial"] - sum(later.values()) / len(later)
+    return {
+        seed: states
+        for seed, states in evidence.branches(arm, evidence.deepest).items()
+        if {*states} >= ENDS and len(states) >= least + 2
+    }
+
+
+def average_decreases(evidence: Evidence) -> dict[str, dict[int, float]]:
+    """Returns the decrease of log2 norm(F) / norm(x), mean over snapshots and the end, by arm and seed.
+
+    The grid's is under "". In a seed all networks are read at the snapshots that they share: branches shrink
+    along the way, so other steps would be another time of training, and no effect of the activation.
+    """
+    least = evidence.rules.claims["C8"].numbers["least_snapshots"]
+    measured = {arm: read_measured_branches(evidence, arm) for arm in ("", *list_activation_arms(evidence))}
+    decreases: dict[str, dict[int, float]] = {arm: {} for arm in measured}
+    for seed in sorted({seed for by_seed in measured.values() for seed in by_seed}):
+        networks = {arm: by_seed[seed] for arm, by_seed in measured.items() if seed in by_seed}
+        later = set.intersection(*map(set, networks.values())) - {"initial"}
+        if len(later) > least:
+            for arm, states in networks.items():
+                ratios = [ratio for state, ratio in states.items() if state in later]
+                decreases[arm][seed] = states["initial"] - sum(ratios) / len(ratios)
     return decreases
 
 

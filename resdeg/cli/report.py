@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
@@ -16,32 +14,36 @@ from resdeg.cli.console import emit, emit_json, screen
 def report(
     sweep: options.SweepArgument = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of report.md and report.html [the sweep's].")
+        Path | None, typer.Option("--out", help="Folder of the report and its figure [the sweep's].")
     ] = None,
-    evaluation: options.Evaluation = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Judge each claim by a sweep's runs; write report.md and a self-contained report.html."""
+    """Judge each claim by a sweep's runs; write report.md, curve.png and a self-contained report.html."""
     from resdeg import files
     from resdeg.analysis.frame import load_sweep
+    from resdeg.report.figures import draw_sweeps
+    from resdeg.report.options import DEFAULTS
     from resdeg.report.page import make_report, render_html, render_markdown
+    from resdeg.report.style import render
 
     folder = options.sweep_folder(sweep)
     loaded = load_sweep(folder)
-    shown = loaded.evaluated(evaluation or loaded.evaluations[0])
+    shown = loaded.evaluated(loaded.evaluations[0])  # that of the training: no other is chosen after a look
     for problem in shown.problems:
         screen.insist(f"left out: {problem}")
     if shown.unplanned:
         screen.say(f"note: {shown.unplanned}")
     page = make_report(shown)
     target = folder if out is None else out
-    figure = quote(os.fsencode(os.path.relpath(folder / "curve.png", target)))
+    drawn = draw_sweeps([loaded], "curve", options=DEFAULTS)
     files.make_folder(target)
-    for name, text in (
-        ("report.md", render_markdown(page, figure=figure)),
-        ("report.html", render_html(page)),
+    # The page links the figure, and one that was drawn earlier may show other runs.
+    for name, content in (
+        ("curve.png", render(drawn.figure, "png", drawn.about)),
+        ("report.md", render_markdown(page).encode()),
+        ("report.html", render_html(page).encode()),
     ):
-        files.write(target / name, text.encode())
+        files.write(target / name, content)
     if as_json:
         emit_json(page.as_dict())
         return

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
+from resdeg import data
 from resdeg.analysis.arms import compare_arms
 from resdeg.analysis.contrasts import compare_depths
 from resdeg.analysis.curve import read_by_seed
 from resdeg.analysis.ended import list_ended_runs
 from resdeg.analysis.evidence import OWN, Evidence, Quantity
 from resdeg.analysis.frame import SweepFrame
-from resdeg.analysis.lacks import NotAsked
 from resdeg.analysis.stats import HALVINGS, NATS, POINTS, Estimate, Unit, mean_interval
 from resdeg.config import FAMILIES
 from resdeg.report.chart import Table
-from resdeg.report.text import spell_count
+from resdeg.report.text import join_words, spell_count
 from resdeg.report.units import changed, percent
 
 LENGTHS = {"training.epochs", "training.steps"}
@@ -83,6 +84,8 @@ def _fall(evidence: Evidence) -> list[str]:
     if best == deepest:
         return [f"The deepest plain network, {deepest}, is the best of those with a block.{left_out}"]
     fall = POINTS.spell(means[best] - means[deepest], signed=False)
+    if fall == POINTS.spell(0.0, signed=False):
+        return [f"The deepest plain network, {deepest}, is as good as the best with a block.{left_out}"]
     return [
         f"Plain test accuracy falls from {percent(means[best])} at depth {best}, the best with a block, to "
         f"{percent(means[deepest])} at {deepest}: by {fall} points.{left_out}"
@@ -90,14 +93,15 @@ def _fall(evidence: Evidence) -> list[str]:
 
 
 def _best_training_depth(evidence: Evidence) -> list[str]:
-    """Describes, for C2, the depth of the best clean training accuracy."""
+    """Describes, for C2, the depth of the best clean training accuracy, or the depths that share it."""
     means, left_out = _plain_means(evidence, metric="train")
     if not means or "plain" in evidence.unlearned:
         return []
-    best = max(means, key=lambda depth: means[depth])
+    highest = max(means.values())
+    best = [depth for depth, mean in means.items() if math.isclose(mean, highest)]
     return [
-        f"The best clean training accuracy of plain networks is at depth {best}: {percent(means[best])}."
-        f"{left_out}"
+        f"The best clean training accuracy of plain networks is at depth{'s' * (len(best) > 1)} "
+        f"{join_words(best)}: {percent(highest)}.{left_out}"
     ]
 
 
@@ -168,15 +172,12 @@ def _compare_scales(evidence: Evidence) -> list[str]:
 
 def _copy(evidence: Evidence) -> list[str]:
     """Describes, for C5, a constructed network against the shallow one it was made from, at equal steps."""
-    try:
-        columns = evidence.losses("train_loss")
-    except NotAsked:
+    deepest = evidence.constructed_depth
+    if deepest is None:
         return []
+    columns = evidence.losses("train_loss")
     columns.pop(OWN)
     margin = evidence.rules.claims["C5"].numbers["margin"]
-    deepest = max(
-        depth for name in columns for depth in evidence.arms[name].config.depths if depth in evidence.depths
-    )
     lines = []
     for name, losses in columns.items():
         arm = evidence.arms[name]
@@ -274,8 +275,12 @@ def tabulate_gradients(sweep: SweepFrame) -> Table | None:
     return ["depth", *families], table
 
 
-def describe_longer_schedules(sweep: SweepFrame) -> list[str]:
-    """Describes how a longer schedule changes the fall, where an arm has one."""
+def describe_other_lengths(sweep: SweepFrame) -> list[str]:
+    """Describes how a longer schedule, or a shorter one, changes the fall, where an arm has one.
+
+    A family that falls neither there nor in the grid has no line.
+    """
+    images = data.shape(sweep.config.data).train
     curves = {(curve.arm, curve.family): curve for curve in compare_arms(sweep)}
     lines = []
     for (arm, family), curve in curves.items():
@@ -283,12 +288,20 @@ def describe_longer_schedules(sweep: SweepFrame) -> list[str]:
         changes = sweep.config.changes(arm) if arm else {}
         if grid is None or not changes or not {*changes} <= LENGTHS:
             continue
-        if curve.fall is None or grid.fall is None:
+        steps, usual = (own.config.training.total_steps(images) for own in (sweep.arms[arm], sweep))
+        if curve.fall is None or grid.fall is None or steps == usual or curve.fall == grid.fall == 0:
             continue
         fall, in_grid = (POINTS.spell(points, signed=False) for points in (curve.fall, grid.fall))
-        lines.append(
-            f"A longer schedule, {arm} ({changed(changes)}): test accuracy of {family} networks falls by "
-            f"{fall} points from depth {curve.best} to {curve.depths[-1]}; in the grid by {in_grid}, from "
-            f"depth {grid.best} to {grid.depths[-1]}."
-        )
+        deepest, span = curve.depths[-1], f"from depth {grid.best} to {grid.depths[-1]}"
+        if curve.fall == 0:
+            here = f"no depth of {family} networks has a higher test accuracy than the deepest, {deepest}"
+            there = f"it falls by {in_grid} points {span}"
+        else:
+            falls = f"falls by {fall} points from depth {curve.best} to {deepest}"
+            here = f"test accuracy of {family} networks {falls}"
+            there = f"by {in_grid}, {span}"
+        if grid.fall == 0:
+            there = f"no depth has a higher one than the deepest, {grid.depths[-1]}"
+        length = "longer" if steps > usual else "shorter"
+        lines.append(f"A {length} schedule, {arm} ({changed(changes)}): {here}; in the grid {there}.")
     return lines

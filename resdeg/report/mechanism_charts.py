@@ -129,15 +129,12 @@ def chart_branches(evidence: Evidence) -> Chart | None:
 
 def chart_activations(evidence: Evidence) -> Chart | None:
     """Returns the chart of C8: the decrease of the branch with ReLU and with other activations."""
-    arms = [arm for arm in list_activation_arms(evidence) if arm in evidence.arms]
-    if not arms:
+    if not list_activation_arms(evidence):
         return None
-    decreases = {
-        name: average_decreases(evidence, arm)
-        for name, arm in {RELU: "", **{arm: arm for arm in arms}}.items()
-    }
     kinds = {
-        name: _estimate({evidence.deepest: seeds.values()}) for name, seeds in decreases.items() if seeds
+        arm or RELU: _estimate({evidence.deepest: seeds.values()})
+        for arm, seeds in average_decreases(evidence).items()
+        if seeds
     }
     if len(kinds) < 2:
         return None

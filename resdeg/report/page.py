@@ -19,7 +19,7 @@ from resdeg.analysis.rules import registered_rules
 from resdeg.config import Family
 from resdeg.errors import UsageError
 from resdeg.report.arm_charts import ArmSection, make_arm_section
-from resdeg.report.beside import describe_beside, describe_longer_schedules, tabulate_gradients
+from resdeg.report.beside import describe_beside, describe_other_lengths, tabulate_gradients
 from resdeg.report.block_charts import BlockSection, make_block_section
 from resdeg.report.chart import Table, spell_pipes
 from resdeg.report.claim_charts import CLAIM_CHARTS
@@ -116,7 +116,7 @@ class Report:
     arms: ArmSection | None
     blocks: BlockSection | None
     gradients: Table | None
-    longer: list[str]
+    lengths: list[str]
     sign_flip: str
     made_with: list[tuple[str, str]]
     seconds: float
@@ -158,7 +158,7 @@ def make_report(sweep: SweepFrame) -> Report:
         arms=make_arm_section(evidence),
         blocks=make_block_section(sweep),
         gradients=tabulate_gradients(sweep),
-        longer=describe_longer_schedules(sweep),
+        lengths=describe_other_lengths(sweep),
         sign_flip=_describe_sign_flip(section.finding for section in sections),
         made_with=[
             (name.replace("_", " "), join_words(values))
@@ -172,13 +172,9 @@ def make_report(sweep: SweepFrame) -> Report:
     )
 
 
-def render_markdown(report: Report, figure: str = "curve.png") -> str:
-    """Returns the report for a terminal, an editor or a repository's page.
-
-    Args:
-        figure: the link to the curve, relative to the folder of the report.
-    """
-    return _render("report.md.j2", report, figure=figure)
+def render_markdown(report: Report) -> str:
+    """Returns the report for a terminal, an editor or a repository's page; it links the curve, curve.png."""
+    return _render("report.md.j2", report)
 
 
 def render_html(report: Report) -> str:
@@ -186,7 +182,7 @@ def render_html(report: Report) -> str:
     return _render("report.html.j2", report)
 
 
-def _render(name: str, report: Report, **values: str) -> str:
+def _render(name: str, report: Report) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("resdeg.report"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -200,7 +196,7 @@ def _render(name: str, report: Report, **values: str) -> str:
     environment.globals["rule"] = RULE
     environment.globals["error"] = 100 * registered_rules().levels["family"]
     environment.globals["ink"] = {name: colour_variables(look) for name, look in THEMES.items()}
-    return environment.get_template(name).render(vars(report) | values)
+    return environment.get_template(name).render(vars(report))
 
 
 def _make_section(evidence: Evidence, finding: Finding) -> Section:

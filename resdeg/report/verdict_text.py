@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from resdeg.analysis.effects import Peak
-from resdeg.analysis.ended import chance_and_threshold
+from resdeg.analysis.ended import chance_and_threshold, list_ended_runs
 from resdeg.analysis.evidence import Evidence
 from resdeg.analysis.frame import SweepFrame
 from resdeg.analysis.judge import MOST_SEEDS, Finding, PartFinding, Verdict, locate_peaks
@@ -140,7 +140,10 @@ def describe_peak(evidence: Evidence, family: Family = "plain") -> str:
     if family in evidence.unlearned:
         return f"no {family} network with a block has learnt yet, so their curve is noise"
     peak = locate_peaks(evidence).get(family)
-    return "" if peak is None else f"peak of the {family} curve: {_spell_peak(peak)}"
+    diverged = sum(
+        run.diverged for run in list_ended_runs(evidence.grid) if run.family == family and run.depth > 2
+    )
+    return "" if peak is None else f"peak of the {family} curve: {_spell_peak(peak, diverged)}"
 
 
 def describe_peaks(evidence: Evidence) -> list[str]:
@@ -153,8 +156,11 @@ def describe_peaks(evidence: Evidence) -> list[str]:
     return [line + noise * (family in evidence.unlearned) for family, line in lines.items() if line]
 
 
-def _spell_peak(peak: Peak) -> str:
+def _spell_peak(peak: Peak, diverged: int) -> str:
+    """Returns the peak, and how many runs with a block diverged, which count as a guess here."""
     seeds = spell_count(peak.seeds, "seed")
+    if diverged:
+        seeds += f", {spell_count(diverged, 'run')} that diverged as a guess"
     if peak.seeds < registered_rules().least_seeds:
         return f"best trained: {peak.best} ({seeds}: no interval)"
     if peak.low is None and peak.high is None:

@@ -131,6 +131,26 @@ def test_the_fall_with_chosen_rates_is_between_depths_that_validation_names() ->
     assert compute_falls(chosen[:1]) == []
 
 
+def chosen_falls(grid: Plant, slow: Plant) -> list:
+    arms = {"slow": ({"families": "plain", "training": {"lr": 0.01}}, slow)}
+    return compute_falls(choose_rates(Evidence(planted(grid, arms, 100))))
+
+
+def test_a_fall_at_the_recipe_s_rate_is_over_the_same_seeds_or_not_said() -> None:
+    """The recipe's rate lost a seed of depth 56, whose other seed would flatter it."""
+    slow: Plant = {("plain", 20): trained(0.8, 0.7, 0.7), ("plain", 56): trained(0.7, 0.6, 0.6)}
+    grid: Plant = {cell: trained(0.75, 0.5, 0.5) for cell in slow}
+    (whole,) = chosen_falls(grid, slow)
+    assert (whole.chosen, whole.recipe) == pytest.approx((0.1, 0))
+    (fall,) = chosen_falls({**grid, ("plain", 56): [None, *trained(0.75, 0.5)]}, slow)
+    assert (fall.chosen, fall.recipe) == (pytest.approx(0.1), None)
+
+
+def test_where_the_deepest_is_the_best_there_is_no_fall_with_chosen_rates() -> None:
+    slow: Plant = {("plain", 20): trained(0.7, 0.6, 0.6), ("plain", 56): trained(0.8, 0.7, 0.7)}
+    assert chosen_falls({cell: trained(0.7, 0.5, 0.5) for cell in slow}, slow) == []
+
+
 def test_without_images_held_out_none_is_chosen() -> None:
     assert rates(trained(0.9, 0.6, 0.6), trained(0.5, 0.7, 0.7), trained(0.7, 0.7, 0.7), validation=0) == []
 

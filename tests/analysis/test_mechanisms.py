@@ -14,7 +14,7 @@ from resdeg.analysis.diagnostics import load_diagnostics
 from resdeg.analysis.evidence import OWN, Evidence
 from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.judge import Finding, Verdict, judge_claims
-from resdeg.analysis.mechanisms import list_activation_arms
+from resdeg.analysis.mechanisms import average_decreases, list_activation_arms
 from resdeg.analysis.rules import registered_rules
 from resdeg.report.page import make_report
 from resdeg.store import SweepStore
@@ -173,6 +173,95 @@ def test_two_snapshots_are_too_few(tmp_path: Path) -> None:
     said = judged(store)["C8"]
     assert said.verdict is Verdict.NOT_ASKED
     assert "both measured at 3 snapshots on the way; they were measured at 2." in str(said.needs)
+
+
+@pytest.mark.parametrize("state", ["initial", "final"])
+def test_a_branch_of_norm_0_is_said_to_be_one(state: str, tmp_path: Path) -> None:
+    """It was measured: 0 has no logarithm, and to measure again would change nothing."""
+    store = causes(tmp_path / "s", Verdict.SUPPORTED)
+    vanish(store, state, {0, 1, 2, 3, 4})
+    said = judged(store)
+    zero = "; norm(F) is 0 in a state of residual-20 in seeds 0, 1, 2, 3 and 4, and 0 has no logarithm"
+    assert said["C7"].needs == (
+        f"the blocks of residual-20, measured before the first step and after the last{zero}"
+    )
+    assert str(said["C8"].needs).endswith(f"on the way; they were measured at 3{zero}")
+
+
+def test_a_branch_of_norm_0_in_one_seed_is_no_seed_that_is_not_measured(tmp_path: Path) -> None:
+    rules = registered_rules()
+    registration = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 5}
+    store = causes(tmp_path / "s", Verdict.SUPPORTED, registration=registration)
+    vanish(store, "final", {4})
+    said = judged(store)
+    for claim in ("C7", "C8"):
+        assert str(said[claim].needs).startswith("interim, 4 of 5 seeds of residual-20 are measured ")
+        assert str(said[claim].needs).endswith(
+            "; norm(F) is 0 in a state of residual-20 in seed 4, and 0 has no logarithm"
+        )
+
+
+def vanish(store: SweepStore, state: str, seeds: set[int]) -> None:
+    """Sets the branches of the grid's residual-20 to 0 in a state of these seeds."""
+    for run in load_sweep(store.folder).config.grid():
+        if (run.family, run.depth) == ("residual", 20) and run.seed in seeds:
+            record = store.run(run.run_id)
+            lines = [
+                (number.model_copy(update={"value": 0.0}) if number.state == state else number).to_json()
+                for number in record.diagnostics()
+            ]
+            (record.folder / "diagnostics.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def remeasured(store: SweepStore, arm: str, steps: tuple[int, ...]) -> None:
+    """Measures residual-20 anew, at these steps of 800: the branch is halved four times, evenly."""
+    for run in (
+        load_sweep(store.folder).config.arm_sweeps[arm] if arm else load_sweep(store.folder).config
+    ).grid():
+        (store.run(run.run_id).folder / "diagnostics.jsonl").unlink(missing_ok=True)
+    ends: dict[object, int] = {"initial": 0, **{step: step for step in steps}, "final": 800}
+    halvings = {
+        (arm, "residual", 20, state): [2 ** (-step / 200 + 0.01 * ((seed + step) % 3)) for seed in range(5)]
+        for state, step in ends.items()
+    }
+    branches(store, halvings)
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_activations_are_compared_at_the_same_times_of_training(registered: bool, tmp_path: Path) -> None:
+    """Both branches shrink alike, and that of the arm was measured at more snapshots, and earlier ones."""
+    rules = registered_rules()
+    registration = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 5}
+    tables = {"registration": registration} if registered else {}
+    store = causes(tmp_path / "s", Verdict.SUPPORTED, **tables)
+    remeasured(store, "", (200, 400, 600))
+    remeasured(store, "linear", (50, 100, 150, 200, 400, 600))
+    said = judged(store)["C8"]
+    assert said.parts[0].effect == pytest.approx(0), "earlier steps of the arm do not count"
+    assert said.verdict is Verdict.UNDECIDED
+    assert average_decreases(Evidence(load_sweep(store.folder)))["linear"].keys() == {0, 1, 2, 3, 4}
+    remeasured(store, "linear", tuple(range(80, 800, 80)))
+    said = judged(store)["C8"]
+    assert said.verdict is Verdict.NOT_ASKED
+    assert "at 3 snapshots on the way that they share; their snapshots were taken at other s" in str(
+        said.needs
+    )
+
+
+def test_seeds_of_a_registered_sweep_share_their_snapshots_or_none_is_compared(tmp_path: Path) -> None:
+    rules = registered_rules()
+    registration = {"version": rules.version, "date": rules.date, "sha256": rules.sha256, "seeds": 5}
+    store = causes(tmp_path / "s", Verdict.SUPPORTED, registration=registration)
+    run = next(
+        run for run in load_sweep(store.folder).config.grid() if run.run_id.startswith("residual-d20-s1")
+    )
+    diagnostics = store.run(run.run_id).folder / "diagnostics.jsonl"
+    diagnostics.write_text(diagnostics.read_text().replace('"state":300', '"state":299'))
+    said = judged(store)["C8"]
+    assert str(said.needs).startswith(
+        "interim, 4 of 5 seeds of linear residual-20 are measured at 3 snapshots on the way that all of "
+        "these networks share, and at both ends"
+    )
 
 
 def test_a_branch_that_starts_smaller_is_no_merit_of_training(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
@@ -49,7 +48,7 @@ def test_what_is_refused_makes_no_folder(resdeg, folder: Path, tmp_path: Path) -
     assert not (tmp_path / "new").exists()
 
 
-def test_a_report_elsewhere_shows_the_figure_of_the_sweep(resdeg, folder: Path, tmp_path: Path) -> None:
+def test_a_report_elsewhere_has_the_figure_of_the_sweep(resdeg, folder: Path, tmp_path: Path) -> None:
     spaced = folder.rename(folder.parent / "a sweep (2)")
     assert resdeg("plot", spaced).returncode == 0
     before = contents(spaced)
@@ -58,12 +57,19 @@ def test_a_report_elsewhere_shows_the_figure_of_the_sweep(resdeg, folder: Path, 
     assert done.stdout.endswith("pages/today/report.md\npages/today/report.html\n")
     assert contents(spaced) == before
     target = tmp_path / "pages" / "today"
-    assert contents(target).keys() == {"report.md", "report.html"}
-    (link,) = re.findall(r"^!\[.*\]\((.*)\)$", (target / "report.md").read_text(), re.MULTILINE)
-    assert not re.search(r"[ ()]", link)
-    assert (target / unquote(link)).samefile(spaced / "curve.png")
-    assert resdeg("report", spaced).returncode == 0
-    assert "](curve.png)" in (spaced / "report.md").read_text()
+    assert contents(target).keys() == {"report.md", "report.html", "curve.png"}
+    assert "](curve.png)" in (target / "report.md").read_text()
+    assert (target / "curve.png").read_bytes() == (spaced / "curve.png").read_bytes()
+
+
+def test_a_report_shows_its_own_figure_whatever_was_drawn_before(resdeg, folder: Path) -> None:
+    assert resdeg("plot", folder).returncode == 0
+    usual = (folder / "curve.png").read_bytes()
+    assert resdeg("plot", folder, folder).returncode == 0
+    assert (folder / "curve.png").read_bytes() != usual
+    assert resdeg("report", folder).returncode == 0
+    assert "](curve.png)" in (folder / "report.md").read_text()
+    assert (folder / "curve.png").read_bytes() == usual
 
 
 def test_a_read_only_folder_is_named(

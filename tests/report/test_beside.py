@@ -13,7 +13,7 @@ from resdeg.analysis.frame import load_sweep
 from resdeg.analysis.judge import Verdict
 from resdeg.analysis.rules import registered_rules
 from resdeg.records import DiagnosticRecord
-from resdeg.report.beside import describe_beside, describe_longer_schedules, tabulate_gradients
+from resdeg.report.beside import describe_beside, describe_other_lengths, tabulate_gradients
 from resdeg.store import SweepStore
 from tests.planted import CELLS, PLANTS, causes, planted
 
@@ -113,6 +113,18 @@ def test_a_copy_that_diverged_is_left_out(tmp_path: Path) -> None:
     assert line.endswith("nats: it is better. 2 runs that diverged are left out.")
 
 
+def test_a_copy_of_which_no_run_has_ended_has_no_line(tmp_path: Path, resdeg) -> None:
+    """Its arm has a record, because a run has finished an epoch."""
+    plain = {("plain", depth): [0.8] * 3 for depth in (8, 20)}
+    arms = {"copy": {"families": "plain", "depths": [20], "constructed": {"from_depth": 8}}}
+    store = planted(tmp_path / "s", plain, arms=arms, of_arms={"copy": {"accuracy": plain}})
+    for run in load_sweep(store.folder).config.arm_sweeps["copy"].grid():
+        (store.run(run.run_id).folder / "summary.json").unlink()
+    assert describe_beside("C5", evidence(store)) == []
+    done = resdeg("report", store.folder)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_branch_without_its_input(tmp_path: Path) -> None:
     """norm(F) is halved, while norm(F) / norm(x) falls further."""
     store = causes(tmp_path / "s", Verdict.SUPPORTED)
@@ -168,12 +180,59 @@ def test_a_longer_schedule_says_what_it_does_to_the_fall(
     plain = {("plain", 8): [0.80, 0.81, 0.82], ("plain", 20): [0.79, 0.80, 0.81]}
     arms = {"other": {"families": "plain", "training": changes}}
     store = planted(tmp_path / "s", CELLS, arms=arms, of_arms={"other": {"accuracy": plain}})
-    lines = describe_longer_schedules(load_sweep(store.folder))
+    lines = describe_other_lengths(load_sweep(store.folder))
     expected = (
         "A longer schedule, other (epochs 6): test accuracy of plain networks falls by 1.0 points from "
         "depth 8 to 20; in the grid by 9.0, from depth 8 to 20."
     )
     assert lines == ([expected] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "deep", "expected"),
+    [
+        (
+            1,
+            0.79,
+            "A shorter schedule, other (epochs 1): test accuracy of plain networks falls by 1.0 points",
+        ),
+        (
+            6,
+            0.85,
+            "A longer schedule, other (epochs 6): no depth of plain networks has a higher test accuracy than "
+            "the deepest, 20; in the grid it falls by 9.0 points from depth 8 to 20.",
+        ),
+    ],
+)
+def test_another_length_is_called_what_it_is(epochs: int, deep: float, expected: str, tmp_path: Path) -> None:
+    """The residual networks fall neither in the grid nor in the arm, so they have no line."""
+    accuracy = CELLS | {("plain", 8): [0.8] * 3, ("plain", 20): [deep] * 3}
+    arms = {"other": {"training": {"epochs": epochs}}}
+    store = planted(tmp_path / "s", CELLS, arms=arms, of_arms={"other": {"accuracy": accuracy}})
+    (line,) = describe_other_lengths(load_sweep(store.folder))
+    assert line.startswith(expected)
+
+
+def test_a_grid_that_does_not_fall_beside_a_length_that_does(tmp_path: Path) -> None:
+    accuracy = {("residual", 8): [0.8] * 3, ("residual", 20): [0.7] * 3}
+    arms = {"brief": {"families": "residual", "training": {"epochs": 1}}}
+    store = planted(tmp_path / "s", CELLS, arms=arms, of_arms={"brief": {"accuracy": accuracy}})
+    (line,) = describe_other_lengths(load_sweep(store.folder))
+    assert line == (
+        "A shorter schedule, brief (epochs 1): test accuracy of residual networks falls by 10.0 points from "
+        "depth 8 to 20; in the grid no depth has a higher one than the deepest, 20."
+    )
+
+
+def test_depths_that_are_alike_are_no_fall(tmp_path: Path) -> None:
+    alike = {("plain", depth): [0.8] * 3 for depth in (8, 20, 56)}
+    store = planted(tmp_path / "s", alike)
+    (fall,) = describe_beside("C1", evidence(store))
+    assert fall == "The deepest plain network, 56, is as good as the best with a block."
+    (training,) = describe_beside("C2", evidence(store))
+    assert training == (
+        "The best clean training accuracy of plain networks is at depths 8, 20 and 56: 81.0 %."
+    )
 
 
 def test_the_curve_of_an_interim_sweep_says_so(resdeg, tmp_path: Path) -> None:

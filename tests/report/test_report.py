@@ -44,6 +44,15 @@ def test_f_and_intervals_of_more_than_95_percent_are_explained(supported: Path, 
             assert ("97.5 % interval" in page or "98.75 % interval" in page) is shares
 
 
+def test_the_heading_names_the_families_of_the_sweep(supported: Path, tmp_path: Path) -> None:
+    cells = {cell: accuracies for cell, accuracies in CELLS.items() if cell[0] == "residual"}
+    planted(tmp_path / "one", cells)
+    for folder, families in ((supported, "plain and residual"), (tmp_path / "one", "residual")):
+        report = make_report(load_sweep(folder))
+        assert f"\n{families.capitalize()} networks on CIFAR-10." in render_markdown(report)
+        assert f"{folder.name}: {families} networks on CIFAR-10." in render_html(report)
+
+
 class Outline(HTMLParser):
     """Opening and closing tags, and whatever refers outside of the file."""
 
@@ -171,6 +180,22 @@ def test_json_holds_parts_interval_margin_and_verdict(supported: Path, resdeg) -
     assert claims["C3"]["parts"][0]["margin"] == -0.02
     assert claims["C5"]["verdict"] == "NOT ASKED"
     assert claims["C5"]["needs"]
+
+
+def test_claims_are_judged_by_the_evaluation_of_the_training_only(tmp_path: Path, resdeg) -> None:
+    """By running statistics C1 to C4 would be supported, by each image's own all networks are alike."""
+    store = planted(tmp_path / "s", **PLANTS[Verdict.SUPPORTED], model={"norm": "instance"})
+    alike = dict.fromkeys(("image_test_accuracy", "image_train_accuracy"), 0.9)
+    for run_id in store.run_ids():
+        run = store.run(run_id)
+        summary = run.summary().model_copy(update=alike)
+        lines = [record.model_copy(update={"image_test_accuracy": 0.9}).to_json() for record in run.metrics()]
+        (run.folder / "summary.json").write_text(summary.to_json())
+        (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    done = resdeg("report", store.folder)
+    assert "C1  SUPPORTED" not in done.stdout
+    assert "evaluated by each image's own statistics" in (store.folder / "report.md").read_text()
+    assert resdeg("report", store.folder, "--evaluation", "running").returncode == 2
 
 
 def test_nothing_to_report_is_said(resdeg, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from resdeg.report.verdict_text import (
     describe_finding,
     describe_numbers,
     describe_outcome,
+    describe_peaks,
 )
 from resdeg.store import SweepStore
 from tests.planted import PLANTS, branches, causes, planted
@@ -58,6 +59,17 @@ def supported(store: SweepStore, claim: str) -> str:
     finding = judge(store, claim)
     assert finding.verdict is Verdict.SUPPORTED
     return describe_outcome(finding)
+
+
+def test_the_peak_says_that_runs_that_diverged_count(tmp_path: Path) -> None:
+    """Depth 20 is the best in the mean of the runs that finished, and not where one of seven is a guess."""
+    plain = cells("plain", {8: 0.78, 20: 0.83, 56: 0.56})
+    store = planted(tmp_path / "s", plain, diverged={("plain", 20): {1}})
+    (line,) = describe_peaks(Evidence(load_sweep(store.folder)))
+    assert line.endswith("; best trained: 8 (95 %, 7 seeds, 1 run that diverged as a guess)")
+    whole = planted(tmp_path / "whole", plain)
+    (line,) = describe_peaks(Evidence(load_sweep(whole.folder)))
+    assert line.endswith("; best trained: 20 (95 %, 7 seeds)")
 
 
 # ---------------------------------------------------------------- SUPPORTED and REFUTED
