@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import tomli_w
+
 from resdeg.analysis.judge import Verdict
 from resdeg.config import RunConfig, SweepConfig, read_toml, resolve, validate
 from resdeg.records import DiagnosticRecord, EvalRecord, RunSummary
@@ -145,6 +147,14 @@ CELLS = {
     ("plain", 8): [0.70, 0.72, 0.71], ("plain", 20): [0.60, 0.64, 0.62],
     ("residual", 8): [0.70, 0.71, 0.72], ("residual", 20): [0.80, 0.82, 0.81],
 }  # fmt: skip
+
+
+def unregister(folder: Path) -> None:
+    """Makes a sweep one whose rules are younger than its records."""
+    plan = folder / "sweep.toml"
+    tree = read_toml(plan)
+    del tree["registration"]
+    plan.write_text(tomli_w.dumps(tree))
 
 
 def _about(mean: float, spread: float, turn: int, seeds: int = 3) -> list[float]:

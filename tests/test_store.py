@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from resdeg import files
-from resdeg.config import RunConfig
 from resdeg.errors import BusyError, StorageError, UsageError
-from resdeg.records import DiagnosticRecord, EvalRecord, Manifest, RunSummary, Segment, Status, TimingRecord
+from resdeg.records import DiagnosticRecord, EvalRecord, Manifest, RunSummary, Segment, TimingRecord
 from resdeg.store import RunStore, SweepStore, keep_measured, open_run
 from tests.trust.faults import Operations
 
@@ -128,44 +127,6 @@ def test_without_a_usable_generation_the_old_files_are_kept(run) -> None:
     assert (run[0].folder / "checkpoint.bad-1").is_dir()
     assert (run[0].folder / "metrics.jsonl.bad-1").is_file()
     assert run[0].metrics() == []
-
-
-def read_files(store: RunStore) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
-
-
-def write_summary(store: RunStore, config: RunConfig, status: Status) -> None:
-    with open_run(store, config) as session:
-        session.end(
-            RunSummary(
-                run_id=config.run_id, status=status, family="plain", depth=8, seed=0, parameters=1,
-                multiply_adds=1, step=2, steps=2, data_hash="d" * 64, precision="fp32",
-            )
-        )  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", ["rot", "freed"])
-@pytest.mark.parametrize("status", ["finished", "diverged"])
-def test_an_ended_run_without_a_usable_generation_is_left_as_it_is(run, status: str, damage: str) -> None:
-    """Its records are a result, as those of a published run are, which has no checkpoint."""
-    store, config = run
-    write_summary(store, config, status)
-    if damage == "freed":
-        shutil.rmtree(store.folder / "checkpoint")
-    else:
-        for name in "ab":
-            (store.folder / "checkpoint" / f"{name}.safetensors").write_bytes(b"rot")
-    before = read_files(store)
-    with pytest.raises(StorageError, match="no usable checkpoint"), open_run(store, config):
-        pass
-    assert read_files(store) == before
-
-
-def test_a_stopped_run_without_a_usable_generation_starts_over(run) -> None:
-    store, config = run
-    write_summary(store, config, "stopped")
-    shutil.rmtree(store.folder / "checkpoint")
-    assert reopened(run) == (0, None, [])
 
 
 def test_a_torn_tail_is_cut_at_every_byte(run) -> None:

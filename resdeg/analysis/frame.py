@@ -153,8 +153,9 @@ def load_sweep(folder: Path | str) -> SweepFrame:
     """
     store = SweepStore(Path(folder))
     config, runs, problems = list_runs(store)
+    known = {run.run_id for run in (*config.runs(), *runs)}  # `problems` says what is wrong with the others
     config = config.with_registered()
-    runs = list({run.run_id: run for run in (*runs, *config.runs())}.values())
+    runs += [run for run in config.runs() if run.run_id not in known]
     provenance = collect_provenance(store.run(run.run_id) for run in runs)
 
     def frame(arm: str, grid: SweepConfig) -> SweepFrame:

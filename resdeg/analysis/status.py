@@ -102,7 +102,7 @@ def read_status(folder: Path) -> SweepStatus:
         mixed=mixed,
         adopted=adopted,
         share=share,
-        unplanned=describe_unplanned(config, runs),
+        unplanned=describe_unplanned(config.with_registered(), runs),
     )
 
 

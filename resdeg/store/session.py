@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from resdeg import files, locks
 from resdeg.config import RunConfig
-from resdeg.errors import StorageError, UsageError
+from resdeg.errors import UsageError
 from resdeg.records import (
     MAKES_BITS,
     DiagnosticRecord,
@@ -24,7 +24,7 @@ from resdeg.records import (
     TimingRecord,
 )
 from resdeg.store import snapshots
-from resdeg.store.folders import NO_CHECKPOINT, RunStore
+from resdeg.store.folders import RunStore
 from resdeg.store.generations import newest, sealed
 from resdeg.store.lease import LIFE, Check, leased
 
@@ -232,8 +232,7 @@ def open_run(
 
     Raises:
         BusyError: another process owns the run.
-        StorageError: the disk refuses, or the folder holds a run of other settings, or one that has ended and
-            has no usable checkpoint.
+        StorageError: the disk refuses, or the folder holds a run of other settings.
     """
     files.make_folder(store.folder)
     with locks.locked(store.folder / "lock"), leased(store.folder, needed=lease, life=life) as check:
@@ -260,8 +259,6 @@ def _recover(session: RunSession) -> None:
     generation = newest(folder, session.run_id, session.notices)
     metrics = files.read(folder / "metrics.jsonl") or b""
     if generation is None:
-        if session.store.ended():  # Its records are the result; to start over would remove them.
-            raise StorageError(f"{folder}: {NO_CHECKPOINT}", "train the run anew with --fresh")
         _quarantine(session, metrics)
     else:
         session.manifest, session.tensors = generation

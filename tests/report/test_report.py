@@ -166,7 +166,8 @@ def test_json_holds_parts_interval_margin_and_verdict(supported: Path, resdeg) -
     report = json.loads(done.stdout)
     claims = {claim["id"]: claim for claim in report["claims"]}
     assert set(claims) == set(CLAIMS)
-    assert report["registration"] == "The rules (version 2, 2026-11-26) are younger than these records."
+    rules = "version 2, 2026-11-26, SHA-256 26ce94cd9902"
+    assert report["registration"] == f"The rules ({rules}) are younger than these records."
     assert report["peaks"]["plain"]["best"] == 20
     assert (report["peaks"]["plain"]["low"], report["peaks"]["plain"]["high"]) == (8, 56)
     assert claims["C1"]["verdict"] == "SUPPORTED"
