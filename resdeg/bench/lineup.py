@@ -21,8 +21,8 @@ def lineup(
     """Lists the contenders that are measured besides the textbook loop on `device`.
 
     On a CPU `quick` leaves out the contenders that only explain others: workers with torch's norms. On a GPU
-    it measures one number of processes, and one number of runs on streams where a network is deeper than
-    IN_FULL layers.
+    it measures one number of processes and, where a network is deeper than IN_FULL layers, one number of
+    runs on streams and the last precision alone, as fp32 would take most of the time.
     """
     if device == "cpu":
         return _on_cpu(depth, cores, precisions, quick=quick)
@@ -60,13 +60,14 @@ def _on_cpu(depth: int, cores: int, precisions: Sequence[Precision], *, quick: b
 def _on_cuda(depth: int, precisions: Sequence[Precision], *, quick: bool) -> list[Contender]:
     """Lists the designs on a GPU; each should be used only if its ratio is worth it."""
     contenders = []
-    for precision in precisions:
+    deep = quick and depth > IN_FULL
+    for precision in precisions[-1:] if deep else precisions:
         engine = Contender(
             name=f"eager {precision}",
             kind="engine", threads=1, precision=precision, depth=depth, device="cuda",
         )  # fmt: skip
         contenders.append(engine)
-        for group in (1, SIDE_BY_SIDE) if quick and depth > IN_FULL else GROUPS:
+        for group in (1, SIDE_BY_SIDE) if deep else GROUPS:
             name = name_group(group, precision)
             contenders.append(engine.model_copy(update={"name": name, "graph": True, "group": group}))
         for copies in (SIDE_BY_SIDE,) if quick else PROCESSES:

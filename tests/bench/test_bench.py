@@ -146,6 +146,8 @@ def test_on_cuda_each_design_is_measured(resdeg) -> None:
     assert set(quick) - set(deep) - {name for name in quick if "bf16" in name} == {
         f"{runs} captured fp32, on streams" for runs in (2, 8)
     }
+    both = [each.name for each in lineup("cuda", 56, cores=2, precisions=["fp32", "bf16"], quick=True)]
+    assert both == [name.replace("fp32", "bf16") for name in deep]
     if not torch.cuda.is_available():
         refused = resdeg("bench", "--device", "cuda")
         assert refused.returncode == 2
