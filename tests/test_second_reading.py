@@ -19,7 +19,7 @@ from scipy import stats
 from tests.planted import planted
 
 RESULTS = Path(__file__).parents[1] / "results"
-FOLDERS = ("demo", "delay", "causes", "cifar10")
+FOLDERS = ("demo", "delay", "causes", "cifar10", "cifar10-h100")
 CHANCE = 0.1
 ALIVE = CHANCE + 0.15 * (1 - CHANCE)
 FAMILY_ERROR = 0.05
