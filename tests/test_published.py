@@ -26,9 +26,9 @@ def test_records_give_what_is_published(folder: Path, resdeg, tmp_path: Path) ->
         assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-def test_the_readme_says_what_the_report_of_the_demo_says() -> None:
+def test_the_readme_says_what_the_report_on_real_images_says() -> None:
     """Effect, interval and verdict of each row."""
-    report = (ROOT / "results" / "demo" / "report.md").read_text()
+    report = (ROOT / "results" / "cifar10-h100" / "report.md").read_text()
     readme = (ROOT / "README.md").read_text()
     rows = [line.split("|")[1:-1] for line in readme.splitlines() if line.startswith("| C")]
     assert [row[0].split()[0] for row in rows] == ["C1", "C2", "C3", "C4"]
