@@ -43,12 +43,14 @@ def announce(priced: Priced) -> None:
     )
     known = f", hash {facts.data_hash[:12]}" if facts.data_hash else ""
     screen.say(f"data    {config.data.label} ({_locate_images(config)}){known}")
-    wall = wall_seconds([priced.costs[run.run_id].seconds for run in todo], jobs, facts.device)
+    one_gpu = facts.device == "cuda" and priced.room is None  # a cluster may have many
+    wall = wall_seconds([priced.costs[run.run_id].seconds for run in todo], jobs, one_gpu=one_gpu)
     first_ids = {run.run_id for run in config.model_copy(update={"seeds": config.seeds[:1]}).runs()}
     first = [run for run in todo if run.run_id in first_ids]  # arms may have seeds of their own
     alone = ""
     if len(config.seeds) > 1 and first and plan.shard is None:  # other seeds would be shared out otherwise
-        wall_of_first = wall_seconds([priced.costs[run.run_id].seconds for run in first], jobs, facts.device)
+        seconds = [priced.costs[run.run_id].seconds for run in first]
+        wall_of_first = wall_seconds(seconds, jobs, one_gpu=one_gpu)
         alone = f" (with --seeds {config.seeds[0]}: {duration(wall_of_first)})"
     memory = size(jobs * facts.worker_bytes)
     disk = size(sum(priced.costs[run.run_id].bytes for run in todo))

@@ -66,20 +66,21 @@ def count_images(run: RunConfig) -> tuple[float, float]:
     return steps * batch + FORWARD * ways * scored + clean, clean
 
 
-def wall_seconds(seconds: Sequence[float], jobs: int, device: str) -> float:
+def wall_seconds(seconds: Sequence[float], jobs: int, *, one_gpu: bool) -> float:
     """Returns the seconds until the last of `jobs` workers ends, each taking the next run as it becomes free.
 
-    On a CPU each has cores of its own; on CUDA they share the device.
+    Args:
+        one_gpu: whether the workers share a GPU; else each has a device, or cores, of its own.
 
-    >>> wall_seconds([3.0, 2.0, 2.0], jobs=2, device="cpu")
+    >>> wall_seconds([3.0, 2.0, 2.0], jobs=2, one_gpu=False)
     4.0
-    >>> wall_seconds([7.0, 7.0, 7.0], jobs=3, device="cuda")
+    >>> wall_seconds([7.0, 7.0, 7.0], jobs=3, one_gpu=True)
     12.0
     """
     ends = [0.0] * jobs
     for each in seconds:
         heapq.heapreplace(ends, ends[0] + each)
-    return max(*ends, sum(seconds) / OVERLAP_ON_CUDA if device == "cuda" else 0.0)
+    return max(*ends, sum(seconds) / OVERLAP_ON_CUDA if one_gpu else 0.0)
 
 
 def settle_group(config: SweepConfig, device: str) -> int:

@@ -85,14 +85,14 @@ def test_handlers_are_put_back() -> None:
 
 
 def test_wall_time_is_that_of_the_busiest_worker() -> None:
-    assert wall_seconds([5.0, 4.0, 3.0], jobs=2, device="cpu") == 7.0
-    assert wall_seconds([5.0, 4.0, 3.0], jobs=1, device="cpu") == 12.0
+    assert wall_seconds([5.0, 4.0, 3.0], jobs=2, one_gpu=False) == 7.0
+    assert wall_seconds([5.0, 4.0, 3.0], jobs=1, one_gpu=False) == 12.0
 
 
 def test_runs_on_one_gpu_are_not_priced_as_if_each_had_its_own() -> None:
-    assert wall_seconds([7.0] * 10, jobs=10, device="cuda") == 40.0
-    assert wall_seconds([5.0, 4.0, 3.0], jobs=1, device="cuda") == 12.0
-    assert wall_seconds([9.0, 1.0, 1.0], jobs=3, device="cuda") == 9.0, "the longest run has no help"
+    assert wall_seconds([7.0] * 10, jobs=10, one_gpu=True) == 40.0
+    assert wall_seconds([5.0, 4.0, 3.0], jobs=1, one_gpu=True) == 12.0
+    assert wall_seconds([9.0, 1.0, 1.0], jobs=3, one_gpu=True) == 9.0, "the longest run has no help"
 
 
 def test_cost_is_steps_times_their_seconds_and_the_evaluations() -> None:
