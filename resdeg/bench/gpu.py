@@ -91,7 +91,7 @@ def plan_commands(
     he2015 += ["--precision", precision]
     he2015 += ["--steps", "2"] if tiny else []
     figure_six = ["-m", "resdeg.bench.figure_six", "--device", device]
-    figure_six += ["--steps", "1", "--nets", "1"] if tiny else []
+    figure_six += ["--steps", "1", "--nets", "1", "--group", "2"] if tiny else []
     no_data = "CIFAR-10 is not at hand: give --data-dir, or set RESDEG_DATA_DIR" if data_dir is None else None
     return [
         Command("tests", "tests", [*pytest, str(tests)], missing=no_tests),
