@@ -1,12 +1,14 @@
-"""A second reading: C1 to C4 and the peak, computed again from runs.csv and sweep.toml alone.
+"""A second reading: verdicts and peaks, computed again from the records of a folder alone.
 
 The rules of docs/method.md are written once more, with numpy and scipy and nothing of resdeg, and the numbers
-must be those of the published page.
+must be those of the published page. C1 to C4 and the peaks need runs.csv and sweep.toml; C6 and C7 need
+diagnostics.jsonl, what was measured inside the networks, too.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -86,6 +88,8 @@ class Part:
             return 1.0
         side = "greater" if direction > 0 else "less"
         student = float(stats.ttest_1samp(self.by_seed, self.margin, alternative=side).pvalue)
+        if not self.binomial:
+            return student
         return max(student, float(stats.norm.sf(direction * self.excess / self.binomial)))
 
     def bound(self, direction: int, error: float) -> float:
@@ -168,9 +172,10 @@ class Reading:
         return count, min(counted, key=lambda part: part.excess).by_seed.min()
 
 
-def is_written(fraction: float, points: str) -> bool:
-    """Whether a number in points is this fraction, rounded; the page may round a half the other way."""
-    return abs(100 * fraction - float(points.replace("−", "-"))) < 0.05 + 1e-9
+def is_written(number: float, text: str) -> bool:
+    """Whether `text` is this number, rounded; the page may round a half the other way."""
+    half = 10 ** -len(text.partition(".")[2]) / 2
+    return abs(number - float(text.replace("−", "-"))) < half + 1e-9
 
 
 def read_numbers(folder: Path) -> Numbers:
@@ -312,41 +317,96 @@ def locate_peak(numbers: Numbers, family: str) -> str:
     return f"Peak of the {family} curve: {where}; best trained: {best} (95 %, {len(seeds)} seeds{guesses})."
 
 
+def compare_with_line(line: str, reading: Reading, error: float, *, unit: int) -> None:
+    """Compares a claim's effects, interval and seeds with those of its line, in the unit of the line."""
+    written = re.findall(r" (\S+) \(margin (\S+?)(?:, (\d+) seeds?)?\)", line)
+    for part, (mean, margin, fewer) in zip(reading.parts[reading.shown], written, strict=True):
+        assert mean == "-" if not part.values else is_written(unit * part.by_seed.mean(), mean), line
+        assert is_written(unit * part.margin, margin), line
+        assert fewer == (str(len(part.values)) if len(part.values) < len(reading.ended) else ""), line
+    ends = [end for end in (reading.lower(error / 2), reading.upper(error / 2)) if np.isfinite(end)]
+    interval = re.search(r" by (?:at least |at most )?(\S+)(?: to (\S+))? \((\S+) % interval\)", line)
+    assert (interval is None) == (not ends), line
+    if interval is not None:
+        shown = [end for end in interval.groups()[:2] if end is not None]
+        assert all(is_written(unit * end, text) for end, text in zip(ends, shown, strict=True)), line
+        assert interval[3] == f"{100 * (1 - error):.2f}".rstrip("0").rstrip("."), line
+    count, smallest = reading.count_beyond()
+    assert f"In {count} of {len(reading.ended)} seeds" in line, line
+    least = re.search(r", smallest (\S+)\.", line)
+    assert smallest is None if least is None else is_written(unit * smallest, least[1]), line
+
+
+def list_lines(page: str) -> dict[str, str]:
+    return {line[2:4]: line for line in page.splitlines() if re.match(r"\| C\d ", line)}
+
+
 def compare_with_page(folder: Path) -> dict[str, str]:
     """Compares what follows from the tables of a folder with its report, and returns the verdicts."""
     page = (folder / "report.md").read_text()
-    lines = {line[2:4]: line for line in page.splitlines() if re.match(r"\| C[1-4] ", line)}
+    lines = list_lines(page)
     numbers = read_numbers(folder)
     for family in ("plain", "residual"):
         assert locate_peak(numbers, family) in page
     claims = read_claims(folder)
     judged = judge(claims)
-    assert {claim for claim, line in lines.items() if "NOT ASKED" not in line} == {*judged}
+    assert {claim for claim, line in lines.items() if claim < "C5" and "NOT ASKED" not in line} == {*judged}
     for claim, (verdict, error) in judged.items():
-        line, reading = lines[claim], claims[claim]
-        assert f"**{verdict}**" in line, claim
-        written = re.findall(r" (\S+) \(margin (\S+?)(?:, (\d+) seeds?)?\)", line)
-        for part, (mean, margin, fewer) in zip(reading.parts[reading.shown], written, strict=True):
-            assert mean == "-" if not part.values else is_written(part.by_seed.mean(), mean), claim
-            assert is_written(part.margin, margin), claim
-            assert fewer == (str(len(part.values)) if len(part.values) < len(reading.ended) else ""), claim
-        ends = [end for end in (reading.lower(error / 2), reading.upper(error / 2)) if np.isfinite(end)]
-        interval = re.search(r" by (?:at least |at most )?(\S+)(?: to (\S+))? \((\S+) % interval\)", line)
-        assert (interval is None) == (not ends), claim
-        if interval is not None:
-            shown = [end for end in interval.groups()[:2] if end is not None]
-            assert all(is_written(end, text) for end, text in zip(ends, shown, strict=True)), claim
-            assert interval[3] == f"{100 * (1 - error):.2f}".rstrip("0").rstrip("."), claim
-        count, smallest = reading.count_beyond()
-        assert f"In {count} of {len(reading.ended)} seeds" in line, claim
-        least = re.search(r", smallest (\S+)\.", line)
-        assert smallest is None if least is None else is_written(smallest, least[1]), claim
+        assert f"**{verdict}**" in lines[claim], claim
+        compare_with_line(lines[claim], claims[claim], error, unit=100)
     return {claim: verdict for claim, (verdict, _) in judged.items()}
 
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_published_verdicts_follow_from_the_table_of_runs_alone(name: str) -> None:
     compare_with_page(RESULTS / name)
+
+
+def read_inside(folder: Path) -> dict[str, Reading]:
+    """C6 and C7 of the deepest networks, from their diagnostics.jsonl."""
+    probes: dict[int, dict[int, float]] = {}
+    branches: dict[str, dict[int, list[float]]] = {"initial": {}, "final": {}}
+    plan = tomllib.loads((folder / "sweep.toml").read_text())
+    deepest = plan["depths"][-1]
+    with (folder / "runs.csv").open(newline="") as file:
+        runs = [row for row in csv.DictReader(file) if not row.get("arm") and int(row["depth"]) == deepest]
+    for run in runs:
+        seed = int(run["seed"])
+        for line in (folder / "runs" / run["run_id"] / "diagnostics.jsonl").read_text().splitlines():
+            measured = json.loads(line)
+            match run["family"], measured["kind"], measured["name"], measured["state"], measured["stage"]:
+                case "plain", "probes", "accuracy", "final", 3:
+                    assert measured["images"] == 10_000
+                    probes.setdefault(measured["block"], {})[seed] = measured["value"]
+                case "residual", "identity", "branch", ("initial" | "final") as state, _:
+                    branches[state].setdefault(seed, []).append(measured["value"])
+    *earlier, last = sorted(probes)
+    seeds = sorted(probes[last])
+    lead = {block: {seed: probes[block][seed] - probes[last][seed] for seed in seeds} for block in earlier}
+    spoilt = {block: [Part(0.01, seeds, by_seed, 0.0)] for block, by_seed in lead.items()}
+    decrease = {
+        seed: float(np.log2(np.median(branches["initial"][seed]) / np.median(branches["final"][seed])))
+        for seed in sorted(branches["final"])
+    }
+    best = max(spoilt, key=lambda block: spoilt[block][0].excess)
+    return {
+        "C6": Reading(spoilt, [*spoilt], best, guard=False),
+        "C7": Reading({deepest: [Part(1.0, [*decrease], decrease, 0.0)]}, [deepest], deepest, guard=False),
+    }
+
+
+def test_the_verdicts_on_what_is_inside_follow_from_the_measurements_alone() -> None:
+    """C6 and C7 of the registered sweep. The share of the error that each is given depends on its arms."""
+    lines = list_lines((RESULTS / "cifar10" / "report.md").read_text())
+    least = FAMILY_ERROR / len(("C5", "C6", "C7", "C8", "C10"))
+    for claim, reading in read_inside(RESULTS / "cifar10").items():
+        assert "**REFUTED**" in lines[claim]
+        assert reading.p_refuted() <= least / 2
+        assert reading.ended == {*range(10, 17)}
+        level = re.search(r"\((\S+) % interval\)", lines[claim])
+        assert level is not None
+        error = round(1 - float(level[1]) / 100, 6)
+        compare_with_line(lines[claim], reading, error, unit=100 if claim == "C6" else 1)
 
 
 # A sweep like results/cifar10 in which all networks train, or some deepest plain or residual ones do not.
