@@ -90,10 +90,11 @@ class Board:
         self._cost = {run_id: cost.seconds for run_id, cost in costs.items()}
         self._stepping = {run_id: 1 - cost.clean for run_id, cost in costs.items()}
         self._share = dict.fromkeys(costs, 0.0)
+        # What resumed runs had done before took none of this sweep's time, so it says nothing of the rest.
+        self._before: dict[str, float] = {}
         self._running: dict[str, Progress] = {}
         self._ended: set[str] = set()
         self._start = self._beat = time.monotonic()
-        self._first_share: float | None = None
         self._heartbeat = heartbeat
         self._live: Live | None = None
         self._standing = self._measure()
@@ -126,8 +127,7 @@ class Board:
             screen.say(f"resuming {event.run_id} at step {event.step:,} of {event.steps:,}")
         self._running[event.run_id] = event
         self._share[event.run_id] = self._stepping[event.run_id] * event.step / max(1, event.steps)
-        if self._first_share is None:
-            self._first_share = self._done()  # what a resumed run had done before does not speed the ETA
+        self._before.setdefault(event.run_id, self._share[event.run_id])
         if event.notice:
             screen.notice(event.notice)
         if event.record:
@@ -162,8 +162,8 @@ class Board:
 
     def _measure(self) -> Standing:
         """Returns how far the sweep is; a run's name is that of its network and seed, without its hash."""
-        done, elapsed = self._done(), time.monotonic() - self._start
-        fresh = done - (0.0 if self._first_share is None else self._first_share)
+        done, elapsed = self._weigh(self._share), time.monotonic() - self._start
+        fresh = done - self._weigh(self._before)
         left = elapsed * (1 - done) / fresh if fresh > 0.005 else None
         events = [self._running[run_id] for run_id in sorted(self._running)]
         names = [event.run_id.rpartition("-")[0] or event.run_id for event in events]
@@ -172,11 +172,12 @@ class Board:
             names = [f"{name} {event.step:,}/{event.steps:,}" for name, event in pairs]
         return Standing(done, elapsed, left, len(self._ended), len(self._cost), names)
 
-    def _done(self) -> float:
+    def _weigh(self, shares: Mapping[str, float]) -> float:
+        """Returns the share of the whole cost that these shares of the runs' own are."""
         total = sum(self._cost.values())
         if total == 0:  # nothing is to be done
             return 0.0
-        return sum(self._cost[run_id] * self._share[run_id] for run_id in self._cost) / total
+        return sum(self._cost[run_id] * share for run_id, share in shares.items()) / total
 
     def _show(self) -> None:
         self._standing = self._measure()  # the thread that draws it reads nothing else

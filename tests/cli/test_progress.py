@@ -44,13 +44,29 @@ def test_progress_is_by_cost_and_ends_with_the_run(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(screen, "quiet", True)
     board = Board(PRICED)
     board.progress(Progress(run_id="a", step=0, steps=10))
-    assert board._done() == 0
+    assert board._measure().share == 0
     board.progress(Progress(run_id="a", step=10, steps=10))
-    assert board._done() == pytest.approx(0.8 * 100 / 400), "its clean training numbers are still to come"
+    assert board._measure().share == pytest.approx(0.8 * 100 / 400), (
+        "its clean training numbers are still to come"
+    )
     board.ended("a", None, "lost")
-    assert board._done() == pytest.approx(0.25)
+    assert board._measure().share == pytest.approx(0.25)
     board.progress(Progress(run_id="b", step=5, steps=10))
-    assert board._done() == pytest.approx(0.25 + 0.5 * 0.75)
+    assert board._measure().share == pytest.approx(0.25 + 0.5 * 0.75)
+
+
+def test_what_runs_had_done_before_does_not_shorten_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "quiet", True)
+    now = 100.0
+    monkeypatch.setattr("resdeg.cli.progress.time.monotonic", lambda: now)
+    board = Board({run_id: Cost(50.0, 1.0, 1, clean=0.0) for run_id in "abc"})
+    for run_id in "ab":
+        board.progress(Progress(run_id=run_id, step=5, steps=10))
+    assert board._measure().seconds_left is None
+    now = 110.0
+    for run_id in "ab":
+        board.progress(Progress(run_id=run_id, step=6, steps=10))
+    assert board._measure().seconds_left == pytest.approx(10 * (0.4 + 0.4 + 1) / (0.1 + 0.1))
 
 
 @pytest.mark.parametrize("bar", ["", "#-"])
