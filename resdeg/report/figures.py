@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from resdeg.analysis.frame import SweepFrame, load_sweep
 from resdeg.analysis.naming import name_apart
+from resdeg.config import FAMILIES
 from resdeg.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -117,11 +118,12 @@ def draw_sweeps(
     if options.dpi is not None:
         look = replace(look, dpi=options.dpi)
     _, shown = choose_sweeps(sweeps, kind, options=options, arm=arm, evaluation=evaluation)
-    images = name_data(shown[0].config)
+    families = [family for family in FAMILIES if any(family in sweep.config.families for sweep in shown)]
+    images = dict.fromkeys(name_data(sweep.config) for sweep in shown)
     runs = describe_runs(shown[0])
     if options.overlay:
         runs = "\n".join(f"{sweep.name}: {describe_runs(sweep)}" for sweep in shown)
-    about = f"{kind} of plain and residual networks on {images}. {runs}"
+    about = f"{kind} of {' and '.join(families)} networks on {' and '.join(images)}. {runs}"
     return DrawnFigure(FIGURES[kind](shown, look, options), look, about, shown)
 
 

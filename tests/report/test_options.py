@@ -267,8 +267,11 @@ def test_an_overlay_says_in_what_its_sweeps_differ(tmp_path: Path) -> None:
     legend = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
     assert {"plain", "residual", "real: CIFAR-10", "made: generated images (hierarchy)"} <= set(legend)
     assert "CIFAR-10 and generated images" in drawn.figure.get_suptitle()
+    assert drawn.about.startswith("curve of plain and residual networks on CIFAR-10 and generated images")
     assert "real: recipe" in drawn.about
     assert "made: recipe" in drawn.about, "also for those who cannot see it"
+    alone = draw_sweeps(sweeps[:1], "curve", options=read_options())
+    assert alone.about.startswith("curve of plain networks on CIFAR-10. ")
 
 
 def test_overlaid_sweeps_of_one_schedule_have_names_or_labels(schedules) -> None:
