@@ -86,9 +86,8 @@ def read_status(folder: Path) -> SweepStatus:
     """
     store = SweepStore(folder)
     config, runs, problems = list_runs(store)
-    arms = {grid.settings_id: name for name, grid in reversed(config.arm_sweeps.items())}
-    arms[config.settings_id] = ""
-    rows = [row for _, row in read_runs(store, runs, read=partial(_row, arms=arms), problems=problems)]
+    read_row = partial(_row, arms=config.arm_names)
+    rows = [row for _, row in read_runs(store, runs, read=read_row, problems=problems)]
     counts: dict[str, int] = dict(Counter(row.state for row in rows))
     share, here = _read_share(store, rows, problems)
     mixed = describe_differences(collect_provenance(store.run(run.run_id) for run in runs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from resdeg.cli.console import emit, emit_json, screen
@@ -94,16 +95,18 @@ def say_nothing_to_train(plan: Plan) -> str:
 def show_dry_run(priced: Priced, as_json: bool) -> None:
     """Prints the plan and its cost, run by run, on stdout."""
     plan, facts = priced.plan, priced.facts
+    arms = plan.config.arm_names
     rows = [
         {
             "run_id": run_id,
-            "state": state,
+            "arm": arms[run.settings_id],
+            "state": plan.states[run_id],
             "parameters": facts.parameters[run_id],
             "pflop": 2 * priced.costs[run_id].multiply_adds / 1e15,
             "seconds": priced.costs[run_id].seconds,
             "bytes": priced.costs[run_id].bytes,
         }
-        for run_id, state in ((run.run_id, plan.states[run.run_id]) for run in plan.share)
+        for run_id, run in ((run.run_id, run) for run in plan.share)
     ]
     needed, free = priced.missing_bytes(), count_free_bytes(plan.store.folder)
     if as_json:
@@ -118,8 +121,11 @@ def show_dry_run(priced: Priced, as_json: bool) -> None:
     if free is not None and free < needed:
         screen.say(f"note    only {size(free)} are free there, so this sweep would be refused")
     emit(f"{'run':26} {'state':>11} {'parameters':>10} {'PFLOP':>8} {'time':>10} {'disk':>9}")
-    for row in rows:
-        emit(
-            f"{row['run_id']:26} {row['state']:>11} {row['parameters']:>10,} {row['pflop']:>8.3f} "
-            f"{duration(float(str(row['seconds']))):>10} {size(float(str(row['bytes']))):>9}"
-        )
+    for arm, of_arm in groupby(rows, key=lambda row: str(row["arm"])):
+        if arm:
+            emit(f"arm {arm}")
+        for row in of_arm:
+            emit(
+                f"{row['run_id']:26} {row['state']:>11} {row['parameters']:>10,} {row['pflop']:>8.3f} "
+                f"{duration(float(str(row['seconds']))):>10} {size(float(str(row['bytes']))):>9}"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,17 +41,16 @@ def status(
         + ", ".join(f"{count} {name}" for name, count in overview.counts.items())
         + (f"; adopted from {overview.adopted}, not trained here" if overview.adopted else "")
     )
-    arms = any(row.arm for row in overview.rows)
-    emit(
-        f"{'run':26} {'state':>11} {'step':>13} {'test':>7} {'training':>8} {'time':>10}"
-        + ("  arm" if arms else "")
-    )
-    for row in overview.rows:
-        emit(
-            f"{row.run_id:26} {row.state:>11} {f'{row.step:,}/{row.steps:,}' if row.steps else '-':>13} "
-            f"{percent(row.test_accuracy):>7} {percent(row.train_accuracy):>8} "
-            f"{duration(row.seconds) if row.seconds else '-':>10}" + (f"  {row.arm}" if row.arm else "")
-        )
+    emit(f"{'run':26} {'state':>11} {'step':>13} {'test':>7} {'training':>8} {'time':>10}")
+    for arm, rows in groupby(overview.rows, key=lambda row: row.arm):
+        if arm:
+            emit(f"arm {arm}")
+        for row in rows:
+            emit(
+                f"{row.run_id:26} {row.state:>11} {f'{row.step:,}/{row.steps:,}' if row.steps else '-':>13} "
+                f"{percent(row.test_accuracy):>7} {percent(row.train_accuracy):>8} "
+                f"{duration(row.seconds) if row.seconds else '-':>10}"
+            )
     for row in overview.rows:
         if row.reason and row.state in ("diverged", "failed"):
             emit(f"{row.run_id}: {row.reason}")

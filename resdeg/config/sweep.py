@@ -129,6 +129,12 @@ class SweepConfig(Frozen):
         return {name: _apply_changes(tree, f"arms.{name}", changes) for name, changes in arms.items()}
 
     @property
+    def arm_names(self) -> dict[str, str]:
+        """The name of each arm by the id of its settings, the first of several; "" is the grid itself."""
+        arms = {grid.settings_id: name for name, grid in reversed(self.arm_sweeps.items())}
+        return arms | {self.settings_id: ""}
+
+    @property
     def grids(self) -> list[SweepConfig]:
         """This sweep, then its arms."""
         return [self, *self.arm_sweeps.values()]  # not cached: a model that holds itself cannot be compared

@@ -86,19 +86,29 @@ def test_what_is_there_stays_and_what_is_lost_is_trained_again(resdeg: Resdeg, p
     shutil.rmtree(place / "s" / "runs" / lost)
     status = resdeg("status", "s").stdout
     assert "1 missing" in status
-    (line,) = [line for line in status.splitlines() if line.startswith(lost)]
-    assert line.endswith("  identity")
+    assert name_arm(status, lost) == "arm identity"
     assert resdeg("sweep", "arms.toml", "--out", "s").returncode == 0
     assert (place / "s" / "runs" / lost / "metrics.jsonl").read_bytes() == before
+
+
+def name_arm(shown: str, run_id: str) -> str | None:
+    """Returns the last line above that of the run which names an arm."""
+    lines = shown.splitlines()
+    number = next(number for number, line in enumerate(lines) if line.startswith(run_id))
+    return next((line for line in reversed(lines[:number]) if line.startswith("arm ")), None)
 
 
 def test_a_dry_run_prices_each_arm(resdeg: Resdeg, place: Path) -> None:
     done = resdeg("sweep", "arms.toml", "--out", "new", "--dry-run", "--json")
     priced = {row["run_id"]: row for row in json.loads(done.stdout)["runs"]}
     assert len(priced) == 9
+    shown = resdeg("sweep", "arms.toml", "--out", "new", "--dry-run").stdout
+    for run_id, row in priced.items():
+        assert name_arm(shown, run_id) == (f"arm {row['arm']}" if row["arm"] else None)
     sweep = package.load(place / "s")
     (own,) = sweep.runs.loc[(sweep.runs["family"] == "plain") & (sweep.runs["depth"] == 14), "run_id"]
     (constructed,) = sweep.arms["constructed"].runs["run_id"]
+    assert priced[constructed]["arm"] == "constructed"
     assert priced[constructed]["pflop"] < priced[own]["pflop"], "half of it is a shallower net's"
     assert priced[constructed]["parameters"] == priced[own]["parameters"]
 
