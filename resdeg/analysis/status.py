@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from resdeg.analysis.reader import (
@@ -96,7 +97,7 @@ def read_status(folder: Path) -> SweepStatus:
         str(folder),
         rows,
         counts,
-        seconds_left=_seconds_left(here),
+        seconds_left=estimate_seconds_left(here),
         problems=problems,
         mixed=mixed,
         adopted=adopted,
@@ -145,11 +146,22 @@ def _row(store: RunStore, run: RunConfig, *, arms: Mapping[str, str]) -> RunRow:
     )
 
 
-def _seconds_left(rows: list[RunRow]) -> float | None:
-    """Returns the seconds still to pay: a run's time is nearly proportional to its depth."""
-    done = [row for row in rows if row.state == "finished" and row.seconds]
-    open_ = [row for row in rows if row.state not in ENDED]
+def estimate_seconds_left(rows: list[RunRow]) -> float | None:
+    """Returns the seconds still to pay; None before a run has finished.
+
+    A run is priced by the median of those that finished at the nearest depth, in proportion to the depth,
+    because some runs take hours longer where other work is beside them.
+    """
+    done = defaultdict(list)
+    for row in rows:
+        if row.state == "finished" and row.seconds:
+            done[row.depth].append(row.seconds)
     if not done:
         return None
-    per_layer = sum(row.seconds for row in done) / sum(row.depth for row in done)
-    return sum(max(0.0, row.depth * per_layer - row.seconds) for row in open_)
+    medians = {depth: median(seconds) for depth, seconds in done.items()}
+
+    def price(depth: int) -> float:
+        nearest = min(medians, key=lambda known: abs(known - depth))
+        return medians[nearest] * depth / nearest
+
+    return sum(max(0.0, price(row.depth) - row.seconds) for row in rows if row.state not in ENDED)
