@@ -34,7 +34,7 @@ from resdeg.report.scales import (
     set_value_axis,
 )
 from resdeg.report.style import STROKES, Stroke, Theme, applied
-from resdeg.report.text import describe_runs, name_data
+from resdeg.report.text import describe_runs, name_data_of_all
 from resdeg.report.verdict_text import describe_peak
 
 TRAINING: Stroke = "--"
@@ -178,7 +178,7 @@ def _list_values(panel: Panel) -> list[float]:
 
 def _entitle(columns: Sequence[Sequence[Panel]], options: FigureOptions) -> str:
     sweeps = [sweep for panels in columns for sweep, _ in panels[0].sweeps]
-    images = " and ".join(dict.fromkeys(name_data(sweep.config) for sweep in sweeps))
+    images = name_data_of_all(sweeps)
     word = "Accuracy" if columns[0][0].y == "accuracy" else "Error"
     return f"{word} against {options.x} on {images}"
 

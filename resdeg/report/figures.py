@@ -107,7 +107,7 @@ def draw_sweeps(
     """
     from resdeg.report.kinds import FIGURES
     from resdeg.report.style import find_theme
-    from resdeg.report.text import describe_runs, name_data
+    from resdeg.report.text import describe_runs, name_data_of_all
 
     if kind not in FIGURES:
         raise UsageError(f"--kind {kind} is not known", did_you_mean(kind, FIGURES))
@@ -119,11 +119,10 @@ def draw_sweeps(
         look = replace(look, dpi=options.dpi)
     _, shown = choose_sweeps(sweeps, kind, options=options, arm=arm, evaluation=evaluation)
     families = [family for family in FAMILIES if any(family in sweep.config.families for sweep in shown)]
-    images = dict.fromkeys(name_data(sweep.config) for sweep in shown)
     runs = describe_runs(shown[0])
     if options.overlay:
         runs = "\n".join(f"{sweep.name}: {describe_runs(sweep)}" for sweep in shown)
-    about = f"{kind} of {' and '.join(families)} networks on {' and '.join(images)}. {runs}"
+    about = f"{kind} of {' and '.join(families)} networks on {name_data_of_all(shown)}. {runs}"
     return DrawnFigure(FIGURES[kind](shown, look, options), look, about, shown)
 
 

@@ -12,7 +12,7 @@ from resdeg.report import arm_charts, block_charts
 from resdeg.report.beside import tabulate_gradients
 from resdeg.report.chart import Table, read_lines, tabulate
 from resdeg.report.panels import PAGES
-from resdeg.report.text import describe_runs, join_words, name_data, spell_half
+from resdeg.report.text import describe_runs, join_words, name_data_of_all, spell_half
 
 HALF_WIDTH = "±: half-width of the 95 % Student-t interval of the mean"
 MEANS = "means over seeds"
@@ -65,7 +65,7 @@ def make_table(kind: str, sweeps: Sequence[SweepFrame]) -> PaperTable:
             "tables are of finished runs, and those of blocks of networks with a block",
         )
     several = len(sweeps) > 1
-    images = " and ".join(dict.fromkeys(name_data(sweep.config) for sweep in sweeps))
+    images = name_data_of_all(sweeps)
     about = ["; ".join(describe_runs(sweep, made.marks).splitlines()) for sweep in sweeps]
     if several:
         about = [f"{sweep.name}: {line}" for sweep, line in zip(sweeps, about, strict=True)]

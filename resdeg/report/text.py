@@ -161,6 +161,11 @@ def name_data(config: SweepConfig) -> str:
     return data.name_images(config.data) + (", early in training" if early else "")
 
 
+def name_data_of_all(sweeps: Iterable[SweepFrame]) -> str:
+    """Returns the names of the images of several sweeps, each once, as in "CIFAR-10 and CIFAR-100"."""
+    return " and ".join(dict.fromkeys(name_data(sweep.config) for sweep in sweeps))
+
+
 def _list_added(config: SweepConfig, begun: Registration) -> list[str]:
     """Lists what is planned and was not registered: families, depths, seeds and arms."""
     if begun.grid is None:
